@@ -1,0 +1,309 @@
+"""The one definition of every option.
+
+A field of the dataclasses below is at once the flag of the command line, the key in a recipe and the keyword in Python; the text
+under it is its help. Leaf names are unique across the groups. Values come, in this order, from a flag (or keyword), the recipe
+that was named, the family's recipe for the strategy, and the default written here; `resolve` keeps the origin of each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, Literal
+
+from docstring_parser import parse_from_object
+
+from zoo import strategy as grammar
+from zoo.errors import ConfigError, UnknownName, nearest
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Model"""
+
+    backbone: str = "resnet50"
+    """Name of the backbone: a curated one (`zoo list backbones`) or any of timm's as `timm/NAME`."""
+    head: str = "linear"
+    """Name of the head (`zoo list heads`)."""
+    strategy: str = "linear-probe"
+    """What trains (`zoo list strategies`): full, linear-probe, partial:N, lora:R, norm-only, bias-only."""
+    weights: str | None = None
+    """File or folder of pretrained weights, or `random`. Empty: an installed weight package, the cache, the Hub, in this order."""
+    image_size: int | None = None
+    """Side of the square picture that the backbone sees, in pixels. Empty: the backbone's own."""
+    drop_path: float = 0.0
+    """Probability of dropping a residual branch in training (stochastic depth), where the backbone can; 0 to 1."""
+    lora_alpha: float | None = None
+    """Strength of the LoRA update, which is scaled by alpha / rank. Empty: twice the rank."""
+    lora_dropout: float = 0.0
+    """Dropout before the LoRA update; 0 to 1."""
+    lora_targets: str | None = None
+    """Regular expression for the full names of the modules that LoRA adapts. Empty: the family's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Data"""
+
+    data: str = "builtin:digits"
+    """Folder of pictures (DIR/CLASS/* or DIR/{train,val,test}/CLASS/*), or builtin:digits."""
+    val_fraction: float = 0.15
+    """Share of the pictures set aside to choose the best model, where the data has no `val` folder; 0 to 1."""
+    test_fraction: float = 0.15
+    """Share set aside to measure the chosen model, where the data has no split folders; 0 to 1."""
+    max_unreadable: float = 0.01
+    """Share of unreadable pictures that are skipped; more is an error."""
+    leaks: Literal["error", "warn", "ignore"] = "warn"
+    """What to do about identical pictures in two splits: stop, drop them from the later split and say so, or keep them."""
+    augment: Literal["none", "light", "standard", "strong"] = "none"
+    """How training pictures are varied."""
+    num_workers: int | None = None
+    """Processes that read pictures, for each training process. Empty: one less than the cores, at most 8."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """Training"""
+
+    epochs: float = 10
+    """Passes over the training pictures; fractions are allowed."""
+    batch_size: int = 32
+    """Pictures in one optimiser step, over all processes and accumulated micro-batches together."""
+    accumulate: int = 1
+    """Micro-batches that a process splits its share of a step into, to save memory; the result is the same."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or SGD with Nesterov momentum."""
+    lr: float = 1e-3
+    """Peak learning rate of the head."""
+    backbone_lr_scale: float = 1.0
+    """Learning rate of everything else that trains, as a fraction of `lr`."""
+    momentum: float = 0.9
+    """Momentum of SGD; AdamW uses 0.9 and 0.999."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay for AdamW, L2 for SGD; never on norms, biases and other one-dimensional tensors."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Shape of the learning rate after the warm-up."""
+    warmup: float = 0.05
+    """Share of the steps over which the learning rate rises linearly; 0 to 1."""
+    clip: float | None = None
+    """Largest norm of the gradient. Empty: no clipping."""
+    label_smoothing: float = 0.0
+    """Share of the target spread over all classes; 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionConfig:
+    """Selection and checkpoints"""
+
+    metric: str = "accuracy"
+    """What `best` means (`zoo list metrics`), or evaluate:DIR for a local module of the evaluate library."""
+    eval_every: float = 1.0
+    """Epochs between evaluations; the last step is always evaluated."""
+    patience: int | None = None
+    """Evaluations without a better one after which training stops. Empty: never."""
+    min_delta: float = 0.0
+    """Improvement over the best that resets the patience."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints. Empty: at each evaluation."""
+    keep: int = 2
+    """Checkpoints kept to resume from; the best model is kept apart."""
+    max_minutes: float | None = None
+    """Training stops cleanly after so long, evaluates and publishes what it has. Empty: no limit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineConfig:
+    """Machine"""
+
+    precision: Literal["auto", "no", "fp16", "bf16"] = "auto"
+    """Arithmetic of the forward and backward passes; auto: bf16 where the hardware has it, else fp32 (`no`)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto: a GPU if there is one."""
+    processes: int = 1
+    """Training processes on this machine, one a GPU."""
+    seed: int = 0
+    """Source of every random choice: the split, the order, the augmentation, the head's initial weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputConfig:
+    """Output"""
+
+    out: str | None = None
+    """Folder of the run; it must not exist. Empty: a new one under runs/."""
+    tensorboard: bool = True
+    """Write TensorBoard event files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """Every option of a fine-tuning run. Built by `resolve`; never changed afterwards."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+    machine: MachineConfig = field(default_factory=MachineConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+
+    def __post_init__(self) -> None:
+        grammar.parse(self.model.strategy)
+        flat = self.flat()
+        for name, (low, high) in _RANGES.items():
+            value = flat[name]
+            if isinstance(value, (int, float)) and not low <= value <= high:
+                raise ConfigError(f"{name} is {value}; it lies between {low} and {high}")
+        if self.data.val_fraction + self.data.test_fraction >= 1:
+            raise ConfigError("val_fraction and test_fraction leave nothing to train on; their sum is below 1")
+        if self.optim.batch_size < self.optim.accumulate * self.machine.processes:
+            raise ConfigError(
+                f"batch_size {self.optim.batch_size} is smaller than accumulate x processes "
+                f"({self.optim.accumulate} x {self.machine.processes}); every micro-batch needs a picture"
+            )
+
+    def flat(self) -> dict[str, Scalar]:
+        """Every option by its leaf name."""
+        return {name: getattr(getattr(self, option.group), name) for name, option in options().items()}
+
+    def replace(self, **values: Scalar) -> FinetuneConfig:
+        """A copy with other values, by leaf name."""
+        return build(self.flat() | values)
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "image_size": (8, 4096), "drop_path": (0, 0.99), "lora_alpha": (1e-6, 1e6), "lora_dropout": (0, 0.99),
+    "val_fraction": (0, 0.9), "test_fraction": (0, 0.9), "max_unreadable": (0, 1), "num_workers": (0, 256),
+    "epochs": (1e-3, 1e6), "batch_size": (1, 1 << 20), "accumulate": (1, 1 << 16), "lr": (0, 100),
+    "backbone_lr_scale": (0, 1e3), "momentum": (0, 0.9999), "weight_decay": (0, 10), "warmup": (0, 1), "clip": (1e-9, 1e9),
+    "label_smoothing": (0, 0.99), "eval_every": (1e-3, 1e6), "patience": (1, 1 << 20), "min_delta": (0, 1e9),
+    "checkpoint_every": (1, 1 << 30), "keep": (1, 1 << 20), "max_minutes": (1e-3, 1e6), "processes": (1, 1024),
+    "seed": (0, 2**32 - 1),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option as help texts and checks need it."""
+
+    name: str
+    group: str
+    title: str
+    type: Any
+    default: Scalar
+    help: str
+
+
+@cache
+def options() -> dict[str, Option]:
+    """Every option by its leaf name, in the order of definition."""
+    found: dict[str, Option] = {}
+    for part in fields(FinetuneConfig):
+        group: type = typing.cast(type, part.default_factory)
+        hints = typing.get_type_hints(group)
+        texts = {item.arg_name: item.description or "" for item in parse_from_object(group).params}
+        for leaf in fields(group):
+            if leaf.name in found:
+                raise TypeError(f"option {leaf.name} is defined twice")
+            title = (group.__doc__ or "").strip().splitlines()[0]
+            found[leaf.name] = Option(leaf.name, part.name, title, hints[leaf.name], leaf.default, texts[leaf.name])
+    return found
+
+
+def build(values: Mapping[str, Any], origin: str = "") -> FinetuneConfig:
+    """A config from leaf names and values; what is not named keeps its default. Raises: ConfigError, UnknownName."""
+    checked = check(values, origin)
+    groups = {part.name: typing.cast(type, part.default_factory) for part in fields(FinetuneConfig)}
+    parts = {
+        name: group(**{leaf.name: checked[leaf.name] for leaf in fields(group) if leaf.name in checked})
+        for name, group in groups.items()
+    }
+    return FinetuneConfig(**parts)
+
+
+def check(values: Mapping[str, Any], origin: str = "") -> dict[str, Scalar]:
+    """The values, each as its option's type. Every mistake is reported, in one line. Raises: ConfigError, UnknownName."""
+    known = options()
+    unknown = [name for name in values if name not in known]
+    if len(unknown) == 1:
+        raise UnknownName("option", unknown[0], known, f"in {origin}" if origin else "")
+    mistakes = [f"no option {name!r} (nearest: {', '.join(nearest(name, known)) or 'none'})" for name in unknown]
+    checked: dict[str, Scalar] = {}
+    for name, value in values.items():
+        if name in known:
+            try:
+                checked[name] = _coerce(value, known[name])
+            except ConfigError as error:
+                mistakes.append(str(error))
+    if mistakes:
+        raise ConfigError((f"{origin}: " if origin else "") + "; ".join(mistakes))
+    return checked
+
+
+def _coerce(value: Any, option: Option) -> Scalar:
+    """`value` as the option's type: exact, but for whole numbers where a float is wanted, and for texts that are choices."""
+    union = typing.get_origin(option.type) in (typing.Union, types.UnionType)
+    arms = typing.get_args(option.type) if union else (option.type,)
+    for arm in arms:
+        if arm is type(None) and value is None:
+            return None
+        if typing.get_origin(arm) is Literal and value in typing.get_args(arm):
+            return typing.cast(str, value)
+        if arm is float and isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value) if isinstance(value, float) else value
+        if arm in (int, str, bool) and type(value) is arm:
+            return typing.cast(Scalar, value)
+    wanted = " or ".join(_spell(arm) for arm in arms)
+    choices = [choice for arm in arms if typing.get_origin(arm) is Literal for choice in typing.get_args(arm)]
+    offer = nearest(str(value), choices, 1)
+    raise ConfigError(f"{option.name} is {value!r}; expected {wanted}" + (f"; did you mean {offer[0]!r}?" if offer else ""))
+
+
+def _spell(arm: Any) -> str:
+    if typing.get_origin(arm) is Literal:
+        return " | ".join(typing.get_args(arm))
+    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "nothing"}[arm]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A complete config, and where each of its values came from."""
+
+    config: FinetuneConfig
+    origins: dict[str, str]
+    """By leaf name: `flag`, `recipe NAME`, `family NAME`, `default`, or what settled the value later (`device`, `backbone`)."""
+
+    def settle(self, origin: str, **values: Scalar) -> Resolved:
+        """A copy in which these values are decided by `origin`."""
+        return Resolved(self.config.replace(**values), self.origins | dict.fromkeys(values, origin))
+
+
+def resolve(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> Resolved:
+    """Lay values over the defaults. `layers` are (origin, values by leaf name), the weakest first.
+
+    Raises: ConfigError and UnknownName, naming the origin.
+    """
+    values: dict[str, Scalar] = {}
+    origins = dict.fromkeys(options(), "default")
+    for origin, layer in layers:
+        checked = check(layer, "" if origin == "flag" else origin)
+        values |= checked
+        origins |= dict.fromkeys(checked, origin)
+    return Resolved(build(values), origins)
+
+
+def slug(text: str) -> str:
+    """`text` as part of a folder's name: lower case, digits, dots and dashes."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.casefold()).strip("-.") or "x"
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """Any of the dataclasses here as plain nested values."""
+    return dataclasses.asdict(config)

@@ -1,0 +1,224 @@
+"""Names: families and their backbones, heads, recipes, weight packages. Read from YAML and entry-point metadata alone.
+
+No torch here, and no plug-in is imported until its name is used. Packages add names through the entry-point groups
+`zoo.backbones` (a `BackboneSpec`), `zoo.heads` (a head factory), `zoo.recipes` (the path of a YAML) and `zoo.weights`
+(a `zoo.backbones.weights.WeightPackage`); zoo's own heads and weight packages are listed in the same way, in its pyproject.
+A program adds them with `register_backbone` and `register_head`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from zoo import content
+from zoo.errors import ConfigError, UnknownName
+from zoo.strategy import Strategy
+
+HeadFactory = Callable[[int, int], Any]
+"""`(in_features, num_outputs)` to a module from `[B, in_features]` to `[B, num_outputs]`."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the backbones of one family are adapted: `adapters/<name>.yaml`. Names are relative to the network, without prefix."""
+
+    name: str
+    summary: str
+    architectures: str
+    """Regular expression that a timm architecture's whole name matches if it belongs here."""
+    stages: Mapping[str, str]
+    """Input to output, name to a regular expression on parameter names (`re.match`). A group, as in `blocks\\.(\\d+)\\.`, makes one
+    stage of each of its values, in numeric order."""
+    tail: str | None
+    """Parameters that join the last stage (the final norm), or None."""
+    norms: str
+    """Regular expression on the whole names of the normalisation modules."""
+    head_slot: str
+    """Name of the classifier in timm's network, a single Linear."""
+    lora: str | None
+    """Regular expression on the whole names of the modules that LoRA adapts; None if it cannot."""
+    lora_never: str
+    """Regular expression (`re.search`) on names that LoRA never adapts, whatever is asked."""
+    channels_last: bool
+    """Whether the network is faster in channels_last memory format (convolutional nets)."""
+    recipes: Mapping[str, str]
+    """Default recipe by kind of strategy."""
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """One named backbone."""
+
+    name: str
+    id: str
+    """timm's `architecture.tag`."""
+    family: Family | None
+    """None: the family is not known; stages are timm's own, and LoRA needs `lora_targets`."""
+    loader: str = "timm"
+    feature_dim: int | None = None
+    """Width of the pooled features; None if it is not known before the network is built."""
+    params_m: float | None = None
+    """Millions of parameters without the classifier."""
+    input_size: int | None = None
+    """Side of the picture in pixels at which zoo uses it by default."""
+    licence: str = "unknown"
+    """SPDX identifier of the pretrained weights' licence, or `unknown`."""
+    licence_source: str = ""
+    """Where the licence is stated."""
+    pretraining: str = "unknown"
+    """`supervised`, `self-supervised`, ..."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of the loader."""
+
+    def __post_init__(self) -> None:
+        if self.loader != "timm":
+            raise ConfigError(f"backbone {self.name!r}: no loader {self.loader!r}; the loaders are: timm")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Named values of options: a YAML of leaf names, or the user's own file."""
+
+    name: str
+    path: Path
+    values: Mapping[str, Any]
+
+    @property
+    def summary(self) -> str:
+        """The first comment line of the file."""
+        first = self.path.read_text(encoding="utf-8").partition("\n")[0]
+        return first.removeprefix("#").strip()
+
+
+_backbones: dict[str, BackboneSpec] = {}
+_heads: dict[str, HeadFactory] = {}
+
+
+@cache
+def families() -> dict[str, Family]:
+    """Every family by name."""
+    return {name: family for name, (family, _) in _content().items()}
+
+
+@cache
+def _content() -> dict[str, tuple[Family, dict[str, BackboneSpec]]]:
+    loaded = {}
+    for name, path in content.files("adapters", ".yaml").items():
+        values = content.read_yaml(path)
+        members = values.pop("members")
+        family = Family(name=name, **values)
+        loaded[name] = (family, {member["name"]: BackboneSpec(family=family, **member) for member in members})
+    return loaded
+
+
+def _points(group: str) -> dict[str, EntryPoint]:
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=group):
+        other = found.setdefault(point.name, point)
+        if other.value != point.value:
+            raise ConfigError(f"two installed packages define {group} {point.name!r}: {other.value} and {point.value}")
+    return found
+
+
+def _load(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except Exception as error:
+        raise ConfigError(f"plug-in {point.name!r} ({point.value}) cannot be imported: {error}") from error
+
+
+def backbones(pattern: str = "*") -> list[BackboneSpec]:
+    """The curated and registered backbones whose name contains `pattern`, or matches it if it has wildcards."""
+    plugins = [_load(point) for point in _points("zoo.backbones").values()]
+    members = [spec for _, specs in _content().values() for spec in specs.values()]
+    wanted = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
+    return [spec for spec in (*members, *plugins, *_backbones.values()) if fnmatch(spec.name, wanted)]
+
+
+def resolve(name: str) -> BackboneSpec:
+    """The backbone of this name; `timm/NAME` is any of timm's, its family guessed from its architecture.
+
+    Raises: UnknownName, with the nearest names. (Whether timm has NAME is found when the network is built.)
+    """
+    if name.startswith("timm/"):
+        identity = name.removeprefix("timm/")
+        architecture = identity.partition(".")[0]
+        family = next((one for one in families().values() if re.fullmatch(one.architectures, architecture)), None)
+        return BackboneSpec(name=name, id=identity, family=family)
+    known = {spec.name: spec for spec in backbones()}
+    if name not in known:
+        raise UnknownName("backbone", name, known, "(`zoo list backbones` shows all; `timm/NAME` is any of timm's)")
+    return known[name]
+
+
+def register_backbone(spec: BackboneSpec) -> BackboneSpec:
+    """Add a backbone to those that can be named in this process. Raises: ConfigError if the name is taken."""
+    if spec.name in {other.name for other in backbones()}:
+        raise ConfigError(f"a backbone {spec.name!r} is registered already")
+    _backbones[spec.name] = spec
+    return spec
+
+
+def heads() -> list[str]:
+    """Names of every head, sorted."""
+    return sorted({*_points("zoo.heads"), *_heads})
+
+
+def head(name: str) -> HeadFactory:
+    """The factory of this name. Raises: UnknownName, ConfigError if its plug-in cannot be imported."""
+    if name in _heads:
+        return _heads[name]
+    points = _points("zoo.heads")
+    if name not in points:
+        raise UnknownName("head", name, heads(), f"(heads: {', '.join(heads())})")
+    factory: HeadFactory = _load(points[name])
+    return factory
+
+
+def register_head(name: str) -> Callable[[HeadFactory], HeadFactory]:
+    """Decorator: name a head factory in this process. Raises: ConfigError if the name is taken by another factory."""
+
+    def register(factory: HeadFactory) -> HeadFactory:
+        if name in _points("zoo.heads") or _heads.get(name, factory) is not factory:
+            raise ConfigError(f"a head {name!r} is registered already")
+        _heads[name] = factory
+        return factory
+
+    return register
+
+
+def weight_packages() -> Iterator[tuple[str, Any]]:
+    """(name, package) of each source of weights that an installed package offers."""
+    for name, point in _points("zoo.weights").items():
+        yield name, _load(point)
+
+
+def recipes() -> dict[str, Path]:
+    """Path of every named recipe, ours and plug-ins'."""
+    plugins = {name: Path(_load(point)) for name, point in _points("zoo.recipes").items()}
+    return content.files("recipes", ".yaml") | plugins
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of this name; a name with a `/` or ending in `.yaml` is the user's own file. Raises: ConfigError, UnknownName."""
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        path = Path(name)
+    else:
+        known = recipes()
+        if name not in known:
+            raise UnknownName("recipe", name, known, "(`zoo recipes list` shows all; a path ends in .yaml)")
+        path = known[name]
+    return Recipe(name, path, content.read_yaml(path))
+
+
+def default_recipe(spec: BackboneSpec, strategy: Strategy) -> Recipe | None:
+    """The recipe that the backbone's family has for this kind of strategy, or the one that is named after the strategy."""
+    name = (spec.family.recipes if spec.family else {}).get(strategy.kind, strategy.kind)
+    return recipe(name) if name in recipes() else None

@@ -1,0 +1,86 @@
+"""The small types that every floor shares. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from natsort import natsorted
+
+from zoo.errors import DataError
+
+
+class Task(StrEnum):
+    """What is predicted; fixes the loss, the metrics and the type of a prediction."""
+
+    CLASSIFICATION = "classification"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Class names in the order of the model's outputs.
+
+    Output `i` of the head stands for `names[i]`. The order is decided once, by the training data, and its `sha256` travels with
+    the weights, so that nothing can be predicted or evaluated under another order.
+    """
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.names)) != len(self.names):
+            raise DataError(f"class names repeat: {sorted(name for name in self.names if self.names.count(name) > 1)}")
+
+    @classmethod
+    def sort(cls, names: Iterable[str]) -> Labels:
+        """Labels in natural order (`2` before `10`), Unicode-normalised (NFC), each once."""
+        return cls(tuple(natsorted({unicodedata.normalize("NFC", name) for name in names})))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def index(self, name: str) -> int:
+        """The output that stands for `name`. Raises: KeyError."""
+        try:
+            return self.names.index(unicodedata.normalize("NFC", name))
+        except ValueError:
+            raise KeyError(name) from None
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the ordered names (of their JSON list, UTF-8)."""
+        return hashlib.sha256(json.dumps(list(self.names), ensure_ascii=False).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One input's answer."""
+
+    input: str
+    """The path, or `#i` for the i-th picture or tensor of a call."""
+    label: str
+    """The most probable class."""
+    probability: float
+    """Its probability, in 0..1."""
+    probabilities: dict[str, float]
+    """Every class and its probability, most probable first; they sum to 1."""
+
+
+class Predictions(Sequence[Prediction]):
+    """The answers of one call, in the order of its inputs, and what could not be read."""
+
+    def __init__(self, items: Iterable[Prediction], unreadable: Iterable[str] = ()) -> None:
+        self.items = list(items)
+        self.unreadable = list(unreadable)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        return f"Predictions({[(item.label, round(item.probability, 4)) for item in self.items]})"
