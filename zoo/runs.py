@@ -1,0 +1,166 @@
+"""The directory of a run, and the object that reads it. No torch here.
+
+runs/<backbone>-<strategy>-<data>-<number>/
+    config.yaml      every option with its origin
+    splits.json      which picture is in which split, with its sha256
+    metrics.jsonl    a line an evaluation
+    checkpoints/     to resume from
+    best/            publishable
+    result.json      written last: what came out
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo import content, folders
+from zoo.config import Resolved, Scalar, build, slug
+from zoo.errors import CheckpointError, ConfigError, OutputError
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's directory. What it says is read from the files each time; nothing is kept in the object."""
+
+    path: Path
+
+    @property
+    def best(self) -> Path:
+        """The publishable folder of the best model."""
+        return self.path / "best"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints to resume from."""
+        return self.path / "checkpoints"
+
+    @property
+    def status(self) -> str:
+        """`finished`, `resumable` (it has a checkpoint), or `empty`."""
+        if (self.path / "result.json").is_file():
+            return "finished"
+        return "resumable" if any(self.checkpoints.glob("step-*")) else "empty"
+
+    def resolved(self) -> Resolved:
+        """The options of the run, with their origins. Raises: ConfigError if the file is not one of ours."""
+        return read_config(self.path / "config.yaml")
+
+    def result(self) -> dict[str, Any]:
+        """What came out: `metric`, `value`, `split`, `seconds`, `trained_parameters` and the rest. Empty until the run ends."""
+        return _read_json(self.path / "result.json")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Every evaluation so far, in order. A line that a kill cut short is left out."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        parsed = []
+        for line in lines:
+            try:
+                parsed.append(json.loads(line))
+            except ValueError:
+                break
+        return parsed
+
+    @property
+    def metric(self) -> str | None:
+        """Name of the metric by which `best` was chosen."""
+        return self.result().get("metric")
+
+    @property
+    def value(self) -> float | None:
+        """That metric, measured on the file in `best/`, on the split named by `result()["split"]`."""
+        return self.result().get("value")
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall time of the training, interruptions left out."""
+        return self.result().get("seconds")
+
+    @property
+    def trained_parameters(self) -> int | None:
+        """How many numbers training could change."""
+        return self.result().get("trained_parameters")
+
+    def summary(self) -> dict[str, Any]:
+        """The result as one JSON-safe object, paths included."""
+        return {"run": str(self.path), "best": str(self.best), "status": self.status, **self.result()}
+
+
+def create(resolved: Resolved, parent: Path = Path("runs")) -> tuple[Run, Resolved]:
+    """Make the directory of a new run and write its `config.yaml`.
+
+    `out`, where given, must not exist; else the first free number under `parent` is taken.
+    Raises: OutputError if the folder exists, or nothing can be written there.
+    """
+    config = resolved.config
+    if config.output.out is not None:
+        path = Path(config.output.out)
+        _make(path)
+    else:
+        data = config.data.data.removeprefix("builtin:").rstrip("/").rpartition("/")[2]
+        stem = "-".join(slug(part) for part in (config.model.backbone, config.model.strategy, data))
+        number = 1
+        while (parent / f"{stem}-{number}").exists():
+            number += 1
+        path = parent / f"{stem}-{number}"
+        _make(path)
+        resolved = resolved.settle("run", out=str(path))
+    run = Run(path)
+    write_config(run, resolved)
+    return run, resolved
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        raise OutputError(f"{path} exists; choose another --out, or go on with `zoo resume {path}`") from None
+    except OSError as error:
+        raise OutputError(f"{path} cannot be made: {error.strerror or error}") from error
+
+
+def write_config(run: Run, resolved: Resolved) -> None:
+    """Write `config.yaml`: every option and, behind it, where its value came from."""
+    text = content.dump_yaml(resolved.config.flat(), {name: origin for name, origin in resolved.origins.items()})
+    folders.write_text(run.path / "config.yaml", text)
+
+
+def read_config(path: Path) -> Resolved:
+    """A `config.yaml` as `write_config` wrote it; the origins are read from its comments."""
+    values: Mapping[str, Scalar] = content.read_yaml(path)
+    lines = (line.partition("  # ") for line in path.read_text(encoding="utf-8").splitlines())
+    comments = {head.partition(":")[0]: comment for head, _, comment in lines}
+    config = build(values, str(path))
+    return Resolved(config, {name: comments.get(name) or str(path) for name in config.flat()})
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """The run in this directory. Raises: CheckpointError if it is not one."""
+    run = Run(Path(path))
+    if not (run.path / "config.yaml").is_file():
+        raise CheckpointError(f"{path}: not a run (it has no config.yaml); `zoo runs` lists them")
+    return run
+
+
+def list_runs(parent: str | os.PathLike[str] = "runs") -> list[Run]:
+    """Every run directly under `parent`, oldest first. Raises: ConfigError if there is no such folder."""
+    folder = Path(parent)
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; runs are made by `zoo finetune`")
+    found = [Run(path.parent) for path in folder.glob("*/config.yaml")]
+    return sorted(found, key=lambda run: (run.path / "config.yaml").stat().st_mtime)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    return values

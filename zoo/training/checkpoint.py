@@ -1,0 +1,168 @@
+"""What a resumed run needs, and the folders that hold it. Tensors in safetensors, the rest in JSON; no pickle.
+
+Order and augmentation are functions of (seed, epoch, sample), the learning rate of the step, and torch is seeded from (seed, step,
+rank) before each forward: nothing random is stored, so nothing random can be restored wrongly.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from zoo import folders
+from zoo.errors import CheckpointError
+
+log = logging.getLogger("zoo")
+
+
+@dataclass
+class Best:
+    """The best evaluation so far. It is part of the checkpoint, so a resumed run remembers it."""
+
+    metric: str
+    higher_is_better: bool
+    value: float | None = None
+    step: int | None = None
+
+    def better(self, value: float | None) -> bool:
+        """Whether `value` beats the best. NaN, infinities and None never do; a tie keeps the earlier."""
+        if value is None or not math.isfinite(value):
+            return False
+        return self.value is None or (value > self.value if self.higher_is_better else value < self.value)
+
+
+@dataclass
+class Patience:
+    """Early stopping. Small gains add up: a value is compared with the one that last reset the count, not with the last best."""
+
+    limit: int | None
+    """Evaluations without a sufficient gain after which to stop; None: never."""
+    min_delta: float
+    higher_is_better: bool
+    reference: float | None = None
+    waited: int = 0
+
+    def update(self, value: float | None) -> bool:
+        """Count one evaluation; True when it is time to stop."""
+        gain = math.nan
+        if value is not None and math.isfinite(value):
+            gain = math.inf if self.reference is None else (value - self.reference) * (1 if self.higher_is_better else -1)
+        if gain > self.min_delta:
+            self.reference, self.waited = value, 0
+        else:
+            self.waited += 1
+        return self.limit is not None and self.waited >= self.limit
+
+
+@dataclass
+class TrainState:
+    """Where a run stands, apart from its tensors."""
+
+    best: Best
+    patience: Patience
+    step: int = 0
+    """Optimiser steps taken (skipped ones included)."""
+    evaluations: int = 0
+    """Lines of metrics.jsonl that belong to this state."""
+    seconds: float = 0.0
+    """Wall time of training so far."""
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """State of the fp16 gradient scaler."""
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainState:
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**values, "best": Best(**values["best"]), "patience": Patience(**values["patience"])})
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One whole checkpoint, read back."""
+
+    state: TrainState
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+
+
+def name(step: int) -> str:
+    """Folder of the checkpoint after `step` steps."""
+    return f"step-{step:08d}"
+
+
+def steps(parent: Path) -> list[int]:
+    """Steps of the checkpoints in a folder, whole or not, ascending."""
+    matches = (re.fullmatch(r"step-(\d+)", path.name) for path in parent.glob("step-*"))
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def write(
+    parent: Path, state: TrainState, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], identity: Mapping[str, str]
+) -> Path:
+    """Write one checkpoint, whole or not at all. `identity` names what it belongs to. Raises: OutputError.
+
+    A checkpoint of the same step, left by an interrupted run, is replaced.
+    """
+    target = parent / name(state.step)
+    with folders.whole(target, replace=True) as folder:
+        save_file({key: tensor.detach().cpu().contiguous() for key, tensor in model.items()}, folder / "model.safetensors")
+        save_file(dict(optimizer), folder / "optimizer.safetensors")
+        text = json.dumps({"state": asdict(state), "identity": dict(identity)}, indent=1)
+        (folder / "state.json").write_text(text, encoding="utf-8")
+    return target
+
+
+def read(folder: Path, identity: Mapping[str, str]) -> Checkpoint:
+    """A checkpoint whose every byte is as written, and which belongs to this run.
+
+    Raises: CheckpointError if it is incomplete or damaged, or naming the first part of `identity` that differs.
+    """
+    folders.verify(folder)
+    try:
+        values = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        for key, wanted in identity.items():
+            if values["identity"].get(key) != wanted:
+                raise CheckpointError(f"{folder}: belongs to another {key}; nothing can be resumed from it")
+        state = TrainState.from_dict(values["state"])
+        return Checkpoint(state, load_file(folder / "model.safetensors"), load_file(folder / "optimizer.safetensors"))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: not a checkpoint of this version: {error}") from error
+
+
+def newest(parent: Path, identity: Mapping[str, str]) -> Checkpoint | None:
+    """The newest whole checkpoint; damaged ones are named and passed over. None if there is none at all.
+
+    Raises: CheckpointError if there are checkpoints and none of them can be used.
+    """
+    problems = []
+    for step in reversed(steps(parent)):
+        try:
+            return read(parent / name(step), identity)
+        except CheckpointError as error:
+            problems.append(str(error))
+            log.warning("passed over: %s", error)
+    if problems:
+        raise CheckpointError(f"{parent}: no checkpoint can be used; the newest: {problems[0]}")
+    return None
+
+
+def kept(all_steps: Sequence[int], keep: int) -> set[int]:
+    """The steps to retain: the `keep` newest."""
+    return set(sorted(all_steps)[-keep:])
+
+
+def prune(parent: Path, keep: int) -> None:
+    """Remove what `kept` does not retain. Called after a new checkpoint is whole, never before."""
+    present = steps(parent)
+    for step in set(present) - kept(present, keep):
+        shutil.rmtree(parent / name(step), ignore_errors=True)

@@ -1,0 +1,296 @@
+"""The training loop, top to bottom. Strategies differ in the model and its plan, never here.
+
+Every step: forward, loss, backward, clip, optimiser; then evaluate, save and stop when due. The last step is always evaluated and
+saved. All ranks run the same code and take the same decisions; rank 0 alone writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor
+
+from zoo.adaptation import freezing
+from zoo.adaptation.model import AdaptedModel
+from zoo.config import FinetuneConfig
+from zoo.data.loaders import Batch, EvalBatches, TrainBatches
+from zoo.errors import NonFinite, OutputError, RunFailed
+from zoo.evaluation.metrics import Metric
+from zoo.evaluation.report import Report
+from zoo.evaluation.report import evaluate as report_on
+from zoo.runs import Run
+from zoo.training import checkpoint, optim
+from zoo.training.best import write_best
+from zoo.training.checkpoint import Best, Patience, TrainState
+from zoo.training.stopping import Stopper
+from zoo.training.trackers import Tracker
+
+log = logging.getLogger("zoo")
+
+
+@dataclass
+class Job:
+    """What there is to train: everything that `train` needs, made ready."""
+
+    config: FinetuneConfig
+    model: AdaptedModel
+    train: TrainBatches
+    val: EvalBatches
+    metric: Metric
+    identity: dict[str, str]
+    """Digests of the base weights, data, labels and options: a checkpoint of another identity is refused."""
+    channels_last: bool
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps in a pass over the training pictures."""
+        return self.train.steps_per_epoch
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps in all."""
+        return max(1, round(self.config.optim.epochs * self.steps_per_epoch))
+
+    @property
+    def eval_steps(self) -> int:
+        """Steps between evaluations."""
+        return max(1, round(self.config.selection.eval_every * self.steps_per_epoch))
+
+
+def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker]) -> TrainState:
+    """Fine-tune `job.model`, leaving checkpoints and `best/` in `run`; go on from the newest checkpoint there is.
+
+    On a CPU, a run that was killed and resumed gives the bytes of an unbroken one.
+
+    Raises: NonFinite, naming the step and the pictures; AuditFailed, naming the tensor; RunFailed if the last save failed;
+    KeyboardInterrupt after Ctrl-C or SIGTERM, once a checkpoint is written.
+    """
+    config, model = job.config, job.model.to(accelerator.device)
+    if job.channels_last:
+        model.to(memory_format=torch.channels_last)
+    optimizer = optim.build_optimizer(model, model.plan, config.optim)
+    state = _restore(job, run, optimizer, accelerator)
+    frozen = freezing.frozen_digests(model)
+    audit = freezing.GradientAudit(model) if state.step == 0 else None
+    wrapped, prepared = accelerator.prepare(model, optimizer)
+    saver = _Saver(job, run, accelerator, optimizer)
+    window = _Window()
+
+    with Stopper(accelerator, config.selection.max_minutes, state.seconds) as stopper:
+        for step, batches in job.train.steps(state.step, job.total_steps):
+            wrapped.train()
+            optim.set_learning_rate(optimizer, optim.scale(step, job.total_steps, config.optim))
+            loss = train_step(job, accelerator, wrapped, prepared, batches, step)
+            if audit and not prepared.step_was_skipped and audit.observe(model):
+                audit = audit.conclude()
+            prepared.zero_grad()
+            window.add(loss, job.train.step_size(step))
+            state.step, state.seconds = step + 1, stopper.seconds
+            for tracker in trackers:
+                tracker.step(state.step, window.values(loss, optimizer.param_groups[0]["lr"]))
+
+            reason = stopper.reason()
+            last = state.step == job.total_steps or reason == "time"
+            evaluated = improved = False
+            if due(state.step, job.eval_steps, last=last):
+                report, logits = validate(job, accelerator)
+                value = report.values[job.metric.name].value
+                evaluated, improved = True, state.best.better(value)
+                if improved:
+                    state.best.value, state.best.step = value, state.step
+                last = state.patience.update(value) or last
+                record = _record(job, state, report, window, improved)
+                state.evaluations += 1
+                for tracker in trackers:
+                    tracker.evaluation(state.step, record)
+                window = _Window()
+            # A new best is checkpointed first: then no resumed run can be behind the folder in best/.
+            every = config.selection.checkpoint_every
+            if improved or reason or last or (evaluated if every is None else due(state.step, every, last=False)):
+                saver.checkpoint(state)
+            if improved:
+                saver.best(state, logits)
+            if reason == "interrupt":
+                raise KeyboardInterrupt(f"stopped at step {state.step}; go on with `zoo resume {run.path}`")
+            if last:
+                break
+
+    freezing.check_frozen(model, frozen)
+    saver.raise_if_failed()
+    if state.best.step is None:
+        raise NonFinite(f"every evaluation of {job.metric.name} was undefined or not finite, so there is no best model; lower --lr")
+    return state
+
+
+def train_step(
+    job: Job, accelerator: Accelerator, model: torch.nn.Module, optimizer: Any, batches: list[Batch], step: int
+) -> float:
+    """One optimiser step over this rank's micro-batches. Returns the mean loss over all the pictures of the step, on all ranks.
+
+    The gradient is that of the sum of the losses over all ranks and micro-batches, divided once by the number of pictures: the
+    same as of one big batch, also where the last batch of an epoch is short. Raises: NonFinite.
+    """
+    config = job.config
+    count = job.train.step_size(step)
+    total = torch.zeros((), device=accelerator.device)
+    for number, batch in enumerate(batches):
+        final = number == len(batches) - 1
+        with contextlib.nullcontext() if final else accelerator.no_sync(model):
+            seed_forward(config.machine.seed, step, number, accelerator.process_index)
+            logits = model(place(batch.images, accelerator.device, job.channels_last))
+            targets, weights = batch.targets.to(accelerator.device), batch.weights.to(accelerator.device)
+            losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=config.optim.label_smoothing) * weights
+            # DistributedDataParallel averages over ranks; the factor makes it a sum.
+            accelerator.backward(losses.sum() * (accelerator.num_processes / count))
+            total += losses.detach().sum()
+    loss = float(accelerator.reduce(total, "sum")) / count
+    if not math.isfinite(loss):
+        names = [job.train.name(int(index)) for batch in batches for index in batch.indices][:5]
+        raise NonFinite(f"the loss is {loss} at step {step} (pictures {', '.join(names)}, ...); lower --lr, or use --precision no")
+    if config.optim.clip is not None:
+        accelerator.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], config.optim.clip)
+    optimizer.step()
+    return loss
+
+
+def validate(job: Job, accelerator: Accelerator) -> tuple[Report, np.ndarray]:
+    """Report on the validation pictures, and the logits `[N, C] float32` behind it, on all ranks."""
+    logits, targets = collect(job.model, job.val, accelerator, job.channels_last)
+    labels = job.model.labels
+    assert labels is not None  # a job's model always has them
+    return report_on(targets, logits, labels, extra_metrics=[job.metric], intervals=False), logits
+
+
+def collect(
+    model: AdaptedModel, batches: EvalBatches, accelerator: Accelerator, channels_last: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits `[N, C] float32` and targets `[N] int64` of every picture, in order, on all ranks; each picture counted once.
+
+    Ranks see padded shares of equal size; the padding is removed by index after gathering. The mode of `model` is kept.
+    """
+    was_training = model.training
+    model.eval()
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    with torch.inference_mode():
+        for batch in batches:
+            logits = model(place(batch.images, accelerator.device, channels_last)).float()
+            indices, targets = batch.indices.to(accelerator.device), batch.targets.to(accelerator.device)
+            parts.append(tuple(accelerator.gather((indices, logits, targets))))  # type: ignore[arg-type]
+    model.train(was_training)
+    indices, logits, targets = (torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
+    order, first = np.unique(indices, return_index=True)
+    if len(order) != batches.count:
+        raise RunFailed(f"evaluated {len(order)} pictures of {batches.count}; this is a fault of zoo, please report it")
+    return logits[first], targets[first]
+
+
+def place(images: Tensor, device: torch.device, channels_last: bool) -> Tensor:
+    """Pictures on the device, in the memory format of the network."""
+    memory_format = torch.channels_last if channels_last else torch.preserve_format
+    return images.to(device, non_blocking=True, memory_format=memory_format)
+
+
+def seed_forward(seed: int, step: int, micro_batch: int, rank: int) -> None:
+    """Seed torch for one forward pass, so that dropout does not depend on what happened before (resuming is exact)."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, micro_batch, rank]).generate_state(1, np.uint64)[0] >> 1))
+
+
+def due(step: int, every: int, *, last: bool) -> bool:
+    """Whether something that happens each `every` steps, and at the last, happens after `step`."""
+    return last or step % every == 0
+
+
+class _Window:
+    """Losses and pictures since the last evaluation."""
+
+    def __init__(self) -> None:
+        self.loss_sum, self.pictures, self.began = 0.0, 0, time.perf_counter()
+
+    def add(self, loss: float, pictures: int) -> None:
+        self.loss_sum += loss * pictures
+        self.pictures += pictures
+
+    def values(self, loss: float, lr: float) -> dict[str, float]:
+        return {"loss": loss, "lr": lr, "pictures_per_second": self.rate}
+
+    @property
+    def mean(self) -> float:
+        return self.loss_sum / self.pictures
+
+    @property
+    def rate(self) -> float:
+        return self.pictures / (time.perf_counter() - self.began)
+
+
+def _record(job: Job, state: TrainState, report: Report, window: _Window, improved: bool) -> dict[str, Any]:
+    return {
+        "step": state.step,
+        "epoch": round(state.step / job.steps_per_epoch, 4),
+        "train_loss": window.mean,
+        "metrics": {name: value.value for name, value in report.values.items()},
+        "best": improved,
+        "seconds": state.seconds,
+        "pictures_per_second": window.rate,
+    }
+
+
+def _restore(job: Job, run: Run, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> TrainState:
+    """The state of the newest checkpoint, its tensors loaded; a fresh one if there is none."""
+    found = checkpoint.newest(run.checkpoints, job.identity)
+    if found is None:
+        metric, selection = job.metric, job.config.selection
+        patience = Patience(selection.patience, selection.min_delta, metric.higher_is_better)
+        return TrainState(Best(metric.name, metric.higher_is_better), patience)
+    job.model.load_trained_state(found.model)
+    optim.load_named_state(optimizer, found.optimizer)
+    if accelerator.scaler is not None and found.state.scaler:
+        accelerator.scaler.load_state_dict(found.state.scaler)
+    return found.state
+
+
+class _Saver:
+    """Rank 0's writing. A save that fails is said once and tried again at the next; only a failed last one fails the run."""
+
+    def __init__(self, job: Job, run: Run, accelerator: Accelerator, optimizer: torch.optim.Optimizer) -> None:
+        self.job, self.run, self.accelerator, self.optimizer = job, run, accelerator, optimizer
+        self.problem: OutputError | None = None
+
+    def checkpoint(self, state: TrainState) -> None:
+        if self.accelerator.scaler is not None:
+            state.scaler = self.accelerator.scaler.state_dict()
+        if self.accelerator.is_main_process:
+            model = self.job.model.trained_state()
+            with self._tolerant():
+                checkpoint.write(self.run.checkpoints, state, model, optim.named_state(self.optimizer), self.job.identity)
+                checkpoint.prune(self.run.checkpoints, self.job.config.selection.keep)
+        self.accelerator.wait_for_everyone()
+
+    def best(self, state: TrainState, logits: np.ndarray) -> None:
+        if self.accelerator.is_main_process:
+            with self._tolerant():
+                write_best(self.run, self.job.model, state, logits)
+        self.accelerator.wait_for_everyone()
+
+    @contextlib.contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        try:
+            yield
+            self.problem = None
+        except OutputError as error:
+            if self.problem is None:
+                log.warning("%s; training goes on, the previous checkpoint stands", error)
+            self.problem = error
+
+    def raise_if_failed(self) -> None:
+        if self.problem is not None:
+            raise RunFailed(f"the last save failed: {self.problem}")
