@@ -65,6 +65,7 @@ def dump_yaml(values: dict[str, Any], comments: dict[str, str] | None = None) ->
     """YAML text of a flat mapping, a line a key, with an optional comment behind each value."""
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
+    yaml.width = 1 << 20  # a value stays on its line, so that the comment behind it does too
     lines = []
     for key, value in values.items():
         buffer = io.StringIO()

@@ -133,7 +133,7 @@ def write_config(run: Run, resolved: Resolved) -> None:
 def read_config(path: Path) -> Resolved:
     """A `config.yaml` as `write_config` wrote it; the origins are read from its comments."""
     values: Mapping[str, Scalar] = content.read_yaml(path)
-    lines = (line.partition("  # ") for line in path.read_text(encoding="utf-8").splitlines())
+    lines = (line.rpartition("  # ") for line in path.read_text(encoding="utf-8").splitlines())
     comments = {head.partition(":")[0]: comment for head, _, comment in lines}
     config = build(values, str(path))
     return Resolved(config, {name: comments.get(name) or str(path) for name in config.flat()})

@@ -1,0 +1,30 @@
+"""Shared by every test: no network, caches of their own, one torch thread."""
+
+import os
+import sys
+from pathlib import Path
+
+GUARD = Path(__file__).parent / "guard"
+sys.path.insert(0, str(GUARD))
+import sitecustomize as guard  # noqa: E402
+
+if not hasattr(guard, "NetworkRefused"):  # the interpreter imported a sitecustomize of its own at start-up
+    del sys.modules["sitecustomize"]
+    import sitecustomize as guard  # noqa: F811
+
+os.environ["PYTHONPATH"] = os.pathsep.join([str(GUARD), *filter(None, [os.environ.get("PYTHONPATH")])])
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder, a Hub cache and a home that no other test and no user has touched."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN", "WORLD_SIZE", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)

@@ -1,0 +1,107 @@
+"""Options: one definition, checked values, precedence, origins."""
+
+import dataclasses
+
+import pytest
+
+from zoo import config, content
+from zoo.config import FinetuneConfig, Resolved, build, options, resolve
+from zoo.errors import ConfigError, UnknownName
+
+
+def test_every_option_has_a_help_text_and_a_default_that_passes_its_own_check():
+    for option in options().values():
+        assert option.help.endswith("."), option.name
+    assert build(FinetuneConfig().flat()) == FinetuneConfig()
+
+
+def test_ranges_are_of_options_that_exist():
+    assert set(config._RANGES) <= set(options())
+
+
+def test_precedence_and_origins():
+    resolved = resolve([("family vit", {"lr": 1, "epochs": 3}), ("recipe x", {"lr": 2}), ("flag", {"lr": 3})])
+    assert (resolved.config.optim.lr, resolved.origins["lr"]) == (3, "flag")
+    assert (resolved.config.optim.epochs, resolved.origins["epochs"]) == (3, "family vit")
+    assert resolved.origins["clip"] == "default"
+
+
+def test_a_config_never_changes():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        FinetuneConfig().model.backbone = "x"  # type: ignore[misc]
+
+
+def test_settling_keeps_the_rest_and_says_who_decided():
+    settled = resolve([("flag", {"lr": 3.0})]).settle("machine", precision="no")
+    assert isinstance(settled, Resolved)
+    assert (settled.config.machine.precision, settled.origins["precision"]) == ("no", "machine")
+    assert (settled.config.optim.lr, settled.origins["lr"]) == (3.0, "flag")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"lr": "1e-3"}, "lr is '1e-3'; expected a number"),
+        ({"lr": True}, "expected a number"),
+        ({"lr": float("nan")}, "expected a number"),
+        ({"lr": None}, "expected a number"),
+        ({"epochs": "3"}, "expected a number"),
+        ({"batch_size": 2.5}, "expected a whole number"),
+        ({"batch_size": 0}, "lies between"),
+        ({"tensorboard": 1}, "true or false"),
+        ({"precision": "fp61"}, "did you mean 'fp16'"),
+        ({"augment": False}, "none | light"),
+        ({"val_fraction": 0.6, "test_fraction": 0.5}, "leave nothing"),
+        ({"batch_size": 2, "accumulate": 4}, "every micro-batch needs a picture"),
+        ({"strategy": "lora:0"}, "rank"),
+        ({"backbone": 50}, "expected a text"),
+    ],
+)
+def test_bad_values(values, words):
+    with pytest.raises(ConfigError) as caught:
+        build(values)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_key_offers_the_nearest_and_names_the_file():
+    with pytest.raises(UnknownName, match="'learning_rat'.*recipe mine"):
+        resolve([("recipe mine", {"learning_rat": 1})])
+    with pytest.raises(UnknownName, match="did you mean 'epochs'"):
+        build({"epoch": 1})
+
+
+def test_all_mistakes_of_a_file_are_reported_together():
+    with pytest.raises(ConfigError) as caught:
+        build({"lrr": 1, "epoch": 2, "batch_size": "x"}, "mine.yaml")
+    for word in ("mine.yaml", "lrr", "epoch", "batch_size"):
+        assert word in str(caught.value)
+
+
+class TestYaml:
+    def read(self, text):
+        return content.parse_yaml(text, "mine.yaml")
+
+    def test_numbers_and_words_are_those_of_yaml_1_2(self):
+        assert self.read("a: 1e-3\nb: no\nc: 10\nd: true\ne: null") == {"a": 1e-3, "b": "no", "c": 10, "d": True, "e": None}
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("a: 1\nb: 2\na: 3", "line 3"),
+            ("a: !!python/object/apply:os.system [true]", "tag"),
+            ("- 1", "expected"),
+            ("", "expected"),
+            ("a: [1", "line"),
+            ("\ta: 1", "line 1"),
+            ("1: a", "expected"),
+        ],
+    )
+    def test_bad_yaml_is_one_line_that_names_the_file(self, text, words):
+        with pytest.raises(ConfigError, match=f"mine.yaml.*{words}") as caught:
+            self.read(text)
+        assert "\n" not in str(caught.value)
+
+    def test_what_is_dumped_reads_back(self):
+        values = FinetuneConfig().flat() | {"lr": 1e-7, "metric": "evaluate:./a b", "lora_targets": r"a\.b: #c", "data": "é/ñ"}
+        assert self.read(content.dump_yaml(values, dict.fromkeys(values, "flag"))) == values

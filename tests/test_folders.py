@@ -1,0 +1,113 @@
+"""Folders that exist only whole."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zoo import folders
+from zoo.errors import CheckpointError, OutputError
+
+
+def write(target, text, **options):
+    with folders.whole(target, **options) as folder:
+        (folder / "a.txt").write_text(text)
+        (folder / "figures").mkdir()
+        (folder / "figures" / "b.txt").write_text("b")
+
+
+def test_the_manifest_states_every_file(tmp_path):
+    write(tmp_path / "x", "one")
+    entries = json.loads((tmp_path / "x" / "manifest.json").read_text())
+    assert set(entries) == {"a.txt", "figures/b.txt"}
+    assert entries["a.txt"] == {"size": 3, "sha256": hashlib.sha256(b"one").hexdigest()}
+    assert folders.verify(tmp_path / "x") == entries
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
+
+
+def test_nothing_is_overwritten_unless_told(tmp_path):
+    write(tmp_path / "x", "one")
+    with pytest.raises(OutputError, match="exists"):
+        write(tmp_path / "x", "two")
+    assert (tmp_path / "x" / "a.txt").read_text() == "one"
+    write(tmp_path / "x", "two", replace=True)
+    assert (tmp_path / "x" / "a.txt").read_text() == "two"
+
+
+def test_a_failure_leaves_the_old_folder_and_no_litter(tmp_path):
+    write(tmp_path / "x", "one")
+    with pytest.raises(RuntimeError), folders.whole(tmp_path / "x", replace=True) as folder:
+        (folder / "a.txt").write_text("two")
+        raise RuntimeError
+    assert (tmp_path / "x" / "a.txt").read_text() == "one"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir() and path.name != "work") == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda x: (x / "a.txt").write_text("eno"), "a.txt: damaged"),
+        (lambda x: (x / "a.txt").write_text("longer"), "a.txt: damaged"),
+        (lambda x: (x / "a.txt").unlink(), "a.txt: missing"),
+        (lambda x: (x / "manifest.json").unlink(), "incomplete"),
+        (lambda x: (x / "manifest.json").write_text("[]"), "not a manifest"),
+        (lambda x: (x / "manifest.json").write_text("{"), "not a manifest"),
+    ],
+)
+def test_damage_is_named(tmp_path, damage, words):
+    write(tmp_path / "x", "one")
+    damage(tmp_path / "x")
+    with pytest.raises(CheckpointError, match=words):
+        folders.verify(tmp_path / "x")
+
+
+def test_files_are_readable_as_the_umask_says(tmp_path):
+    before = os.umask(0o022)
+    try:
+        with folders.whole(tmp_path / "x") as folder:
+            (folder / "a").touch(mode=0o600)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x" / "a").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_folder_that_lost_its_successor_comes_back(tmp_path):
+    write(tmp_path / "x", "one")
+    (tmp_path / "x").rename(tmp_path / ".old-x")
+    (tmp_path / ".aside-y-1").mkdir()
+    folders.sweep(tmp_path)
+    assert (tmp_path / "x" / "a.txt").read_text() == "one"
+    assert not (tmp_path / ".aside-y-1").exists()
+
+
+def test_kill_at_any_moment_leaves_a_whole_folder(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from zoo import folders\n"
+        "print('ready', flush=True)\n"
+        "for i in range(100000):\n"
+        "    with folders.whole(Path(sys.argv[1]), replace=True) as f:\n"
+        "        (f / 'a').write_text(str(i)); (f / 'b').write_text(str(i))\n"
+    )
+    for _ in range(8):
+        with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "x")], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            while not (tmp_path / "x").exists():
+                pass
+            process.send_signal(signal.SIGKILL)
+        folders.sweep(tmp_path)
+        folders.verify(tmp_path / "x")
+        assert (tmp_path / "x" / "a").read_text() == (tmp_path / "x" / "b").read_text()
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write(tmp_path / "file" / "x", "one")
+    with pytest.raises(OutputError, match="cannot be written"):
+        folders.write_text(Path("/proc/zoo"), "x")

@@ -1,0 +1,68 @@
+"""The directory of a run."""
+
+import json
+
+import pytest
+
+from zoo import runs
+from zoo.config import resolve
+from zoo.errors import CheckpointError, ConfigError, OutputError
+from zoo.runs import Run
+
+
+def resolved(**flags):
+    return resolve([("recipe x", {"lr": 0.5}), ("flag", {"backbone": "timm/test_vit.r160_in1k", "strategy": "lora:8", **flags})])
+
+
+def test_names_are_readable_and_never_reused(tmp_path):
+    first, _ = runs.create(resolved(data="photos/My Pets/"), tmp_path)
+    second, _ = runs.create(resolved(data="photos/My Pets/"), tmp_path)
+    assert first.path.name == "timm-test-vit.r160-in1k-lora-8-my-pets-1"
+    assert second.path.name.endswith("-2")
+
+
+def test_options_and_origins_come_back(tmp_path):
+    run, settled = runs.create(resolved(), tmp_path)
+    assert run.resolved() == settled
+    assert settled.origins["lr"] == "recipe x"
+    assert "lr: 0.5  # recipe x" in (run.path / "config.yaml").read_text()
+
+
+def test_an_existing_folder_is_never_used(tmp_path):
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(OutputError, match="zoo resume"):
+        runs.create(resolved(out=str(tmp_path / "mine")))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made"):
+        runs.create(resolved(out=str(tmp_path / "file" / "x")))
+
+
+def test_status_and_results(tmp_path):
+    run, _ = runs.create(resolved(), tmp_path)
+    assert (run.status, run.value, run.metric) == ("empty", None, None)
+    (run.checkpoints / "step-00000003").mkdir(parents=True)
+    assert run.status == "resumable"
+    (run.path / "result.json").write_text(json.dumps({"metric": "accuracy", "value": 0.5}))
+    assert (run.status, run.value, run.metric) == ("finished", 0.5, "accuracy")
+    assert run.summary()["best"] == str(run.path / "best")
+
+
+def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path):
+    run = Run(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"st')
+    assert run.metrics() == [{"step": 1}, {"step": 2}]
+
+
+def test_what_is_not_a_run_is_said(tmp_path):
+    with pytest.raises(CheckpointError, match="not a run"):
+        runs.open_run(tmp_path)
+    with pytest.raises(ConfigError, match="no such folder"):
+        runs.list_runs(tmp_path / "none")
+    (tmp_path / "config.yaml").write_text("lrr: 1\n")
+    with pytest.raises(ConfigError, match=r"config.yaml"):
+        runs.open_run(tmp_path).resolved()
+
+
+def test_runs_are_listed_oldest_first(tmp_path):
+    made = [runs.create(resolved(), tmp_path)[0] for _ in range(2)]
+    assert [run.path for run in runs.list_runs(tmp_path)] == [run.path for run in made]

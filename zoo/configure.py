@@ -1,0 +1,63 @@
+"""From what a user said to a complete config: names are looked up, recipes are laid under the flags. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo import registry, runs, strategy
+from zoo.config import Resolved, check, options, resolve
+from zoo.errors import ConfigError
+
+
+def configure(flags: Mapping[str, Any], *, recipe: str | None = None, config: str | None = None) -> Resolved:
+    """The options of a run. Weakest first: defaults, the family's recipe for the strategy, `recipe`, `flags`.
+
+    Args:
+        flags: values by leaf name that were given as flags or keywords.
+        recipe: name of a recipe, or path of a YAML.
+        config: path of a run's `config.yaml`, which takes the place of recipes; its `out` is not taken over.
+
+    Raises: ConfigError or UnknownName, naming the origin.
+    """
+    check(flags)
+    layers: list[tuple[str, Mapping[str, Any]]] = []
+    if config is not None:
+        if recipe is not None:
+            raise ConfigError("--config holds every option already; give --recipe or --config, not both")
+        values = runs.read_config(Path(config)).config.flat()
+        layers.append((f"config {config}", {name: value for name, value in values.items() if name != "out"}))
+    if recipe is not None:
+        named = registry.recipe(recipe)
+        layers.append((f"recipe {named.name}", named.values))
+    layers.append(("flag", flags))
+    chosen = resolve(layers).config.model
+    spec = registry.resolve(chosen.backbone)
+    registry.head(chosen.head) if chosen.head not in registry.heads() else None
+    beneath = [] if config is not None else _family_layers(spec, chosen.strategy)
+    return resolve([*beneath, *layers])
+
+
+def _family_layers(spec: registry.BackboneSpec, text: str) -> list[tuple[str, Mapping[str, Any]]]:
+    layers: list[tuple[str, Mapping[str, Any]]] = []
+    family = f"family {spec.family.name}" if spec.family else "no family"
+    recipe = registry.default_recipe(spec, strategy.parse(text))
+    if recipe is not None:
+        values = {name: value for name, value in recipe.values.items() if name != "strategy"}
+        layers.append((f"{family}: recipe {recipe.name}", values))
+    if spec.input_size is not None:
+        layers.append((family, {"image_size": spec.input_size}))
+    return layers
+
+
+def check_recipe(name: str) -> registry.Recipe:
+    """The recipe, each of whose keys and values is an option's. Raises: ConfigError, UnknownName."""
+    recipe = registry.recipe(name)
+    resolve([(f"recipe {name}", recipe.values)])
+    return recipe
+
+
+def describe_options() -> list[dict[str, Any]]:
+    """Every option as plain values: name, group, default, help."""
+    return [{"name": o.name, "group": o.title, "default": o.default, "help": o.help} for o in options().values()]
