@@ -1,0 +1,103 @@
+"""How a fine-tuned model's tensors are named in its file, and what makes the file a plain timm checkpoint.
+
+`timm`    whole weights under timm's own names, the head in the classifier's place, and a config.json that
+          `timm.create_model("local-dir:FOLDER", pretrained=True)` reads: everything trained, and the head a single Linear.
+`whole`   whole weights under zoo's names (`backbone.net.…`, `head.…`): everything trained, and another head.
+`adapter` the trained tensors alone, tied to the digest of the base weights: the backbone's own weights rest.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import timm
+import torch
+from timm.models import get_model_args
+from torch import Tensor, nn
+
+from zoo.adaptation.model import AdaptedModel
+from zoo.adaptation.plan import NET
+from zoo.registry import BackboneSpec
+from zoo.strategy import Full, Partial
+
+_SOURCE = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load", "architecture")
+_OTHER_CLASSES = ("label_offset", "label_names", "label_descriptions")
+_OTHER_SIZES = ("test_input_size", "test_crop_pct", "min_input_size", "pool_size", "test_pool_size")
+"""Entries of timm's pretrained_cfg that speak of the base's file, classes and picture sizes, not of ours."""
+
+
+def describe(model: AdaptedModel) -> tuple[str, dict[str, Any]]:
+    """The layout that fits the model, and timm's part of config.json (empty unless the layout is `timm`)."""
+    if not isinstance(model.plan.strategy, (Full, Partial)):
+        return "adapter", {}
+    plain = _timm_config(model)
+    return ("timm", plain) if plain else ("whole", {})
+
+
+def tensors(model: AdaptedModel, layout: str) -> dict[str, Tensor]:
+    """What the file holds, by its names in the file; the model's own tensors, so that filling them fills the model."""
+    if layout == "adapter":
+        return model.trained_state()
+    state = model.state_dict()
+    if layout == "whole":
+        return dict(state)
+    slot = head_slot(model.backbone.spec, model.backbone.net)
+    own = {name.removeprefix(NET): tensor for name, tensor in state.items() if name.startswith(NET)}
+    return own | {f"{slot}.{leaf}": state[f"head.{leaf}"] for leaf in ("weight", "bias")}
+
+
+def head_slot(spec: BackboneSpec, net: nn.Module) -> str | None:
+    """Name of the classifier in timm's network, if it is known and one module."""
+    slot: Any = spec.family.head_slot if spec.family else getattr(net, "pretrained_cfg", {}).get("classifier")
+    return slot if isinstance(slot, str) else None
+
+
+def is_plain_linear(head: nn.Module) -> bool:
+    """Whether the head is one Linear with a bias, as timm's classifiers are."""
+    return type(head) is nn.Linear and head.bias is not None
+
+
+def _timm_config(model: AdaptedModel) -> dict[str, Any]:
+    """config.json as timm reads it, proven against a network built from it; empty if timm has no place for this model."""
+    backbone = model.backbone
+    slot = head_slot(backbone.spec, backbone.net)
+    if slot is None or not is_plain_linear(model.head):
+        return {}
+    preprocess = backbone.preprocess
+    arguments = get_model_args(backbone.net) | {"num_classes": model.num_outputs}
+    dropped = {*_SOURCE, *_OTHER_CLASSES, *_OTHER_SIZES}
+    pretrained = {key: value for key, value in backbone.net.pretrained_cfg.items() if key not in dropped}  # type: ignore[union-attr, operator]
+    pretrained |= {
+        "input_size": [3, preprocess.size, preprocess.size],
+        "mean": list(preprocess.mean),
+        "std": list(preprocess.std),
+        "interpolation": preprocess.interpolation,
+        "crop_pct": preprocess.crop_fraction,
+        "crop_mode": "center",
+        "num_classes": model.num_outputs,
+        "classifier": slot,
+        "license": backbone.origin.licence,
+    }
+    config = {
+        "architecture": backbone.spec.id.partition(".")[0],
+        "num_classes": model.num_outputs,
+        "num_features": backbone.feature_dim,
+        "model_args": arguments,
+        "pretrained_cfg": pretrained,
+    }
+    if model.labels:
+        config["label_names"] = list(model.labels.names)
+    config = json.loads(json.dumps(config))
+    ours = {name: tensor.shape for name, tensor in tensors(model, "timm").items()}
+    return config if _timm_shapes(config) == ours else {}
+
+
+def _timm_shapes(config: dict[str, Any]) -> dict[str, torch.Size] | None:
+    """Shape of every tensor of the network that timm builds from this config; None if it cannot."""
+    try:
+        with torch.device("meta"):
+            net = timm.create_model(config["architecture"], pretrained=False, **config["model_args"])
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return {name: tensor.shape for name, tensor in net.state_dict().items()}

@@ -1,0 +1,192 @@
+"""AdaptedModel: a backbone, a head, and the plan of what training may change."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from zoo import backbones, registry
+from zoo.adaptation import strategies
+from zoo.adaptation.plan import AdapterOptions, Plan
+from zoo.adaptation.tensors import fill
+from zoo.backbones.base import Backbone
+from zoo.errors import ConfigError
+from zoo.registry import HeadFactory
+from zoo.strategy import LoRA, Strategy, parse
+from zoo.types import Labels
+
+
+class AdaptedModel(nn.Module):
+    """A backbone with a head for other classes.
+
+    Frozen means inert: what is outside the plan takes no gradient and stays in eval mode, whatever `train()` is told, so that
+    batch-norm statistics, dropout and drop-path rest too. Use `build` to make one.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: nn.Module,
+        plan: Plan,
+        *,
+        num_outputs: int,
+        head_name: str = "custom",
+        labels: Labels | None = None,
+        adapter: AdapterOptions | None = None,
+        merged_from: Strategy | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.plan = plan.with_head(head)
+        self.num_outputs = num_outputs
+        self.head_name = head_name
+        self.labels = labels
+        self.adapter = adapter or AdapterOptions()
+        """The options of LoRA, as they were given."""
+        self.merged_from = merged_from
+        """The strategy whose result was folded into these plain weights; None: nothing was folded."""
+        self._live = frozenset(self.plan.live)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name in self.plan.tensors)
+        self.eval()
+
+    @classmethod
+    def build(
+        cls,
+        backbone: str | Backbone,
+        num_outputs: int,
+        *,
+        head: str | HeadFactory | nn.Module = "linear",
+        strategy: str | Strategy = "linear-probe",
+        weights: str | None = None,
+        labels: Labels | None = None,
+        image_size: int | None = None,
+        drop_path: float = 0.0,
+        lora_alpha: float | None = None,
+        lora_dropout: float = 0.0,
+        lora_targets: str | None = None,
+        seed: int = 0,
+    ) -> Self:
+        """A model in eval mode. New weights (head, LoRA) come from `seed`; torch's own generator is left as it was.
+
+        backbone: a name, which is loaded with `weights`, `image_size` and `drop_path`, or a Backbone, which is changed in place.
+        head: a registered name, any callable `(in_features, num_outputs)`, or a module.
+
+        Raises: ConfigError (UnknownName) for a name, strategy, option or head that does not fit; WeightsError from loading.
+        """
+        asked = parse(strategy) if isinstance(strategy, str) else strategy
+        adapter = AdapterOptions(lora_alpha, lora_dropout, lora_targets)
+        if not isinstance(asked, LoRA) and adapter != AdapterOptions():
+            raise ConfigError(f"lora_alpha, lora_dropout and lora_targets are options of lora:R; the strategy is {asked}")
+        if labels is not None and len(labels) != num_outputs:
+            raise ConfigError(f"{len(labels)} labels for {num_outputs} outputs; give one label an output")
+        if isinstance(backbone, str):
+            spec = registry.resolve(backbone)
+            backbone = backbones.load(spec, weights, image_size=image_size, drop_path=drop_path, seed=seed)
+        elif weights is not None or image_size is not None or drop_path:
+            raise ConfigError(
+                "weights, image_size and drop_path are for a backbone given by its name; this one is loaded already"
+            )
+        with _seeded(seed):
+            name, module = _head(head, backbone, num_outputs)
+        with _seeded(seed):
+            plan = strategies.apply(asked, backbone, adapter)
+        return cls(backbone, module, plan, num_outputs=num_outputs, head_name=name, labels=labels, adapter=adapter)
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether the head gets the features before pooling."""
+        return bool(getattr(self.head, "takes_tokens", False))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`[B, 3, size, size]` to logits `[B, num_outputs] float32`, whatever the autocast dtype."""
+        features = self.backbone.tokens(images) if self.takes_tokens else self.backbone(images)
+        logits: Tensor = self.head(features)
+        return logits.float()
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch's, except that what the plan does not name stays in eval mode."""
+        self.training = mode
+        # Parents come first, so that each module's own word is the last; some (LeViT) clear a cache in their train().
+        for name, module in self.backbone.named_modules(prefix="backbone"):
+            module.train(mode and name in self._live)
+        self.head.train(mode)
+        return self
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Exactly what training may change, parameters and buffers, by full name, detached (not copied)."""
+        state = self.state_dict()
+        return {name: state[name] for name in (*self.plan.tensors, *self.plan.buffers)}
+
+    def load_trained_state(self, state: Mapping[str, Tensor], source: str = "checkpoint") -> None:
+        """Put back what `trained_state` gave. Raises: CheckpointError naming `source` and the tensors that do not fit."""
+        fill(self.trained_state(), state, source)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """torch's CPU generator set to `seed` inside, as it was outside."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _head(head: str | HeadFactory | nn.Module, backbone: Backbone, num_outputs: int) -> tuple[str, nn.Module]:
+    """The head and its name, proven on two samples. Raises: ConfigError."""
+    if num_outputs < 1:
+        raise ConfigError(f"num_outputs is {num_outputs}; a model has at least one output")
+    if isinstance(head, nn.Module):
+        name, module = "custom", head
+        features = _features(backbone, bool(getattr(head, "takes_tokens", False)))
+    else:
+        factory = registry.head(head) if isinstance(head, str) else head
+        name = head if isinstance(head, str) else registry.head_name(factory)
+        features = _features(backbone, bool(getattr(factory, "takes_tokens", False)))
+        try:
+            with features.device:
+                module = factory(features.shape[-1], num_outputs)
+        except Exception as error:
+            raise ConfigError(f"head {name!r} cannot be made for {features.shape[-1]} features: {_line(error)}") from error
+    if not isinstance(module, nn.Module):
+        raise ConfigError(f"head {name!r} gave a {type(module).__name__}; expected a torch.nn.Module")
+    if bool(getattr(module, "takes_tokens", False)) != (features.ndim == 3):
+        raise ConfigError(f"head {name!r}: its factory and its module disagree on takes_tokens")
+    _check_shape(name, module, features, num_outputs)
+    return name, module
+
+
+@torch.no_grad()
+def _features(backbone: Backbone, tokens: bool) -> Tensor:
+    """Two samples such as the head gets: `[2, D]`, or `[2, T, D]` with the T of one real forward."""
+    device = next(backbone.parameters()).device
+    if not tokens:
+        return torch.randn(2, backbone.feature_dim, device=device)
+    size = backbone.preprocess.size
+    return backbone.eval().tokens(torch.zeros(2, 3, size, size, device=device))
+
+
+@torch.no_grad()
+def _check_shape(name: str, module: nn.Module, features: Tensor, num_outputs: int) -> None:
+    was_training = module.training
+    try:
+        output: Any = module.eval()(features)
+    except Exception as error:
+        raise ConfigError(f"head {name!r} cannot take features of shape {list(features.shape)}: {_line(error)}") from error
+    finally:
+        module.train(was_training)
+    got = f"{list(output.shape)} {output.dtype}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+    if not isinstance(output, Tensor) or list(output.shape) != [2, num_outputs] or not output.is_floating_point():
+        raise ConfigError(
+            f"head {name!r} gives {got.removeprefix('torch.')} for features of shape {list(features.shape)}; "
+            f"expected {[2, num_outputs]} of floats"
+        )
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error's text."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

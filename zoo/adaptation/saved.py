@@ -1,0 +1,226 @@
+"""The folder of a fine-tuned model: `model.safetensors` and `config.json`, and how they become a model again.
+
+Nothing in them is code. The safetensors file has one metadata key, `zoo`, so that its bytes are reproducible (with two or more
+keys their order differs from run to run). See layout.py for which tensors it holds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from zoo import backbones, registry
+from zoo.adaptation import layout
+from zoo.adaptation.model import AdaptedModel
+from zoo.adaptation.tensors import fill
+from zoo.backbones.base import Backbone, Preprocess, WeightsOrigin
+from zoo.errors import CheckpointError, UnknownName
+from zoo.registry import BackboneSpec, HeadFactory
+from zoo.strategy import LoRA, parse
+from zoo.types import Labels, Task
+
+FORMAT = "zoo/1"
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+_LAYOUTS = ("timm", "whole", "adapter")
+
+
+def save(folder: Path, model: AdaptedModel, facts: Mapping[str, Any]) -> None:
+    """Write the model into an existing folder. `facts` are the caller's, plain values, kept in the config as they are.
+
+    The caller sees to it that the folder appears whole or not at all. Raises: OSError, SafetensorError.
+    """
+    kind, plain = layout.describe(model)
+    metadata = {"format": FORMAT, "layout": kind, "labels_sha256": model.labels.sha256 if model.labels else None}
+    path = folder / WEIGHTS
+    path.touch()
+    mode = path.stat().st_mode  # as the umask has it; safetensors puts a file of mode 0600 in its place
+    save_file(_storable(layout.tensors(model, kind)), path, metadata={"zoo": json.dumps(metadata, sort_keys=True)})
+    path.chmod(mode)
+    config = plain | {"zoo": _block(model, kind) | {"facts": dict(facts)}}
+    (folder / CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The `zoo` part of a folder's config.json: format, layout, task, labels, preprocess, strategy, head, base, facts ...
+
+    Raises: CheckpointError if it is missing, damaged, not zoo's, or of a newer format.
+    """
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        what = f"it has no {CONFIG}" if folder.is_dir() else "no such folder"
+        raise CheckpointError(f"{folder}: not a model that zoo saved: {what}") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}; use another copy") from error
+    block = config.get("zoo") if isinstance(config, dict) else None
+    if not isinstance(block, dict) or not isinstance(block.get("format"), str):
+        raise CheckpointError(f"{path}: not a model that zoo saved: it has no `zoo` part")
+    if block["format"] != FORMAT:
+        raise CheckpointError(f"{path}: format {block['format']!r}; this zoo reads {FORMAT!r}: install the version that wrote it")
+    if block.get("layout") not in _LAYOUTS:
+        raise CheckpointError(f"{path}: layout {block.get('layout')!r}; expected one of {', '.join(_LAYOUTS)}: use another copy")
+    return block
+
+
+def open_saved(folder: Path, *, weights: str | None = None, head: HeadFactory | None = None) -> AdaptedModel:
+    """The saved model, in eval mode, on the CPU.
+
+    weights: the base weights of a folder that holds trained tensors alone; None searches as for a new model. A folder of whole
+        weights needs none, and never looks for any.
+    head: factory of a custom head that this process has not registered.
+
+    Raises: CheckpointError for whatever is missing, damaged, of another model or on another base; WeightsError.
+    """
+    block = read_config(folder)
+    path = folder / WEIGHTS
+    state, metadata = _read(path)
+    try:
+        if metadata["format"] != FORMAT or metadata["layout"] != block["layout"]:
+            raise CheckpointError(f"{path}: written for another {CONFIG} than the one beside it; use another copy")
+        labels = _labels(folder, block, metadata)
+        backbone = _backbone(folder, block, weights)
+        model = _rebuild(block, backbone, labels, _head(folder, block, head))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{folder / CONFIG}: damaged: {type(error).__name__} {error}; use another copy") from error
+    fill(layout.tensors(model, block["layout"]), state, str(path))
+    return model.eval()
+
+
+def _storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous, on the CPU, and none sharing memory with another, as safetensors wants them. Tied tensors are stored each."""
+    stored: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in state.items():
+        plain = tensor.detach().cpu().contiguous()
+        where = plain.untyped_storage().data_ptr()
+        stored[name] = plain.clone() if where in seen else plain
+        seen.add(where)
+    return stored
+
+
+def _block(model: AdaptedModel, kind: str) -> dict[str, Any]:
+    """Everything that is needed to build the model again, and where it comes from."""
+    backbone, spec, origin = model.backbone, model.backbone.spec, model.backbone.origin
+    seed = re.fullmatch(r"random, seed (\d+)", origin.source)
+    strategy = model.plan.strategy
+    targets = model.adapter.targets or (spec.family.lora if spec.family else None)
+    return {
+        "format": FORMAT,
+        "layout": kind,
+        "task": Task.CLASSIFICATION.value,
+        "labels": {"names": list(model.labels.names), "sha256": model.labels.sha256} if model.labels else None,
+        "preprocess": backbone.preprocess.to_dict(),
+        "strategy": str(strategy),
+        "merged_from": str(model.merged_from) if model.merged_from else None,
+        "head": {
+            "name": "linear" if layout.is_plain_linear(model.head) else model.head_name,
+            "in_features": backbone.token_dim if model.takes_tokens else backbone.feature_dim,
+            "num_outputs": model.num_outputs,
+        },
+        "lora": {"alpha": model.adapter.alpha, "dropout": model.adapter.dropout, "targets": targets}
+        if isinstance(strategy, LoRA)
+        else None,
+        "base": {
+            "name": spec.name,
+            "id": spec.id,
+            "family": spec.family.name if spec.family else None,
+            "arguments": dict(spec.arguments),
+            "licence": origin.licence,
+            "source": origin.source,
+            "sha256": origin.sha256,
+            "tensors_sha256": backbone.base_sha256,
+            "seed": int(seed[1]) if seed else None,
+        },
+    }
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Every tensor of a safetensors file, and its metadata. Raises: CheckpointError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("zoo", "null"))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file; the folder is incomplete, use another copy") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a whole safetensors file: {error}; use another copy") from error
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"{path}: not a model that zoo saved: its metadata has no `zoo` key")
+    return state, metadata
+
+
+def _labels(folder: Path, block: Mapping[str, Any], metadata: Mapping[str, Any]) -> Labels | None:
+    labels = Labels(tuple(block["labels"]["names"])) if block["labels"] else None
+    recorded = block["labels"]["sha256"] if block["labels"] else None
+    found = labels.sha256 if labels else None
+    if not found == recorded == metadata["labels_sha256"]:
+        raise CheckpointError(
+            f"{folder / CONFIG}: its labels are not those that {WEIGHTS} was trained with (another order or other names); "
+            "use another copy"
+        )
+    return labels
+
+
+def _backbone(folder: Path, block: Mapping[str, Any], weights: str | None) -> Backbone:
+    base = block["base"]
+    families = registry.families()
+    if base["family"] is not None and base["family"] not in families:
+        raise CheckpointError(f"{folder / CONFIG}: no family {base['family']!r} here; install what provides it")
+    family = families[base["family"]] if base["family"] is not None else None
+    spec = BackboneSpec(base["name"], base["id"], family, licence=base["licence"], arguments=base["arguments"])
+    preprocess = Preprocess.from_dict(block["preprocess"])
+    whole = block["layout"] != "adapter"
+    seed = base["seed"] or 0
+    if whole or (weights is None and base["seed"] is not None):
+        weights = "random"
+    backbone = backbones.load(spec, weights, image_size=preprocess.size, seed=seed)
+    if whole:  # the file brings every value; what is kept is where the training began
+        backbone.base_sha256 = base["tensors_sha256"]
+        backbone.origin = WeightsOrigin(base["source"], base["sha256"], base["licence"])
+    elif backbone.base_sha256 != base["tensors_sha256"]:
+        raise CheckpointError(
+            f"{folder}: trained on other base weights than {backbone.origin.source}: {base['name']} from {base['source']}, "
+            f"tensors' sha256 {base['tensors_sha256'][:12]}, found {backbone.base_sha256[:12]}; give the right ones as weights"
+        )
+    backbone.preprocess = preprocess
+    return backbone
+
+
+def _head(folder: Path, block: Mapping[str, Any], head: HeadFactory | None) -> str | HeadFactory:
+    if head is not None:
+        return head
+    name: str = block["head"]["name"]
+    try:
+        registry.head(name)
+    except UnknownName as error:
+        raise CheckpointError(
+            f"{folder}: its head {name!r} is not registered in this process; pass its factory as head=, or register it"
+        ) from error
+    return name
+
+
+def _rebuild(
+    block: Mapping[str, Any], backbone: Backbone, labels: Labels | None, head: str | HeadFactory | nn.Module
+) -> AdaptedModel:
+    lora = block["lora"] or {"alpha": None, "dropout": 0.0, "targets": None}
+    model = AdaptedModel.build(
+        backbone,
+        block["head"]["num_outputs"],
+        head=head,
+        strategy=block["strategy"],
+        labels=labels,
+        lora_alpha=lora["alpha"],
+        lora_dropout=lora["dropout"],
+        lora_targets=lora["targets"],
+    )
+    model.merged_from = parse(block["merged_from"]) if block["merged_from"] else None
+    return model

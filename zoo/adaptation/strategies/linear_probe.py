@@ -1,0 +1,12 @@
+"""`linear-probe`: nothing of the backbone trains."""
+
+from __future__ import annotations
+
+from zoo.adaptation.plan import AdapterOptions, Plan
+from zoo.backbones.base import Backbone
+from zoo.strategy import LinearProbe
+
+
+def apply(strategy: LinearProbe, backbone: Backbone, options: AdapterOptions) -> Plan:
+    """The plan in which the backbone is inert."""
+    return Plan.of_backbone(strategy, backbone, {}, note="backbone inert")

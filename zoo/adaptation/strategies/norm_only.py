@@ -1,0 +1,21 @@
+"""`norm-only`: scales and shifts of the normalisation layers train; their statistics rest (arxiv.org/abs/2003.00152)."""
+
+from __future__ import annotations
+
+from zoo.adaptation.plan import AdapterOptions, Plan
+from zoo.backbones.base import Backbone
+from zoo.errors import ConfigError
+from zoo.strategy import NormOnly
+
+
+def apply(strategy: NormOnly, backbone: Backbone, options: AdapterOptions) -> Plan:
+    """The plan in which the parameters of the normalisation modules train, all in eval mode.
+
+    Raises: ConfigError where no normalisation module has any.
+    """
+    modules = dict(backbone.net.named_modules())
+    inside = {f"{norm}.{leaf}" for norm in backbone.norms for leaf, _ in modules[norm].named_parameters()}
+    tensors = {name: "norm" for name, _ in backbone.net.named_parameters() if name in inside}
+    if not tensors:
+        raise ConfigError(f"strategy 'norm-only': no normalisation layer of {backbone.spec.name} has parameters; use partial:1")
+    return Plan.of_backbone(strategy, backbone, tensors, note="backbone in eval mode, normalisation statistics included")
