@@ -182,6 +182,13 @@ def head(name: str) -> HeadFactory:
     return factory
 
 
+def head_name(factory: HeadFactory) -> str:
+    """The name under which `factory` is registered, or `custom`. Imports nothing."""
+    own = f"{getattr(factory, '__module__', '')}:{getattr(factory, '__qualname__', '')}"
+    plugins = (name for name, point in _points("zoo.heads").items() if point.value == own)
+    return next(plugins, next((name for name, other in _heads.items() if other is factory), "custom"))
+
+
 def register_head(name: str) -> Callable[[HeadFactory], HeadFactory]:
     """Decorator: name a head factory in this process. Raises: ConfigError if the name is taken by another factory."""
 
