@@ -77,6 +77,10 @@ class TrainState:
     """Lines of metrics.jsonl that belong to this state."""
     seconds: float = 0.0
     """Wall time of training so far."""
+    loss_sum: float = 0.0
+    """Sum of the losses of the pictures since the last evaluation."""
+    pictures: int = 0
+    """How many pictures those were."""
     scaler: dict[str, Any] = field(default_factory=dict)
     """State of the fp16 gradient scaler."""
 

@@ -84,7 +84,7 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
     audit = freezing.GradientAudit(model) if state.step == 0 else None
     wrapped, prepared = accelerator.prepare(model, optimizer)
     saver = _Saver(job, run, accelerator, optimizer)
-    window = _Window()
+    clock = _Clock()
 
     with Stopper(accelerator, config.selection.max_minutes, state.seconds) as stopper:
         for step, batches in job.train.steps(state.step, job.total_steps):
@@ -94,10 +94,13 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
             if audit and not prepared.step_was_skipped and audit.observe(model):
                 audit = audit.conclude()
             prepared.zero_grad()
-            window.add(loss, job.train.step_size(step))
+            size = job.train.step_size(step)
+            clock.pictures += size
             state.step, state.seconds = step + 1, stopper.seconds
+            state.loss_sum, state.pictures = state.loss_sum + loss * size, state.pictures + size
             for tracker in trackers:
-                tracker.step(state.step, window.values(loss, optimizer.param_groups[0]["lr"]))
+                values = {"loss": loss, "lr": optimizer.param_groups[0]["lr"], "pictures_per_second": clock.rate}
+                tracker.step(state.step, values)
 
             reason = stopper.reason()
             last = state.step == job.total_steps or reason == "time"
@@ -109,11 +112,11 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
                 if improved:
                     state.best.value, state.best.step = value, state.step
                 last = state.patience.update(value) or last
-                record = _record(job, state, report, window, improved)
-                state.evaluations += 1
+                record = _record(job, state, report, clock, improved)
+                state.evaluations, state.loss_sum, state.pictures = state.evaluations + 1, 0.0, 0
                 for tracker in trackers:
                     tracker.evaluation(state.step, record)
-                window = _Window()
+                clock = _Clock()
             # A new best is checkpointed first: then no resumed run can be behind the folder in best/.
             every = config.selection.checkpoint_every
             if improved or reason or last or (evaluated if every is None else due(state.step, every, last=False)):
@@ -210,37 +213,26 @@ def due(step: int, every: int, *, last: bool) -> bool:
     return last or step % every == 0
 
 
-class _Window:
-    """Losses and pictures since the last evaluation."""
+class _Clock:
+    """Pictures per second since it was made."""
 
     def __init__(self) -> None:
-        self.loss_sum, self.pictures, self.began = 0.0, 0, time.perf_counter()
-
-    def add(self, loss: float, pictures: int) -> None:
-        self.loss_sum += loss * pictures
-        self.pictures += pictures
-
-    def values(self, loss: float, lr: float) -> dict[str, float]:
-        return {"loss": loss, "lr": lr, "pictures_per_second": self.rate}
-
-    @property
-    def mean(self) -> float:
-        return self.loss_sum / self.pictures
+        self.pictures, self.began = 0, time.perf_counter()
 
     @property
     def rate(self) -> float:
         return self.pictures / (time.perf_counter() - self.began)
 
 
-def _record(job: Job, state: TrainState, report: Report, window: _Window, improved: bool) -> dict[str, Any]:
+def _record(job: Job, state: TrainState, report: Report, clock: _Clock, improved: bool) -> dict[str, Any]:
     return {
         "step": state.step,
         "epoch": round(state.step / job.steps_per_epoch, 4),
-        "train_loss": window.mean,
+        "train_loss": state.loss_sum / state.pictures,
         "metrics": {name: value.value for name, value in report.values.items()},
         "best": improved,
         "seconds": state.seconds,
-        "pictures_per_second": window.rate,
+        "pictures_per_second": clock.rate,
     }
 
 

@@ -142,7 +142,7 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator, he
             runs.write_config(run, resolved)
     job = make_job(resolved.config, splits, model, metric, machine)
     if machine.is_main_process:
-        log.info("%s", model.plan.summary(model))
+        log.info("%s", model.plan.summary())
     trackers = _trackers(run, job) if machine.is_main_process else []
     try:
         state = loop.train(job, run, machine, trackers)
@@ -156,8 +156,8 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator, he
             "epochs": round(state.step / job.steps_per_epoch, 4),
             "best_step": state.best.step,
             "trained_tensors": len(model.plan.tensors),
-            "trained_parameters": model.plan.count(model),
-            "trains": model.plan.summary(model),
+            "trained_parameters": model.plan.count,
+            "trains": model.plan.summary(),
             "environment": environment(machine),
         }
         folders.write_text(run.path / "training.json", json.dumps(values, indent=1))
