@@ -51,9 +51,10 @@ class Preprocess:
     def transform(self) -> Callable[[Image.Image], Tensor]:
         """The evaluation transform: an RGB picture to `[3, size, size] float32`. Deterministic."""
         mode = v2.InterpolationMode(self.interpolation)
-        return v2.Compose(
+        steps: Callable[[Image.Image], Tensor] = v2.Compose(
             [v2.Resize(self.resize_to(), interpolation=mode, antialias=True), v2.CenterCrop(self.size), self.normalize()]
         )
+        return steps
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for `config.json`."""

