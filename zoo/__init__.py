@@ -1,0 +1,72 @@
+"""Fine-tune a named pretrained backbone on your own pictures, and publish it with a model card whose numbers are true.
+
+    >>> import zoo
+    >>> run = zoo.finetune("resnet50", data="photos/", strategy="lora:16")  # doctest: +SKIP
+    >>> zoo.load(run.best).predict(["cat.jpg"])  # doctest: +SKIP
+
+Everything below is imported when it is first used: `import zoo` costs no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.adaptation.model import AdaptedModel
+    from zoo.api import evaluate, finetune, list_runs, load, predict, publish, resume, show
+    from zoo.evaluation import metrics
+    from zoo.registry import register_backbone, register_head
+
+    __version__: str
+
+_HOMES = {
+    "AdaptedModel": "zoo.adaptation.model",
+    "evaluate": "zoo.api",
+    "finetune": "zoo.api",
+    "list_runs": "zoo.api",
+    "load": "zoo.api",
+    "metrics": "zoo.evaluation",
+    "predict": "zoo.api",
+    "publish": "zoo.api",
+    "register_backbone": "zoo.registry",
+    "register_head": "zoo.registry",
+    "resume": "zoo.api",
+    "show": "zoo.api",
+}
+"""The module that defines each public name."""
+
+__all__ = [
+    "AdaptedModel",
+    "__version__",
+    "evaluate",
+    "finetune",
+    "list_runs",
+    "load",
+    "metrics",
+    "predict",
+    "publish",
+    "register_backbone",
+    "register_head",
+    "resume",
+    "show",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("zoo-finetune")
+    elif name in _HOMES:
+        from importlib import import_module
+
+        home = import_module(_HOMES[name])
+        value = import_module(f"{_HOMES[name]}.{name}") if name == "metrics" else getattr(home, name)
+    else:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -138,8 +138,12 @@ def backbones(pattern: str = "*") -> list[BackboneSpec]:
     """The curated and registered backbones whose name contains `pattern`, or matches it if it has wildcards."""
     plugins = [_load(point) for point in _points("zoo.backbones").values()]
     members = [spec for _, specs in _content().values() for spec in specs.values()]
-    wanted = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
-    return [spec for spec in (*members, *plugins, *_backbones.values()) if fnmatch(spec.name, wanted)]
+    return [spec for spec in (*members, *plugins, *_backbones.values()) if matches(spec.name, pattern)]
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether `name` contains `pattern`, or matches it as a whole if it has wildcards."""
+    return fnmatch(name, pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*")
 
 
 def resolve(name: str) -> BackboneSpec:

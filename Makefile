@@ -1,0 +1,30 @@
+# make install   the command zoo, in .venv (does nothing the second time)
+# make demo      fine-tune a real backbone on real pictures, and say where its card is
+# make lint      style, imports and types
+# make test      lint, and every test
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
+
+.PHONY: install demo lint test
+
+install: .venv/installed
+
+# torch comes first and alone: it is by far the largest, and what follows then finds the version that it needs.
+.venv/installed: pyproject.toml constraints.txt
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
+	$(PIP) torch torchvision
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/zoo finetune tf_efficientnet_lite0 --freeze backbone --image-size 128
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

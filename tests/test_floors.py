@@ -1,0 +1,93 @@
+"""A module imports only from floors below its own; siblings do not import each other; there is no cycle at any depth.
+
+Every import statement counts, those inside functions and under TYPE_CHECKING too.
+"""
+
+import ast
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import zoo
+
+PACKAGE = Path(zoo.__file__).parent
+FLOORS = [
+    {"errors"},
+    {"types", "content", "strategy", "folders"},
+    {"config"},
+    {"registry"},
+    {"backbones", "recipes"},
+    {"adaptation", "data", "evaluation", "runs"},
+    {"configure"},
+    {"training", "inference"},
+    {"publishing"},
+    {"api"},
+    {"zoo"},
+    {"cli"},
+    {"__main__"},
+]
+FLOOR = {unit: height for height, units in enumerate(FLOORS) for unit in units}
+
+
+def module_name(path: Path) -> str:
+    return ".".join(("zoo", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+SOURCES = {module_name(path): ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")}
+
+
+def imports(module: str) -> set[str]:
+    """The modules of ours that a module names in import statements."""
+    found: set[str] = set()
+    for node in ast.walk(SOURCES[module]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name in SOURCES}
+        elif isinstance(node, ast.ImportFrom) and node.module in SOURCES:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in SOURCES else node.module for name in names}
+    return found
+
+
+def unit(module: str) -> str:
+    """What stands on a floor: the part under `zoo`, or `zoo` itself."""
+    return [*module.split("."), module][1]
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_imports_go_down(module):
+    upward = {
+        other: unit(other)
+        for other in imports(module)
+        if unit(other) != unit(module) and FLOOR[unit(other)] >= FLOOR[unit(module)]
+    }
+    assert not upward, f"{module} is on floor {FLOOR[unit(module)]} and imports {sorted(upward)}"
+
+
+def test_no_cycle():
+    try:
+        TopologicalSorter({module: imports(module) for module in SOURCES}).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_imports_without_torch():
+    light = [
+        module
+        for module in SOURCES
+        if FLOOR[unit(module)] < FLOOR["backbones"] or unit(module) in ("runs", "configure", "recipes")
+    ]
+    light += [module for module in SOURCES if FLOOR[unit(module)] >= FLOOR["api"] and unit(module) != "__main__"]
+    lines = ["import sys", *(f"import {module}" for module in sorted(light)), "print('torch' in sys.modules)"]
+    answer = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert answer.stdout == "False\n"
+
+
+def test_public_names():
+    assert set(zoo.__all__) <= set(dir(zoo))
+    for name in zoo.__all__:
+        assert getattr(zoo, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'finetun'"):
+        _ = zoo.finetun

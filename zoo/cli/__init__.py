@@ -1,0 +1,91 @@
+"""The `zoo` command. One module a verb, imported when it is called: it calls `zoo.api` and hands back an `Answer`.
+
+Nothing here imports torch. Whatever goes wrong is one line on stderr, `zoo: ...`, and the exit status says whose turn it is:
+2, the user can mend it; 1, a run failed or zoo has a fault; 130, Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import cast
+
+from cyclopts import CycloptsError
+from cyclopts.exceptions import MissingArgumentError, RepeatArgumentError, UnknownCommandError, UnusedCliTokensError
+
+from zoo.cli.answer import Answer, one_line
+from zoo.cli.app import build
+from zoo.cli.flags import NONE, Common
+from zoo.errors import UnknownName, ZooError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line, by default that of the process, and give its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")  # a file's name may hold bytes that the terminal cannot show
+    try:
+        _run(words)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit) as error:
+        if not isinstance(error.__context__ or error, BrokenPipeError):  # rich makes a SystemExit of it
+            raise
+        _silence()
+        return 141  # as a program that SIGPIPE ends
+    except (KeyboardInterrupt, Exception) as error:
+        return _report(error, debug="--debug" in words)
+    return 0
+
+
+def _run(words: list[str]) -> None:
+    """Parse, call the verb, print its answer."""
+    command, bound, _ = build(words[0] if words else "").parse_args(words, exit_on_error=False, print_error=False, verbose=False)
+    common = cast(Common, bound.arguments.get("common", NONE))
+    with contextlib.redirect_stdout(sys.stderr) if common.json else contextlib.nullcontext():
+        answer = command(*bound.args, **bound.kwargs)
+    if isinstance(answer, Answer):  # help and version print for themselves
+        answer.print(json=common.json)
+
+
+def _report(error: BaseException, *, debug: bool) -> int:
+    """Print an error in one line (under `--debug`, behind its traceback), and give the exit status it stands for."""
+    if debug and not isinstance(error, CycloptsError):
+        traceback.print_exception(error)
+    if isinstance(error, KeyboardInterrupt):
+        status, text = 130, str(error) or "stopped"
+    elif isinstance(error, ZooError):
+        status, text = error.exit_status, str(error)
+    elif isinstance(error, CycloptsError):
+        status, text = 2, _explain(error)
+    else:
+        hint = "" if debug else "; run again with --debug for the traceback"
+        status, text = 1, f"unexpected {type(error).__name__}: {error}{hint}"
+    print(f"zoo: {one_line(text)}", file=sys.stderr)
+    return status
+
+
+def _explain(error: CycloptsError) -> str:
+    """A mistake in the command line, as cyclopts says it, with a way out."""
+    verb = " ".join(("zoo", *(error.command_chain or ())))
+    more = f"; `{verb} --help` shows what it takes"
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return f"unexpected {' '.join(map(repr, error.unused_tokens))}{more}"
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        return f"{error.keyword or error.argument.name} needs a value{more}"
+    if isinstance(error, RepeatArgumentError):
+        return f"{error.token.keyword} given more than once; give one value"
+    if isinstance(error, UnknownCommandError) and error.unused_tokens and error.app is not None:
+        word = error.unused_tokens[0]
+        verbs = [name for name in error.app if not name.startswith("-")]
+        return str(UnknownName("option" if word.startswith("-") else "verb", word, verbs, f"(verbs: {', '.join(verbs)})"))
+    return str(error).removesuffix(".")
+
+
+def _silence() -> None:
+    """Let what is still buffered for a reader that has gone vanish without a word."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,29 @@
+"""The verbs, and the application that finds them."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+import zoo
+
+VERBS = ("finetune", "evaluate", "predict", "publish", "resume", "runs", "list", "show", "recipes", "completion")
+"""In the order of `zoo --help`; `zoo.cli.verbs.VERB:VERB` is the function, or the App, that is imported when it is called."""
+
+
+def build(first: str = "") -> App:
+    """The command. Where the first word of the line is a verb, only that one will be imported; else all are, so that a help page
+    can say what each does."""
+    app = App(
+        name="zoo",
+        help="""Fine-tune a named pretrained backbone on your own pictures, and publish it with a card whose numbers are true.
+
+        `zoo VERB --help` shows what a verb takes, with examples.
+        """,
+        help_format="plaintext",
+        version=lambda: zoo.__version__,
+    )
+    for position, verb in enumerate(VERBS):
+        app.command(f"zoo.cli.verbs.{verb}:{verb}", name=verb, sort_key=position)
+    if first not in VERBS:
+        app.resolved_commands()
+    return app

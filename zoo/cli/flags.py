@@ -1,0 +1,104 @@
+"""The flags of `zoo finetune`, made from `zoo.config.options()`, and those that every verb has.
+
+The flags are the keys of a typed dictionary, none of them required: what was not given is not in it, so that what arrives is
+exactly the top layer of `zoo.config.resolve`.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+
+from cyclopts import Group, Parameter, Token
+
+from zoo.config import Option, options
+
+if TYPE_CHECKING:
+    from cyclopts.completion import CompletionContext
+
+Completer = Callable[["CompletionContext"], Iterable[str]]
+
+_EVERYWHERE = Group("Everywhere", sort_key=1000)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What every verb takes; `zoo.cli` reads it."""
+
+    json: Annotated[bool, Parameter(group=_EVERYWHERE, negative="", show_default=False)] = False
+    """Print one JSON object as the last line of stdout, and everything else to stderr."""
+    debug: Annotated[bool, Parameter(group=_EVERYWHERE, negative="", show_default=False)] = False
+    """Show the traceback of an error."""
+
+
+NONE = Common()
+"""None of them given."""
+
+
+def _names(kind: str) -> Completer:
+    """Offer, to a shell, the names of one kind."""
+
+    def complete(context: CompletionContext) -> list[str]:
+        from zoo import api
+
+        return [str(row["name"]) for row in getattr(api, f"list_{kind}")()]
+
+    return complete
+
+
+COMPLETERS: dict[str, Completer] = {
+    "backbone": _names("backbones"),
+    "head": _names("heads"),
+    "metric": _names("metrics"),
+    "recipe": _names("recipes"),
+    "strategy": _names("strategies"),
+}
+"""By option, what a shell offers for its value."""
+
+
+def typed() -> Any:
+    """A typed dictionary with a key an option; the annotations carry names, help, panels and defaults. BACKBONE is left out:
+    it is the positional argument."""
+    panels: dict[str, Group] = {}
+    for option in options().values():
+        panels.setdefault(option.title, Group(option.title, sort_key=len(panels)))
+    keys = {
+        option.name: Annotated[option.type, parameter(option, panels[option.title])]
+        for option in options().values()
+        if option.name != "backbone"
+    }
+    return typing.cast(Any, TypedDict)("Flags", keys, total=False)
+
+
+def parameter(option: Option, panel: Group) -> Parameter:
+    """An option as cyclopts needs it. `--freeze` is a second spelling of `--strategy`."""
+    flag = "--" + option.name.replace("_", "-")
+    arms = {option.type, *typing.get_args(option.type)}
+    converter = exactly_or_none if type(None) in arms else exactly if arms & {int, float} else None
+    return Parameter(
+        name=(flag, "--freeze") if option.name == "strategy" else flag,
+        help=option.help,
+        group=panel,
+        show_default=False if option.default is None else str(option.default),
+        converter=converter,
+        completer=COMPLETERS.get(option.name),
+    )
+
+
+def exactly(kind: Any, tokens: list[Token]) -> str | int | float:
+    """One value of the type `kind`; cyclopts itself rounds 2.7 to a whole number."""
+    text = tokens[0].value
+    if kind is str:
+        return text
+    try:
+        return int(text) if kind is int else float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not {'a whole number' if kind is int else 'a number'}") from None
+
+
+def exactly_or_none(kind: Any, tokens: list[Token]) -> str | int | float | None:
+    """As `exactly`, for an option that may be empty: `none` empties it."""
+    return None if tokens[0].value == "none" else exactly(kind, tokens)

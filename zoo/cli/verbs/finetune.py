@@ -1,0 +1,80 @@
+"""`zoo finetune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from zoo.cli import flags
+from zoo.cli.answer import Answer, table
+from zoo.cli.flags import Common
+
+if TYPE_CHECKING:
+    from zoo.runs import Run
+    from zoo.training.preview import DryRun
+
+    Flags = dict[str, Any]
+else:
+    Flags = flags.typed()
+
+
+def finetune(
+    backbone: Annotated[str | None, Parameter(completer=flags.COMPLETERS["backbone"])] = None,
+    *,
+    recipe: Annotated[str | None, Parameter(completer=flags.COMPLETERS["recipe"])] = None,
+    config: Path | None = None,
+    dry_run: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    options: Annotated[Flags | None, Parameter(name="*")] = None,
+    common: Common = flags.NONE,
+) -> Answer:
+    """Fine-tune a backbone on your pictures, and keep the best model with its card in the run's folder.
+
+    Try:
+        zoo finetune resnet50 --freeze backbone --data photos/
+        zoo finetune vit_small_patch16_224 --strategy lora:16 --data photos/ --dry-run
+
+    A value comes from its flag, else from the recipe, else from the family's recipe for the strategy, else it is the default
+    shown here. `none` empties an option that may be empty.
+
+    Args:
+        backbone: A name (`zoo list backbones`), or any of timm's as timm/NAME. [default: the recipe's, else resnet50]
+        recipe: Named recipe (`zoo recipes list`), or a path that ends in .yaml.
+        config: The config.yaml of a run, to run the same again; flags go before it.
+        dry_run: Show the options with their origins, the data and what would train; train one batch, and keep nothing.
+    """
+    from zoo import api
+
+    given = {**(options or {}), **({} if backbone is None else {"backbone": backbone})}
+    config_file = None if config is None else str(config)
+    if dry_run:
+        return _dry(api.finetune(recipe=recipe, config=config_file, dry_run=True, **given))
+    return finished(api.finetune(recipe=recipe, config=config_file, **given))
+
+
+def finished(run: Run) -> Answer:
+    """What came out of a run: its results, and where the model and its card are."""
+    summary = run.summary()
+    rows = [
+        {"result": name.replace("_", " "), "value": value}
+        for name, value in summary.items()
+        if not isinstance(value, dict | list)
+    ]
+    card = run.best / "README.md"
+    return Answer(summary, table(rows), f"\nmodel card: {card}" if card.is_file() else "")
+
+
+def _dry(dry: DryRun) -> Answer:
+    options = [{"option": name, "value": value, "from": origin} for name, value, origin in dry.config_rows]
+    tensors = [{"tensor": name, "group": group, "shape": "x".join(map(str, shape))} for name, group, shape in dry.trainable]
+    return Answer(
+        dry.to_dict(),
+        table(options),
+        "",
+        *dry.data_lines,
+        "",
+        table(tensors),
+        f"\n{dry.trains}",
+        f"{dry.steps:,} steps in all; one batch was trained, loss {dry.loss:.4f}, and nothing was kept",
+    )

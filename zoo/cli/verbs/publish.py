@@ -1,0 +1,39 @@
+"""`zoo publish`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from zoo.cli import flags
+from zoo.cli.answer import Answer
+from zoo.cli.flags import Common
+
+
+def publish(
+    best: Path,
+    /,
+    *,
+    to: str,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    public: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    common: Common = flags.NONE,
+) -> Answer:
+    """Put a fine-tuned model and its card in a folder, or on the Hub (privately, unless --public is given).
+
+    Try:
+        zoo publish runs/resnet50-linear-probe-photos-1/best --to ./published
+        zoo publish runs/resnet50-linear-probe-photos-1/best --to me/pets
+
+    Args:
+        best: The `best` folder of a run.
+        to: A folder (./NAME or /PATH), or a repository of the Hub (OWNER/NAME); the Hub's own login is used.
+        force: Replace a card that differs.
+        public: Let everybody see a new repository.
+    """
+    from zoo import api
+
+    place = api.publish(best, to, force=force, private=not public)
+    return Answer({"published": place}, f"published: {place}")

@@ -1,0 +1,24 @@
+"""`zoo resume`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zoo.cli import flags
+from zoo.cli.answer import Answer
+from zoo.cli.flags import Common
+from zoo.cli.verbs.finetune import finished
+
+
+def resume(run: Path, /, *, common: Common = flags.NONE) -> Answer:
+    """Go on with a run from its last whole checkpoint, with the options it was started with.
+
+    Try:
+        zoo resume runs/resnet50-linear-probe-photos-1
+
+    Args:
+        run: The folder of the run (`zoo runs` lists them).
+    """
+    from zoo import api
+
+    return finished(api.resume(run))

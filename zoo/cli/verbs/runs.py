@@ -1,0 +1,42 @@
+"""`zoo runs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.cli import flags
+from zoo.cli.answer import Answer, table
+from zoo.cli.flags import Common
+from zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from zoo.runs import Run
+
+
+def runs(folder: Path = Path("runs"), /, *, common: Common = flags.NONE) -> Answer:
+    """List the runs of a folder, oldest first.
+
+    Try:
+        zoo runs
+        zoo runs experiments/ --json
+
+    Args:
+        folder: The folder that holds the runs.
+    """
+    from zoo import api
+
+    notes: list[str] = []
+    rows = [row for run in api.list_runs(folder) if (row := _row(run, notes))]
+    return Answer({"runs": rows}, table(rows) if rows else f"no runs in {folder}", notes=notes)
+
+
+def _row(run: Run, notes: list[str]) -> dict[str, Any] | None:
+    """What the run's own files say; a damaged one is named in `notes`, and the others are still listed."""
+    try:
+        model = run.resolved().config.model
+        result = {"metric": run.metric, "value": run.value, "seconds": run.seconds}
+    except ZooError as error:
+        notes.append(f"zoo: left out: {error}")
+        return None
+    return {"run": str(run.path), "status": run.status, "backbone": model.backbone, "strategy": model.strategy, **result}
