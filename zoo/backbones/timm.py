@@ -62,6 +62,7 @@ def load(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = timm.create_model(spec.id, pretrained=False, num_classes=0, **arguments)
+        _open_branches(net)
         origin = WeightsOrigin(f"random, seed {seed}", None, "unknown")
     else:
         found = sources.find(spec, weights)
@@ -70,6 +71,18 @@ def load(
     if net.state_dict().keys() != skeleton.state_dict().keys():
         raise ConfigError(f"{spec.name}: timm's {type(net).__name__} changes when its classifier is taken off; it cannot be used")
     return TimmBackbone(spec, net, input_size(spec, image_size), widths, origin)
+
+
+@torch.no_grad()
+def _open_branches(net: nn.Module) -> None:
+    """Set norms that timm starts at zero to one (the last ones of residual branches, in ResNet and SwinV2).
+
+    A network of random weights would pass its branches by: with frozen norms, nothing in them could have a gradient.
+    """
+    for name in stages.norm_modules(net):
+        weight = getattr(net.get_submodule(name), "weight", None)
+        if isinstance(weight, nn.Parameter) and not weight.any():
+            weight.fill_(1.0)
 
 
 def build_empty(spec: BackboneSpec, *, image_size: int | None = None, drop_path: float = 0.0, num_classes: int = 0) -> nn.Module:
