@@ -58,6 +58,18 @@ def test_holds_the_estimate_and_stays_in_range(name):
     assert metric.low <= one.low <= metric.function(outputs) <= one.high <= metric.high
 
 
+def test_the_calibration_error_of_a_calibrated_model_lies_in_its_interval():
+    """Resampling adds noise to every bin, so the plain percentiles would lie above the estimate."""
+    generator = np.random.default_rng(0)
+    sure = generator.uniform(0.5, 1, 150)
+    targets = (generator.uniform(size=150) > sure).astype(int)
+    outputs = Outputs.from_probabilities(targets, np.stack([sure, 1 - sure], axis=1))
+    one, value = interval("ece", outputs), SHIPPED["ece"].function(outputs)
+    plain = bootstrap([dataclasses.replace(SHIPPED["ece"], biased=False)], outputs)["ece"]
+    assert (plain.low + plain.high) / 2 > value + 0.02
+    assert (one.low + one.high) / 2 == pytest.approx(value, abs=0.01)
+
+
 def test_same_seed_same_interval_whatever_is_measured_beside_it():
     outputs = Outputs.from_logits(*draw(100, 3))
     metrics = [SHIPPED["auroc"], SHIPPED["accuracy"]]

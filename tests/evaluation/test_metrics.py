@@ -174,7 +174,7 @@ def test_a_module_with_other_inputs_is_refused(kind):
 
 def test_a_script_that_names_a_file_to_download_is_refused():
     script(Path("mine/mine.py"), extra="from .helper import x  # From: https://example.org/helper.py\n")
-    with pytest.raises(ConfigError, match="cannot be loaded"):
+    with pytest.raises(ConfigError, match="cannot be loaded: OfflineModeIsEnabled"):
         metrics.resolve("evaluate:mine")
 
 
