@@ -1,5 +1,6 @@
 """Every verb: its help, its answers, its mistakes."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -167,6 +168,26 @@ def test_what_a_library_prints_does_not_reach_the_json(zoo_cli, monkeypatch):
     ran = zoo_cli("list", "heads", "--json")
     assert ran.out == '{"heads": []}\n'
     assert "loading ..." in ran.err
+
+
+def test_what_the_library_says_goes_to_stderr(zoo_cli, monkeypatch):
+    log = logging.getLogger("zoo")
+
+    def talkative(pattern: str) -> list[dict]:
+        log.info("trains 2 tensors")
+        return []
+
+    monkeypatch.setattr("zoo.api.list_heads", talkative)
+    for words in ([], ["--json"]):
+        assert zoo_cli("list", "heads", *words).err.startswith("trains 2 tensors\n")
+    assert log.handlers == []
+
+
+def test_one_of_many_processes_answers(zoo_cli, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert zoo_cli("list", "heads", "--json").out == ""
+    monkeypatch.setenv("RANK", "0")
+    assert zoo_cli("list", "heads", "--json").json["heads"]
 
 
 def test_a_reader_that_goes_away_is_no_error():

@@ -7,10 +7,11 @@ Nothing here imports torch. Whatever goes wrong is one line on stderr, `zoo: ...
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 from cyclopts import CycloptsError
@@ -45,10 +46,26 @@ def _run(words: list[str]) -> None:
     """Parse, call the verb, print its answer."""
     command, bound, _ = build(words[0] if words else "").parse_args(words, exit_on_error=False, print_error=False, verbose=False)
     common = cast(Common, bound.arguments.get("common", NONE))
-    with contextlib.redirect_stdout(sys.stderr) if common.json else contextlib.nullcontext():
+    with _messages(), contextlib.redirect_stdout(sys.stderr) if common.json else contextlib.nullcontext():
         answer = command(*bound.args, **bound.kwargs)
-    if isinstance(answer, Answer):  # help and version print for themselves
+    first = os.environ.get("RANK", "0") == "0"  # under torchrun, one process answers for all
+    if first and isinstance(answer, Answer):  # help and version print for themselves
         answer.print(json=common.json)
+
+
+@contextlib.contextmanager
+def _messages() -> Iterator[None]:
+    """Show on stderr what the library has to say."""
+    handler = logging.StreamHandler(sys.stderr)
+    log = logging.getLogger("zoo")
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
 
 
 def _report(error: BaseException, *, debug: bool) -> int:
