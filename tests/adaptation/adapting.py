@@ -41,7 +41,9 @@ def pictures(model: AdaptedModel, count: int = 8, seed: int = 0) -> Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-def train(model: AdaptedModel, steps: int = 3, lr: float = 1e-2, each: Callable[[AdaptedModel], object] | None = None) -> list[float]:
+def train(
+    model: AdaptedModel, steps: int = 3, lr: float = 1e-2, each: Callable[[AdaptedModel], object] | None = None
+) -> list[float]:
     """Plain AdamW on random pictures, as a user's own loop would have it."""
     torch.manual_seed(0)
     optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=lr, weight_decay=0.1)

@@ -61,7 +61,7 @@ class Plan:
         return cls(
             strategy=strategy,
             tensors={NET + name: group for name, group in tensors.items()},
-            live=tuple((NET + name).rstrip(".") for name in live),
+            live=tuple(full for name in live for full in ([NET + name] if name else ["backbone", NET.rstrip(".")])),
             buffers=tuple(NET + name for name in buffers),
             count=sum(sizes[name] for name in tensors),
             total=sum(sizes.values()),

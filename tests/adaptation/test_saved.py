@@ -1,0 +1,283 @@
+"""Saved folders: the same bytes, the same answers, plain timm where it can be, and one line for whatever is wrong."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from adapting import LABELS, STRATEGIES, pictures, train
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from tiny import BY_FAMILY
+from torch import nn
+
+from zoo import backbones, registry
+from zoo.adaptation import merging, saved
+from zoo.adaptation.model import AdaptedModel
+from zoo.backbones.base import Backbone
+from zoo.errors import CheckpointError, ZooError
+
+Build = Callable[..., AdaptedModel]
+WHOLE = ("full", "partial:2", "partial:50%")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "best"
+    path.mkdir()
+    return path
+
+
+def trained(build: Build, family: str, strategy: str, **options: Any) -> AdaptedModel:
+    model = build(family, strategy, **options)
+    train(model, steps=2)
+    return model.eval()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("family", ["resnet", "vit"])
+def test_reloaded_it_answers_bit_for_bit(adapted: Build, folder: Path, family: str, strategy: str) -> None:
+    model = trained(adapted, family, strategy)
+    saved.save(folder, model, {"step": 2, "note": "ö"})
+    again = saved.open_saved(folder)
+    images = pictures(model)
+    assert torch.equal(again(images), model(images))
+    assert not any(module.training for module in again.modules())
+    assert again.labels == LABELS
+    assert again.plan == model.plan
+    assert again.backbone.preprocess == model.backbone.preprocess
+    assert again.backbone.base_sha256 == model.backbone.base_sha256
+    assert again.backbone.origin == model.backbone.origin
+    config = saved.read_config(folder)
+    assert config["layout"] == ("timm" if strategy in WHOLE else "adapter")
+    assert config["facts"] == {"step": 2, "note": "ö"}
+    held = set(load_file(folder / "model.safetensors"))
+    if strategy not in WHOLE:
+        assert held == set(model.trained_state())
+
+
+@pytest.mark.parametrize("strategy", ["full", "partial:1"])
+@pytest.mark.parametrize("family", BY_FAMILY)
+def test_plain_timm_opens_it(adapted: Build, folder: Path, family: str, strategy: str) -> None:
+    """Every family: `local-dir:` alone gives the classes, the names, the preprocessing and equal outputs."""
+    model = trained(adapted, family, strategy)
+    saved.save(folder, model, {})
+    plain = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    images = pictures(model)
+    assert torch.equal(plain(images), model(images))
+    config = timm.data.resolve_model_data_config(plain)
+    preprocess = model.backbone.preprocess
+    assert config["input_size"] == (3, preprocess.size, preprocess.size)
+    assert (tuple(config["mean"]), tuple(config["std"])) == (preprocess.mean, preprocess.std)
+    assert (config["interpolation"], config["crop_pct"]) == (preprocess.interpolation, preprocess.crop_fraction)
+    assert list(plain.pretrained_cfg["label_names"]) == list(LABELS.names)
+    other = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=3).eval()  # the next one to fine-tune it
+    assert other(images).shape == (8, 3)
+
+
+def test_merged_lora_opens_in_plain_timm(adapted: Build, folder: Path) -> None:
+    model = merging.merge(trained(adapted, "swin", "lora:4"))
+    saved.save(folder, model, {})
+    images = pictures(model)
+    assert torch.equal(timm.create_model(f"local-dir:{folder}", pretrained=True).eval()(images), model(images))
+    again = saved.open_saved(folder)
+    assert torch.equal(again(images), model(images))
+    assert str(again.merged_from) == "lora:4"
+
+
+@pytest.mark.parametrize("head", ["mlp", "cosine", "attention-pool"])
+def test_other_heads_with_whole_weights(tiny: Callable[..., Backbone], folder: Path, head: str) -> None:
+    model = AdaptedModel.build(tiny("vit"), 3, head=head, strategy="full")
+    train(model, steps=1)
+    saved.save(folder, model.eval(), {})
+    assert saved.read_config(folder)["layout"] == "whole"
+    assert torch.equal(saved.open_saved(folder)(pictures(model)), model(pictures(model)))
+
+
+def test_whole_weights_need_no_base(adapted: Build, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No search for weights is made, though the base came from somewhere."""
+    model = trained(adapted, "vit", "full")
+    model.backbone.origin = backbones.base.WeightsOrigin("Hub timm/x", "1" * 64, "mit")
+    saved.save(folder, model, {})
+    again = saved.open_saved(folder)
+    assert again.backbone.origin == model.backbone.origin
+    assert saved.read_config(folder)["base"]["seed"] is None
+
+
+def test_lora_keeps_its_options(adapted: Build, folder: Path) -> None:
+    options = {"lora_alpha": 3.0, "lora_dropout": 0.2, "lora_targets": r"blocks\.[01]\.attn\.qkv"}
+    model = trained(adapted, "vit", "lora:4", **options)
+    saved.save(folder, model, {})
+    again = saved.open_saved(folder)
+    layer: Any = again.backbone.net.blocks[1].attn.qkv
+    assert (layer.scaling["default"], layer.lora_dropout["default"].p) == (0.75, 0.2)
+    assert torch.equal(again(pictures(model)), model(pictures(model)))
+
+
+def test_bytes_are_reproducible_with_one_metadata_key(adapted: Build, folder: Path, tmp_path: Path) -> None:
+    model = trained(adapted, "vit", "lora:4")
+    other = tmp_path / "other"
+    other.mkdir()
+    saved.save(folder, model, {"step": 1})
+    saved.save(other, model, {"step": 1})
+    for name in ("model.safetensors", "config.json"):
+        assert (folder / name).read_bytes() == (other / name).read_bytes()
+        probe = tmp_path / "probe"
+        probe.touch()
+        assert (folder / name).stat().st_mode == probe.stat().st_mode
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        metadata = file.metadata()
+    assert list(metadata) == ["zoo"]
+    assert json.loads(metadata["zoo"]) == {"format": "zoo/1", "layout": "adapter", "labels_sha256": LABELS.sha256}
+
+
+class Tied(nn.Module):
+    """Two names for one tensor, and one that is not contiguous."""
+
+    def __init__(self, in_features: int, num_outputs: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(in_features, in_features, bias=False)
+        self.second = nn.Linear(in_features, in_features, bias=False)
+        self.second.weight = self.first.weight
+        self.last = nn.Parameter(torch.randn(in_features, num_outputs).T.contiguous().T)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(features)) @ self.last
+
+
+def test_tied_tensors(tiny: Callable[..., Backbone], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = AdaptedModel.build(tiny("vit"), 3, head=Tied, strategy="full")
+    train(model, steps=1)
+    saved.save(folder, model.eval(), {})
+    again = saved.open_saved(folder, head=Tied)
+    assert again.head.first.weight is again.head.second.weight
+    assert torch.equal(again(pictures(model)), model(pictures(model)))
+
+
+def test_a_custom_head_is_asked_for(tiny: Callable[..., Backbone], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mine(in_features: int, num_outputs: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(in_features, num_outputs), nn.Tanh())
+
+    model = AdaptedModel.build(tiny("vit"), 3, head=mine)
+    train(model, steps=1)
+    saved.save(folder, model.eval(), {})
+    with pytest.raises(CheckpointError, match=r"its head 'custom' is not registered in this process; pass its factory as head="):
+        saved.open_saved(folder)
+    assert torch.equal(saved.open_saved(folder, head=mine)(pictures(model)), model(pictures(model)))
+    with pytest.raises(CheckpointError, match=r"tensors are missing: head\.0\.weight|tensors are missing: head\."):
+        saved.open_saved(folder, head=registry.head("mlp"))
+
+
+def test_a_linear_of_ones_own_is_plain(tiny: Callable[..., Backbone], folder: Path) -> None:
+    model = AdaptedModel.build(tiny("resnet"), 3, head=nn.Linear, strategy="full")
+    saved.save(folder, model, {})
+    assert saved.read_config(folder)["layout"] == "timm"
+    assert torch.equal(saved.open_saved(folder)(pictures(model)), model(pictures(model)))
+
+
+def test_without_labels(tiny: Callable[..., Backbone], folder: Path) -> None:
+    saved.save(folder, AdaptedModel.build(tiny("vit"), 3, strategy="full"), {})
+    assert saved.open_saved(folder).labels is None
+
+
+def test_another_base_is_refused(adapted: Build, folder: Path, tmp_path: Path) -> None:
+    """The folder says which seed it began with; other weights, given by hand, are not taken."""
+    model = trained(adapted, "vit", "lora:4")
+    saved.save(folder, model, {})
+    base = tmp_path / "base.safetensors"
+    other = backbones.load(BY_FAMILY["vit"], "random", seed=99)
+    save_file(other.net.state_dict(), base)
+    with pytest.raises(
+        CheckpointError, match=r"trained on other base weights than .*base\.safetensors.*give the right ones"
+    ) as error:
+        saved.open_saved(folder, weights=str(base))
+    assert "\n" not in str(error.value)
+    right = tmp_path / "right.safetensors"
+    save_file(backbones.load(BY_FAMILY["vit"], "random", seed=8).net.state_dict(), right)
+    assert torch.equal(saved.open_saved(folder, weights=str(right))(pictures(model)), model(pictures(model)))
+
+
+def _edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        path = folder / "config.json"
+        config = json.loads(path.read_text())
+        change(config)
+        path.write_text(json.dumps(config))
+
+    return spoil
+
+
+def _tensors(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        path = folder / "model.safetensors"
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+        state = {name: tensor.clone() for name, tensor in load_file(path).items()}
+        change(state)
+        save_file(state, path, metadata=metadata)
+
+    return spoil
+
+
+def _write(name: str, content: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes(content((folder / name).read_bytes())) and None
+
+
+PICKLE = b"cos\nsystem\n(S'touch sprung'\ntR."
+"""Loaded as what it is, it would make a file."""
+
+SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no folder": (lambda folder: [path.unlink() for path in folder.iterdir()] and folder.rmdir(), "no such folder"),
+    "no config": (lambda folder: (folder / "config.json").unlink(), r"it has no config\.json"),
+    "config cut": (_write("config.json", lambda content: content[:50]), r"config\.json: cannot be read"),
+    "config binary": (_write("config.json", lambda content: b"\xff\xfe\x00"), r"config\.json: cannot be read"),
+    "config a list": (_write("config.json", lambda content: b"[1]"), "it has no `zoo` part"),
+    "config of timm": (_edit(lambda config: config.pop("zoo")), "it has no `zoo` part"),
+    "newer": (_edit(lambda config: config["zoo"].update(format="zoo/2")), r"config\.json: format 'zoo/2'.*install the version"),
+    "other layout": (_edit(lambda config: config["zoo"].update(layout="gguf")), "layout 'gguf'"),
+    "wrong layout": (_edit(lambda config: config["zoo"].update(layout="adapter")), r"model\.safetensors: written for another"),
+    "no base": (_edit(lambda config: config["zoo"].pop("base")), r"config\.json: damaged: KeyError 'base'"),
+    "bad preprocess": (_edit(lambda config: config["zoo"]["preprocess"].update(odd=1)), r"config\.json: damaged: TypeError"),
+    "no such family": (_edit(lambda config: config["zoo"]["base"].update(family="x")), r"config\.json: no family 'x' here"),
+    "labels in another order": (
+        _edit(lambda config: config["zoo"]["labels"].update(names=list(LABELS.names[::-1]))),
+        r"config\.json: its labels are not those",
+    ),
+    "labels of another": (_edit(lambda config: config["zoo"].update(labels=None)), r"config\.json: its labels are not those"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), r"model\.safetensors: no such file"),
+    "weights cut": (
+        _write("model.safetensors", lambda content: content[:-7]),
+        r"model\.safetensors: not a whole safetensors file",
+    ),
+    "weights empty": (_write("model.safetensors", lambda content: b""), r"model\.safetensors: not a whole safetensors file"),
+    "a pickle": (
+        _write("model.safetensors", lambda content: PICKLE),
+        r"model\.safetensors: not a whole safetensors",
+    ),
+    "no metadata": (
+        lambda folder: save_file({"a": torch.zeros(1)}, folder / "model.safetensors"),
+        r"model\.safetensors: not a model that zoo saved",
+    ),
+    "tensor missing": (_tensors(lambda state: state.pop("head.bias")), r"model\.safetensors: tensors are missing: head\.bias"),
+    "tensor over": (_tensors(lambda state: state.update(x=torch.zeros(1))), r"model\.safetensors: unexpected tensors: x"),
+    "tensor mis-shaped": (
+        _tensors(lambda state: state.update({"head.bias": torch.zeros(4)})),
+        r"model\.safetensors: tensor head\.bias has shape \[4\]",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", SPOILT)
+def test_whatever_is_wrong_is_one_line(adapted: Build, folder: Path, fault: str) -> None:
+    saved.save(folder, adapted("vit", "full"), {})
+    spoil, message = SPOILT[fault]
+    spoil(folder)
+    with pytest.raises(CheckpointError, match=message) as error:
+        saved.open_saved(folder)
+    assert "\n" not in str(error.value)
+    assert str(folder) in str(error.value)
+    assert isinstance(error.value, ZooError)
+    assert not Path("sprung").exists()
