@@ -132,7 +132,11 @@ def test_completion_knows_verbs_and_flags(zoo_cli, tmp_path, monkeypatch):
 
 
 def test_a_shell_is_offered_names(zoo_cli):
-    assert "lora-small-data" in zoo_cli("__complete", "finetune", "--recipe", "").out.split()
+    recipes = zoo_cli("__complete", "finetune", "--recipe", "").out.split()
+    assert "lora-small-data" in recipes
+    assert "loop" not in recipes
+    assert "loop" in zoo_cli("__complete", "recipes", "copy", "").out.split()
+    assert "lora" in zoo_cli("__complete", "finetune", "--freeze", "").out.split()
     assert "cosine" in zoo_cli("__complete", "finetune", "--head", "").out.split()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from cyclopts import Group, Parameter, Token
 
+from zoo import registry
 from zoo.config import Option, options
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _names(kind: str) -> Completer:
     def complete(context: CompletionContext) -> list[str]:
         from zoo import api
 
-        return [str(row["name"]) for row in getattr(api, f"list_{kind}")()]
+        return [str(row["name"]).partition(":")[0] for row in getattr(api, f"list_{kind}")()]  # `lora` of `lora:R`
 
     return complete
 
@@ -53,10 +54,11 @@ COMPLETERS: dict[str, Completer] = {
     "backbone": _names("backbones"),
     "head": _names("heads"),
     "metric": _names("metrics"),
-    "recipe": _names("recipes"),
+    "recipe": lambda context: registry.recipes(),
+    "copied": _names("recipes"),
     "strategy": _names("strategies"),
 }
-"""By option, what a shell offers for its value."""
+"""By option, what a shell offers for its value; `copied` is what `zoo recipes` shows and copies."""
 
 
 def typed() -> Any:

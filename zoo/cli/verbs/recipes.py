@@ -28,7 +28,7 @@ def list_recipes(*, filter: str = "", common: Common = flags.NONE) -> Answer:
 
 
 @recipes.command
-def show(name: Annotated[str, Parameter(completer=flags.COMPLETERS["recipe"])], /, *, common: Common = flags.NONE) -> Answer:
+def show(name: Annotated[str, Parameter(completer=flags.COMPLETERS["copied"])], /, *, common: Common = flags.NONE) -> Answer:
     """Print a recipe, with the source of each number.
 
     Try:
@@ -45,7 +45,7 @@ def show(name: Annotated[str, Parameter(completer=flags.COMPLETERS["recipe"])], 
 
 @recipes.command
 def copy(
-    name: Annotated[str, Parameter(completer=flags.COMPLETERS["recipe"])],
+    name: Annotated[str, Parameter(completer=flags.COMPLETERS["copied"])],
     to: Path = Path(),
     /,
     *,
