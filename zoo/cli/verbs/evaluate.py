@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -45,15 +45,14 @@ def evaluate(
 
 
 def _answer(report: Report) -> Answer:
-    measured = [
-        {"metric": name, "value": one.value, "95 % from": one.low, "to": one.high, "better": _better(one), "note": one.why}
-        for name, one in report.values.items()
-    ]
+    measured = [_row(name, one) for name, one in report.values.items()]
     classes = [asdict(row) for row in report.per_class]
     numbers = {name: one.value for name, one in report.values.items()}
     lines = (f"{report.n:,} pictures; always the most frequent class: {report.majority:.4f}", *report.warnings)
     return Answer({**numbers, "report": report.to_dict()}, table(measured), "", table(classes), "", *lines)
 
 
-def _better(one: Value) -> str:
-    return "higher" if one.higher_is_better else "lower"
+def _row(name: str, one: Value) -> dict[str, Any]:
+    better = "higher" if one.higher_is_better else "lower"
+    note = f"undefined: {one.why}" if one.value is None else one.why
+    return {"metric": name, "value": one.value, "95 % from": one.low, "to": one.high, "better": better, "note": note}
