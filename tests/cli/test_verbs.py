@@ -28,6 +28,8 @@ def test_help_of_a_verb_starts_with_examples_and_has_json(zoo_cli, verb):
         assert page.status == 0
         assert page.out.index(f"zoo {verb} ", 10) < page.out.index("╭")
         assert page.out.count("│ --json ") == 1
+        examples = [line for line in page.out.splitlines() if line.startswith("    ")]
+        assert all(line.startswith("    zoo ") for line in examples), "an example fits on one line of 80 columns"
 
 
 @pytest.mark.parametrize(

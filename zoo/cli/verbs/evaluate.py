@@ -30,7 +30,7 @@ def evaluate(
 
     Try:
         zoo evaluate runs/resnet50-linear-probe-photos-1/best --data photos/test
-        zoo evaluate published/ --data photos/test --metric macro_f1 --metric auroc --json
+        zoo evaluate published/ --data photos/test --metric macro_f1 --json
 
     Args:
         best: The `best` folder of a run, or a published folder.

@@ -33,10 +33,11 @@ def finetune(
 
     Try:
         zoo finetune resnet50 --freeze backbone --data photos/
-        zoo finetune vit_small_patch16_224 --strategy lora:16 --data photos/ --dry-run
+        zoo finetune resnet50 --freeze lora:16 --data photos/ --dry-run
 
-    A value comes from its flag, else from the recipe, else from the family's recipe for the strategy, else it is the default
-    shown here. `none` empties an option that may be empty.
+    A value comes from its flag, else from the recipe, else from the family's
+    recipe for the strategy, else it is the default shown here. `none` empties
+    an option that may be empty.
 
     Args:
         backbone: A name (`zoo list backbones`), or any of timm's as timm/NAME. [default: the recipe's, else resnet50]
