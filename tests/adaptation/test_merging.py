@@ -65,6 +65,11 @@ def test_merging_twice_is_merging_once(adapted: Build) -> None:
     assert twice.merged_from == LoRA(4)
 
 
+def test_merged_weights_can_be_adapted_again(adapted: Build) -> None:
+    merged = merging.merge(adapted("vit", "lora:4"))
+    assert AdaptedModel.build(merged.backbone, 3, strategy="lora:2").plan.strategy == LoRA(2)
+
+
 def test_values_that_are_not_finite_are_refused(adapted: Build) -> None:
     model = adapted("vit", "lora:4")
     model.backbone.net.blocks[0].attn.proj.lora_B["default"].weight.data.fill_(float("nan"))
