@@ -31,7 +31,7 @@ class TimmBackbone(Backbone):
     def __init__(self, spec: BackboneSpec, net: nn.Module, size: int, widths: tuple[int, int], origin: WeightsOrigin) -> None:
         super().__init__()
         self.spec = spec
-        self.net = net.eval()
+        self.net = net
         self.feature_dim, self.token_dim = widths
         names = [name for name, _ in net.named_parameters()]
         self.stages = stages.family_stages(spec.family, names) if spec.family else stages.guessed_stages(net)
@@ -39,6 +39,7 @@ class TimmBackbone(Backbone):
         self.preprocess = _preprocess(net, size)
         self.origin = origin
         self.base_sha256 = digest(net)
+        self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Pooled features `[B, feature_dim]` of pictures `[B, 3, size, size] float32`."""
@@ -96,9 +97,9 @@ def build_empty(spec: BackboneSpec, *, image_size: int | None = None, drop_path:
         with torch.device("meta"):
             net: nn.Module = timm.create_model(tagged(spec).id, pretrained=False, num_classes=num_classes, **arguments)
     except _FAULTS as error:
+        if drop_path and "drop_path_rate" in str(error):
+            raise ConfigError(f"{spec.name} has no drop-path: leave drop_path at 0") from error
         raise ConfigError(f"{spec.name} cannot be built with {_spell(arguments)}: {_first_line(error)}") from error
-    if drop_path and not any(getattr(module, "drop_prob", 0.0) for module in net.modules()):
-        raise ConfigError(f"{spec.name} has no drop-path: leave drop_path at 0")
     patch = getattr(getattr(net, "patch_embed", None), "patch_size", None)
     if patch is not None and size % max(patch):
         low = max(size // max(patch), 1) * max(patch)
@@ -115,7 +116,7 @@ def tagged(spec: BackboneSpec) -> BackboneSpec:
     """
     architecture, _, tag = spec.id.partition(".")
     if not timm.is_model(architecture):
-        raise UnknownName("timm network", architecture, timm.list_models())
+        raise UnknownName("timm network", architecture or spec.id, timm.list_models())
     tags = [config.partition(".")[2] for config in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         raise UnknownName(f"{architecture} with the pretrained tag", tag, tags, f"(tags: {', '.join(tags) or 'none'})")
