@@ -76,7 +76,6 @@ class AdaptedModel(nn.Module):
 
         backbone: a name, which is loaded with `weights`, `image_size` and `drop_path`, or a Backbone, which is changed in place.
         head: a registered name, any callable `(in_features, num_outputs)`, or a module.
-
         Raises: ConfigError (UnknownName) for a name, strategy, option or head that does not fit; WeightsError from loading.
         """
         asked = parse(strategy) if isinstance(strategy, str) else strategy
@@ -94,7 +93,6 @@ class AdaptedModel(nn.Module):
             )
         with _seeded(seed):
             name, module = _head(head, backbone, num_outputs)
-        with _seeded(seed):
             plan = strategies.apply(asked, backbone, adapter)
         return cls(backbone, module, plan, num_outputs=num_outputs, head_name=name, labels=labels, adapter=adapter)
 
