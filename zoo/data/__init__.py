@@ -1,0 +1,29 @@
+"""Pictures and their classes: opened, checked, split, varied, and served in batches."""
+
+from zoo.data.facts import DataFacts
+from zoo.data.loaders import Batch, EvalBatches, TrainBatches
+from zoo.data.pictures import open_picture
+from zoo.data.samplers import order, steps_per_epoch
+from zoo.data.sets import PictureSet
+from zoo.data.sources.folders import find_pictures
+from zoo.data.splits import Record, Splits, from_datasets, open_for_evaluation, open_splits, read_splits
+from zoo.data.transforms import train_transform
+
+__all__ = [
+    "Batch",
+    "DataFacts",
+    "EvalBatches",
+    "PictureSet",
+    "Record",
+    "Splits",
+    "TrainBatches",
+    "find_pictures",
+    "from_datasets",
+    "open_for_evaluation",
+    "open_picture",
+    "open_splits",
+    "order",
+    "read_splits",
+    "steps_per_epoch",
+    "train_transform",
+]

@@ -1,0 +1,270 @@
+"""Batches of pictures that depend on (seed, epoch, index) alone: not on workers, processes, or where a run was resumed.
+
+Workers are forked on Linux: a script needs no `if __name__ == "__main__"` and a data set no pickling, they start in milliseconds,
+and torch holds them to one thread. A forked worker only runs Pillow and tensor code on the CPU; should one hang all the same (on a
+lock that another thread held when it was forked), a timeout names what it was reading. Other systems use their own way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from zoo.data.samplers import Share, StepPlan, evaluation_shares, sample_seed
+from zoo.data.sets import PictureSet
+from zoo.data.transforms import Transform
+from zoo.errors import DataError, RunFailed
+
+TIMEOUT = 300.0
+"""Seconds that one batch may take to read."""
+
+_Key = tuple[int, int]
+"""(epoch, index)"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures for one forward pass, in the main memory."""
+
+    images: Tensor
+    """`[b, 3, S, S] float32`"""
+    targets: Tensor
+    """`[b] int64`"""
+    weights: Tensor
+    """`[b] float32`: 1, or 0 for a picture that only fills a place and must not count."""
+    indices: Tensor
+    """`[b] int64`, into the picture set."""
+
+
+class TrainBatches:
+    """Training batches by step; `StepPlan` says which pictures, `sample_seed` how each is varied."""
+
+    def __init__(
+        self,
+        pictures: PictureSet,
+        transform: Transform,
+        *,
+        batch_size: int,
+        accumulate: int = 1,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        """
+        Args:
+            pictures: at least one.
+            transform: RGB picture to `[3, S, S] float32`; what it draws from torch's global generator is reproducible.
+            batch_size: pictures in a step, over all ranks and micro-batches.
+            accumulate: micro-batches that a rank splits its chunk of a step into.
+            num_workers: processes that read; 0 reads in this one, and gives the same bytes.
+            pin_memory: for a GPU.
+            timeout: seconds that a worker may take for one micro-batch.
+        """
+        self.plan = StepPlan(len(pictures), batch_size, seed, rank, world, accumulate)
+        self._reader = _Reader(pictures, transform, seed)
+        self._options: dict[str, Any] = {"num_workers": num_workers, "pin_memory": pin_memory, "timeout": timeout}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps in a pass over the pictures."""
+        return self.plan.steps_per_epoch
+
+    def step_size(self, step: int) -> int:
+        """Pictures of a step, over all ranks: what the sum of its losses is divided by."""
+        return self.plan.step_size(step)
+
+    def name(self, index: int) -> str:
+        """What people call a picture."""
+        return self._reader.pictures.name(index)
+
+    def steps(self, start: int, stop: int) -> Iterator[tuple[int, list[Batch]]]:
+        """Each step from `start` to before `stop`, counted over all epochs, with this rank's micro-batches.
+
+        One set of workers serves all of them, so that an epoch's end costs nothing, and resuming is but another start.
+
+        Raises: DataError naming the picture that cannot be read; RunFailed if a worker died or hangs.
+        """
+        loader = _loader(self._reader, _TrainKeys(self.plan, start, stop), **self._options)
+        with contextlib.closing(_Feed(loader, self._reader)) as feed:
+            for step in range(start, stop):
+                yield step, [feed.next(share) for share in self.plan.shares(step)]
+
+
+class EvalBatches:
+    """Every picture once, in batches of equal number and sizes on all ranks; see `evaluation_shares` for the padding."""
+
+    def __init__(
+        self,
+        pictures: PictureSet,
+        transform: Transform,
+        *,
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        """`batch_size` counts the pictures of one rank; the rest is as of `TrainBatches`."""
+        self.count = len(pictures)
+        """Number of different pictures, over all ranks."""
+        self._shares = evaluation_shares(len(pictures), batch_size, rank, world)
+        self._reader = _Reader(pictures, transform, seed=0)
+        keys = [[(0, int(index)) for index in share.indices] for share in self._shares]
+        options: dict[str, Any] = {"num_workers": num_workers, "pin_memory": pin_memory, "timeout": timeout}
+        self._loader = _loader(self._reader, keys, **options, persistent=True)
+
+    def __len__(self) -> int:
+        """Number of batches, the same on every rank."""
+        return len(self._shares)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Raises: DataError, RunFailed, as `TrainBatches.steps`."""
+        with contextlib.closing(_Feed(self._loader, self._reader)) as feed:
+            for share in self._shares:
+                yield feed.next(share)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why a picture could not be read: sent as a value, since an exception would arrive with its message changed."""
+
+    message: str
+    trace: str
+
+
+class _Reader(Dataset[Tensor | _Failure]):
+    """Reads one picture, as it is in one epoch."""
+
+    def __init__(self, pictures: PictureSet, transform: Transform, seed: int) -> None:
+        self.pictures, self.transform, self.seed = pictures, transform, seed
+
+    def __getitem__(self, key: _Key) -> Tensor | _Failure:
+        try:
+            return self._read(*key)
+        except DataError as error:
+            return _Failure(str(error), traceback.format_exc())
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            return _Failure(f"{self.pictures.name(key[1])}: {reason}", traceback.format_exc())
+
+    def _read(self, epoch: int, index: int) -> Tensor:
+        with _seeded(sample_seed(self.seed, epoch, index)):
+            picture = self.pictures.picture(index)
+            if not isinstance(picture, Tensor):
+                return self.transform(picture)
+        if picture.shape != self._shape:
+            expected = f"{list(self._shape)}, preprocessed (or give a PIL picture or uint8)"
+            raise DataError(f"{self.pictures.name(index)}: a float tensor {list(picture.shape)}; expected {expected}")
+        return picture
+
+    @cached_property
+    def _shape(self) -> torch.Size:
+        """What the transform gives, `[3, S, S]`."""
+        with _seeded(0):
+            return self.transform(Image.new("RGB", (8, 8))).shape
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """torch's generator for the CPU seeded for a while, then as it was (its state is no business of others)."""
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+@dataclass(frozen=True)
+class _TrainKeys:
+    """The keys of each micro-batch from one step to before another; worked out as they are asked for."""
+
+    plan: StepPlan
+    start: int
+    stop: int
+
+    def __iter__(self) -> Iterator[list[_Key]]:
+        for step in range(self.start, self.stop):
+            epoch = self.plan.epoch(step)
+            for share in self.plan.shares(step):
+                yield [(epoch, int(index)) for index in share.indices]
+
+
+def _loader(
+    reader: _Reader, keys: Iterable[list[_Key]], *, num_workers: int, pin_memory: bool, timeout: float, persistent: bool = False
+) -> DataLoader[Any]:
+    return DataLoader(
+        reader,
+        batch_sampler=keys,  # (epoch, index) pairs, which only the reader sees
+        num_workers=num_workers,
+        collate_fn=_collate,
+        pin_memory=pin_memory,
+        timeout=timeout if num_workers else 0,
+        worker_init_fn=_start_worker,
+        multiprocessing_context="fork" if num_workers and sys.platform == "linux" else None,
+        persistent_workers=persistent and num_workers > 0,
+        generator=torch.Generator(),  # else each pass would draw a number from the global one
+    )
+
+
+def _collate(items: list[Tensor | _Failure]) -> Tensor | _Failure:
+    """`[b, 3, S, S]`, or the first failure."""
+    failures = [item for item in items if isinstance(item, _Failure)]
+    if failures:
+        return failures[0]
+    images: Tensor = default_collate(items)
+    return images
+
+
+def _start_worker(number: int) -> None:
+    """Ctrl-C reaches every process of the terminal; the trainer decides, and wants its workers until the step is done."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Feed:
+    """A pass over a loader: joins what the workers read with what this process knows, and words their failures."""
+
+    def __init__(self, loader: DataLoader[Any], reader: _Reader) -> None:
+        self.pictures, self.iterator = reader.pictures, iter(loader)
+
+    def next(self, share: Share) -> Batch:
+        try:
+            images = next(self.iterator)
+        except RuntimeError as error:
+            names = ", ".join(self.pictures.name(int(index)) for index in share.indices[:3])
+            raise RunFailed(f"reading {names}, ... failed: {_worker_failure(error)}") from error
+        if isinstance(images, _Failure):
+            problem = DataError(images.message)
+            problem.add_note(images.trace)
+            raise problem
+        indices = torch.from_numpy(share.indices)
+        targets = torch.from_numpy(self.pictures.targets[share.indices])
+        return Batch(images, targets, torch.from_numpy(share.weights), indices)
+
+    def close(self) -> None:
+        """Let go of the workers (those of a loader that keeps its own stay for the next pass)."""
+        del self.iterator
+
+
+def _worker_failure(error: RuntimeError) -> str:
+    said = str(error).splitlines()[0]
+    if "timed out" in said:
+        return f"{said}; is the disk or network it lies on slow, or gone?"
+    if "exited unexpectedly" in said or "killed by signal" in said or "shared memory" in said:
+        return f"{said}; most often memory (or /dev/shm) ran out: use a smaller --num-workers"
+    return said

@@ -1,0 +1,39 @@
+"""Small data sets that need no network."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from zoo.data.sets import DIGEST, ArraySet, Source
+from zoo.data.sources.folders import ALL
+from zoo.errors import UnknownName
+
+PREFIX = "builtin:"
+NAMES = ("digits",)
+
+
+def open_builtin(name: str) -> Source:
+    """The data set that is written `builtin:NAME`. Raises: UnknownName."""
+    if name.removeprefix(PREFIX) not in NAMES:
+        known = [PREFIX + one for one in NAMES]
+        raise UnknownName("data set", name, known, f"(built in: {', '.join(known)}; a folder is named by its path)")
+    return _digits()
+
+
+def _digits() -> Source:
+    """1,797 handwritten digits of 8 x 8 pixels, as scikit-learn ships them.
+
+    Values 0..16 are scaled to 0..255. From E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits (UCI, 1998), its
+    test part.
+    """
+    from sklearn.datasets import load_digits  # costs a second, and only this data set needs it
+
+    found = load_digits()
+    images = np.round(found.images * (255 / 16)).astype(np.uint8)
+    digests = np.array([hashlib.sha256(image.tobytes()).hexdigest() for image in images], dtype=DIGEST)
+    numbers = np.arange(len(images), dtype=np.int64)
+    pictures = ArraySet(title="digits", images=images, numbers=numbers, targets=found.target.astype(np.int64), digests=digests)
+    description = "builtin:digits (handwritten digits of 8 x 8 pixels, from scikit-learn)"
+    return Source(description, "BSD-3-Clause", tuple(str(digit) for digit in range(10)), {ALL: pictures})
