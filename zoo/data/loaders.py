@@ -1,8 +1,9 @@
 """Batches of pictures that depend on (seed, epoch, index) alone: not on workers, processes, or where a run was resumed.
 
-Workers are forked on Linux: a script needs no `if __name__ == "__main__"` and a data set no pickling, they start in milliseconds,
-and torch holds them to one thread. A forked worker only runs Pillow and tensor code on the CPU; should one hang all the same (on a
-lock that another thread held when it was forked), a timeout names what it was reading. Other systems use their own way.
+Workers are forked on Linux: a script needs no `if __name__ == "__main__"` and a data set no pickling, they start in
+milliseconds, and torch holds them to one thread. A forked worker only runs Pillow and tensor code on the CPU; should one hang all
+the same (on a lock that another thread held when it was forked), a timeout names what it was reading. Other systems use their own
+way.
 """
 
 from __future__ import annotations

@@ -163,8 +163,8 @@ def set_aside(pictures: PictureSet, fractions: Mapping[str, float], seed: int) -
 
     A function of the seed and the pictures' names, not of their order or number: a picture's place among those of its class is
     decided by a digest of (seed, name), so adding pictures moves few others. Of a class with enough pictures, each part has at
-    least one; `train` always has. Pictures with the same bytes stay together, so that no split leaks; in `train`, if their classes
-    differ.
+    least one; `train` always has. Pictures with the same bytes stay together, so that no split leaks (in
+    `train`, if their classes differ).
     """
     groups: dict[str, list[int]] = {}
     for index in range(len(pictures)):

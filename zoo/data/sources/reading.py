@@ -50,21 +50,23 @@ def read_listing(listing: Listing, max_unreadable: float) -> Source:
         raise DataError(f"{listing.root}: {share}: {_first(unreadable)}")
     parts: dict[str, PictureSet] = {}
     for part in listing.parts:
-        kept = [
-            (name, target, result.sha256)
-            for (its_part, target, name), result in zip(rows, results, strict=True)
-            if its_part == part and isinstance(result, Checked)
-        ]
-        names, targets, digests = zip(*kept, strict=True) if kept else ((), (), ())
-        parts[part] = FileSet(
-            root=listing.root,
-            names=np.array([os.fsencode(name) for name in names], dtype=np.bytes_),
-            targets=np.array(targets, dtype=np.int64),
-            digests=np.array(digests, dtype=DIGEST),
-        )
+        own = [(target, name, found) for (its, target, name), found in zip(rows, results, strict=True) if its == part]
+        parts[part] = _readable(listing.root, own)
     notices = _notices(listing, [row[2] for row in rows], results, unreadable)
     ignored = len(listing.ignored) + len(listing.links)
     return Source(f"folder {listing.root}", "unknown", classes, parts, unreadable, ignored, notices)
+
+
+def _readable(root: Path, rows: list[tuple[int, str, Checked | DataError]]) -> FileSet:
+    """The pictures among (target, name, what was found)."""
+    kept = [(target, os.fsencode(name), found.sha256) for target, name, found in rows if isinstance(found, Checked)]
+    targets, names, digests = zip(*kept, strict=True) if kept else ((), (), ())
+    return FileSet(
+        root=root,
+        names=np.array(names, dtype=np.bytes_),
+        targets=np.array(targets, dtype=np.int64),
+        digests=np.array(digests, dtype=DIGEST),
+    )
 
 
 def _try_check(root: Path, name: str) -> Checked | DataError:

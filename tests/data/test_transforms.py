@@ -1,0 +1,91 @@
+"""Training sees what evaluation sees, varied as the name says and no more."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zoo.backbones.base import Preprocess
+from zoo.data.transforms import AUGMENTATIONS, train_transform
+from zoo.errors import UnknownName
+
+PREPROCESS = Preprocess(32, (0.5, 0.4, 0.3), (0.5, 0.25, 0.2), "bicubic", 0.875)
+
+
+@pytest.fixture
+def halves() -> Image.Image:
+    """Red on the left, blue on the right, sharply."""
+    picture = Image.new("RGB", (60, 48), (255, 0, 0))
+    picture.paste((0, 0, 255), (30, 0, 60, 48))
+    return picture
+
+
+def drawn(augment, picture, seed):
+    torch.manual_seed(seed)
+    return train_transform(PREPROCESS, augment)(picture)
+
+
+@pytest.mark.parametrize("augment", AUGMENTATIONS)
+@pytest.mark.parametrize("size", [(60, 48), (1, 1), (8, 8), (5, 300)])
+def test_shape_and_type(augment, size):
+    picture = Image.new("RGB", size, (9, 99, 199))
+    for seed in range(5):
+        tensor = drawn(augment, picture, seed)
+        assert tensor.shape == (3, 32, 32)
+        assert tensor.dtype == torch.float32
+        assert tensor.isfinite().all()
+
+
+def test_none_is_the_evaluation_transform(halves):
+    assert torch.equal(drawn("none", halves, 0), PREPROCESS.transform()(halves))
+
+
+@pytest.mark.parametrize("augment", ["none", "light"])
+def test_a_flat_picture_keeps_its_normalised_colour(augment):
+    expected = (torch.tensor([9, 99, 199]) / 255 - torch.tensor(PREPROCESS.mean)) / torch.tensor(PREPROCESS.std)
+    tensor = drawn(augment, Image.new("RGB", (40, 40), (9, 99, 199)), 0)
+    assert torch.allclose(tensor, expected[:, None, None].expand(3, 32, 32), atol=1e-5)
+
+
+def left_is_red(tensor):
+    red = tensor[0] - tensor[2]
+    return bool(red[:, :3].mean() > red[:, -3:].mean())
+
+
+def test_light_never_flips_and_standard_does_for_half(halves):
+    assert all(left_is_red(drawn("light", halves, seed)) for seed in range(40))
+    flipped = sum(not left_is_red(drawn("standard", halves, seed)) for seed in range(200))
+    assert 65 < flipped < 135
+
+
+@pytest.mark.parametrize(("augment", "least"), [("light", 0.7), ("standard", 0.35), ("strong", 0.35)])
+def test_area_of_the_crop(augment, least):
+    """Measured by a picture whose red is its column and whose green is its row."""
+    rows, columns = np.mgrid[0:200, 0:200].astype(np.uint8)
+    picture = Image.fromarray(np.stack([columns, rows, np.zeros_like(rows)], axis=-1))
+    preprocess = Preprocess(100, (0.0,) * 3, (1.0,) * 3, "bilinear", 1.0)
+    transform = train_transform(preprocess, augment).transforms[0]
+    areas = []
+    for seed in range(100):
+        torch.manual_seed(seed)
+        values = np.asarray(transform(picture)).astype(float)
+        width, height = (np.ptp(values[..., channel]) + 1 for channel in (0, 1))
+        areas.append(width * height / 200**2)
+    assert least - 0.05 < min(areas) < least + 0.1
+    assert max(areas) > 0.9
+
+
+def test_each_name_varies_more_than_the_one_before():
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 60, 3), dtype=np.uint8)).resize((240, 192))
+    spread = []
+    for augment in AUGMENTATIONS:
+        tensors = torch.stack([drawn(augment, photo, seed) for seed in range(30)])
+        spread.append(float((tensors[1:] - tensors[0]).abs().mean()))
+    assert spread[0] == 0
+    assert spread[0] < spread[1] <= spread[2] * 1.05
+    assert spread[2] < spread[3]
+
+
+def test_unknown_name():
+    with pytest.raises(UnknownName, match="did you mean 'strong'"):
+        train_transform(PREPROCESS, "strongg")
