@@ -179,7 +179,12 @@ def test_a_hanging_worker_is_an_error_that_names_what_it_reads():
 
 
 def test_a_killed_worker_is_an_error():
-    own = EvalBatches(rude(lambda: os.kill(os.getpid(), signal.SIGKILL)), PLAIN, batch_size=1, num_workers=1)
+
+    def die():
+        time.sleep(0.5)  # until the batches before are taken and the other side waits: then it learns of it in one way only
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    own = EvalBatches(rude(die), PLAIN, batch_size=1, num_workers=1)
     with pytest.raises(RunFailed, match="smaller --num-workers") as caught:
         list(own)
     assert "\n" not in str(caught.value)

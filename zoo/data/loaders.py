@@ -9,6 +9,7 @@ way.
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import sys
 import traceback
@@ -233,8 +234,11 @@ def _collate(items: list[Tensor | _Failure]) -> Tensor | _Failure:
 
 
 def _start_worker(number: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the trainer decides, and wants its workers until the step is done."""
+    """Set up one worker process."""
+    # Ctrl-C reaches every process of the terminal; the trainer decides, and wants its workers until the step is done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What was inherited is left alone: collecting it would copy the parent's memory, and close what belongs to the parent.
+    gc.freeze()
 
 
 class _Feed:
@@ -246,7 +250,7 @@ class _Feed:
     def next(self, share: Share) -> Batch:
         try:
             images = next(self.iterator)
-        except RuntimeError as error:
+        except (RuntimeError, OSError, EOFError) as error:  # the latter two: a worker died while handing over a batch
             names = ", ".join(self.pictures.name(int(index)) for index in share.indices[:3])
             raise RunFailed(f"reading {names}, ... failed: {_worker_failure(error)}") from error
         if isinstance(images, _Failure):
@@ -262,10 +266,8 @@ class _Feed:
         del self.iterator
 
 
-def _worker_failure(error: RuntimeError) -> str:
-    said = str(error).splitlines()[0]
+def _worker_failure(error: Exception) -> str:
+    said = (str(error) or "a worker closed its connection").splitlines()[0].strip(" .")
     if "timed out" in said:
         return f"{said}; is the disk or network it lies on slow, or gone?"
-    if "exited unexpectedly" in said or "killed by signal" in said or "shared memory" in said:
-        return f"{said}; most often memory (or /dev/shm) ran out: use a smaller --num-workers"
-    return said
+    return f"{said}; most often memory (or /dev/shm) ran out: use a smaller --num-workers"

@@ -131,8 +131,6 @@ def _decode(content: bytes) -> tuple[Image.Image, bool]:
         image.load()
         # A phone's MPO file is a photo with a preview or a depth map behind it, not an animation.
         several = image.format != "MPO" and getattr(image, "is_animated", False)
-        if several:
-            image.seek(0)
         ImageOps.exif_transpose(image, in_place=True)
         return _to_rgb(image), several
 
