@@ -7,14 +7,177 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from zoo import recipes, registry, runs, strategy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Literal
+
+    from torch import nn
+
+    from zoo.evaluation.metrics import Metric
+    from zoo.evaluation.report import Report
+    from zoo.inference import Input, Predictor
+    from zoo.registry import HeadFactory
     from zoo.runs import Run
+    from zoo.training.preview import DryRun, Shown
+    from zoo.types import Predictions
 
 Row = dict[str, Any]
+
+
+@overload
+def finetune(backbone: str | None = None, *, dry_run: Literal[True], **options: Any) -> DryRun: ...
+
+
+@overload
+def finetune(backbone: str | None = None, **options: Any) -> Run: ...
+
+
+def finetune(
+    backbone: str | None = None,
+    *,
+    data: str | os.PathLike[str] | Sequence[Any] | None = None,
+    head: str | HeadFactory | nn.Module | None = None,
+    metric: str | Metric | Any = None,
+    label_names: Sequence[str] | None = None,
+    recipe: str | None = None,
+    config: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+    **options: Any,
+) -> Run | DryRun:
+    """Fine-tune a backbone, and leave the best model with its card in the `best/` of the run that is returned.
+
+    Args:
+        backbone: a curated name (`list_backbones()`), or any of timm's as `timm/NAME`.
+        data: a folder of class folders, `builtin:digits`, or torch data sets `(train, val)` or `(train, val, test)` that give
+            (picture, class index).
+        head: a registered name, a callable `(in_features, num_outputs)`, or a module.
+        metric: what `best` means: a name, `evaluate:DIR`, a module of the evaluate library, or a function of
+            (targets, predictions) with an attribute `higher_is_better`.
+        label_names: names of the classes of data sets, in the order of their indices.
+        recipe: a named recipe, or a path that ends in .yaml.
+        config: the `config.yaml` of a run, to run the same again.
+        dry_run: do everything up to the first step, keep nothing, and say what would happen.
+        options: every other option by its name (`zoo finetune --help`): `strategy="lora:16"`, `epochs=5`, `out="my-run"`, ...
+
+    Raises: ZooError, in one line.
+    """
+    from zoo import configure
+
+    given = {name: value for name, value in {"backbone": backbone, **options}.items() if value is not None}
+    if isinstance(data, (str, os.PathLike)):
+        given["data"] = os.fspath(data)
+    if head is not None:
+        given["head"] = head if isinstance(head, str) else registry.name_head(head)
+    if isinstance(metric, str):
+        given["metric"] = metric
+    resolved = configure.configure(given, recipe=recipe, config=None if config is None else os.fspath(config))
+    from zoo.publishing import pipeline
+
+    data_sets = None if data is None or isinstance(data, (str, os.PathLike)) else data
+    resolved, extras = pipeline.extras(resolved, data_sets, metric, label_names)
+    if dry_run:
+        from zoo.training import preview
+
+        return preview.dry_run(resolved, extras)
+    return pipeline.finetune(resolved, extras)
+
+
+def resume(
+    run: str | os.PathLike[str] | Run,
+    *,
+    data: Sequence[Any] | None = None,
+    metric: Any = None,
+    label_names: Sequence[str] | None = None,
+) -> Run:
+    """Go on with a run from its newest whole checkpoint, with the options it was started with; on a CPU, to the last bit.
+
+    data, metric, label_names: those of the run, if they were Python objects.
+
+    Raises: CheckpointError if it is not a run, or its data or base weights are not those it began with.
+    """
+    found = run if isinstance(run, runs.Run) else runs.open_run(run)
+    from zoo.publishing import pipeline
+
+    return pipeline.resume(found, data, metric, label_names)
+
+
+def load(
+    path: str | os.PathLike[str], *, weights: str | None = None, head: HeadFactory | None = None
+) -> Predictor:
+    """The model in the `best/` of a run or in a published folder: an `nn.Module` with `.predict`, in eval mode, on the CPU.
+
+    weights: base weights (file or folder), for a folder that holds the trained tensors alone.
+    head: factory of a custom head that this process has not registered.
+
+    Raises: CheckpointError, WeightsError.
+    """
+    from zoo import inference
+
+    return inference.load(path, weights=weights, head=head)
+
+
+def evaluate(
+    path: str | os.PathLike[str],
+    data: str | os.PathLike[str] | Any = None,
+    *,
+    metric: Any = None,
+    weights: str | None = None,
+    batch_size: int = 32,
+) -> Report:
+    """Measure a fine-tuned model.
+
+    Args:
+        path: the `best/` of a run, or a published folder.
+        data: a folder of class folders (or with split folders: its test pictures, else its validation pictures), `builtin:digits`,
+            a torch data set; None: what the run itself set aside for its test.
+        metric: one or more metrics besides those that are always computed; as in `finetune`.
+        weights: base weights, for a folder that holds the trained tensors alone.
+
+    Raises: CheckpointError; DataError, also if the data have a class that the model does not know.
+    """
+    from zoo.publishing import verify
+
+    return verify.evaluate(Path(path), data, metric=metric, weights=weights, batch_size=batch_size)
+
+
+def predict(
+    path: str | os.PathLike[str],
+    inputs: str | os.PathLike[str] | Iterable[Input],
+    *,
+    weights: str | None = None,
+    batch_size: int = 32,
+) -> Predictions:
+    """Answers of a fine-tuned model for paths (folders stand for the pictures in them), pictures or tensors, in order.
+
+    What cannot be read is left out and listed in `.unreadable`. Raises: CheckpointError; DataError if a path does not exist.
+    """
+    from zoo import inference
+
+    return inference.predict_files(path, inputs, weights=weights, batch_size=batch_size)
+
+
+def publish(
+    path: str | os.PathLike[str], to: str | os.PathLike[str], *, force: bool = False, private: bool = True
+) -> str:
+    """Copy a `best/` into a folder, or upload it to the Hub (`owner/name`); gives the folder or the address.
+
+    A card that differs is not replaced without `force`. Raises: OutputError, CheckpointError.
+    """
+    from zoo.publishing import hub
+
+    return hub.publish(Path(path), os.fspath(to), force=force, private=private)
+
+
+def show(name: str, strategy: str | None = None) -> Shown:
+    """Describe a backbone, and what a strategy would train. Needs no weights and no network. Raises: UnknownName, ConfigError."""
+    registry.resolve(name)
+    from zoo.training import preview
+
+    return preview.show(name, strategy)
 
 
 def list_backbones(pattern: str = "") -> list[Row]:

@@ -34,7 +34,8 @@ def configure(flags: Mapping[str, Any], *, recipe: str | None = None, config: st
     layers.append(("flag", flags))
     chosen = resolve(layers).config.model
     spec = registry.resolve(chosen.backbone)
-    registry.head(chosen.head) if chosen.head not in registry.heads() else None
+    if chosen.head not in registry.heads():
+        registry.head(chosen.head)  # says which names are near
     beneath = [] if config is not None else _family_layers(spec, chosen.strategy)
     return resolve([*beneath, *layers])
 

@@ -15,6 +15,7 @@ from zoo import runs
 from zoo.adaptation import saved
 from zoo.adaptation.model import AdaptedModel
 from zoo.data.pictures import open_picture
+from zoo.data.splits import find_pictures
 from zoo.errors import ConfigError, DataError
 from zoo.registry import HeadFactory
 from zoo.types import Labels, Prediction, Predictions
@@ -132,3 +133,25 @@ def load(path: str | os.PathLike[str], *, weights: str | None = None, head: Head
     if weights is None and beside.is_file():
         weights = runs.read_config(beside).config.model.weights
     return Predictor(saved.open_saved(folder, weights=weights, head=head))
+
+
+def predict_files(
+    path: str | os.PathLike[str],
+    inputs: Input | Iterable[Input],
+    *,
+    weights: str | None = None,
+    batch_size: int = 32,
+) -> Predictions:
+    """Load a model once and answer for the inputs, in which a folder stands for the pictures under it.
+
+    Raises: CheckpointError; DataError if a path does not exist, or nothing can be read.
+    """
+    if isinstance(inputs, (str, os.PathLike)):
+        inputs = [inputs]
+    if isinstance(inputs, Iterable) and not isinstance(inputs, Tensor):
+        inputs = [
+            one
+            for item in inputs
+            for one in (find_pictures([item]) if isinstance(item, (str, os.PathLike)) else [item])
+        ]
+    return load(path, weights=weights).predict(inputs, batch_size=batch_size, skip_unreadable=True)

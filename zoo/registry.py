@@ -8,7 +8,9 @@ A program adds them with `register_backbone` and `register_head`.
 
 from __future__ import annotations
 
+import copy
 import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -170,9 +172,9 @@ def register_backbone(spec: BackboneSpec) -> BackboneSpec:
     return spec
 
 
-def heads() -> list[str]:
-    """Names of every head, sorted."""
-    return sorted({*_points("zoo.heads"), *_heads})
+def heads(*, installed: bool = False) -> list[str]:
+    """Names of every head, sorted; with `installed`, only of those that another process would know too."""
+    return sorted({*_points("zoo.heads"), *({} if installed else _heads)})
 
 
 def head(name: str) -> HeadFactory:
@@ -203,6 +205,22 @@ def register_head(name: str) -> Callable[[HeadFactory], HeadFactory]:
         return factory
 
     return register
+
+
+def name_head(head: Any) -> str:
+    """The name of a head that a caller passes as an object: its own if it is registered, else a new one in this process.
+
+    head: a factory, or a module, of which each model gets a copy as it is now.
+    """
+    factory: HeadFactory = head
+    if not isinstance(head, type) and hasattr(head, "state_dict"):
+        original = copy.deepcopy(head)
+        factory = lambda in_features, num_outputs: copy.deepcopy(original)  # noqa: E731
+    elif head_name(head) != "custom":
+        return head_name(head)
+    name = f"custom-{uuid.uuid4().hex[:8]}"  # no other process can mean another head by it
+    _heads[name] = factory
+    return name
 
 
 def weight_packages() -> Iterator[tuple[str, Any]]:

@@ -12,6 +12,7 @@ from PIL import Image
 from zoo.backbones.base import Preprocess
 from zoo.config import build
 from zoo.data import EvalBatches, TrainBatches, from_datasets, open_splits
+from zoo.data.pictures import _Locks
 from zoo.data.transforms import train_transform
 from zoo.errors import DataError, RunFailed
 
@@ -39,6 +40,7 @@ def content(steps):
     ]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
 def test_workers_do_not_change_a_byte(pictures):
     """Two epochs and a bit, so that the pictures are varied anew and the short last batch is in it."""
     alone = content(batches(pictures).steps(0, 12))
@@ -194,6 +196,12 @@ def test_workers_survive_ctrl_c():
     """The terminal sends it to them too, and the trainer still wants the pictures of its step."""
     interrupted = rude(lambda: os.kill(os.getpid(), signal.SIGINT))
     assert len(list(EvalBatches(interrupted, PLAIN, batch_size=1, num_workers=1))) == 4
+
+
+def test_a_worker_does_not_wait_for_a_lock_that_was_held_when_it_was_forked(pictures):
+    """... by another thread, which was opening a picture."""
+    with _Locks.warning_filters:
+        assert len(list(EvalBatches(pictures, PLAIN, batch_size=22, num_workers=1, timeout=10))) == 1
 
 
 def test_float_tensors_pass_and_must_fit():

@@ -32,7 +32,20 @@ MAX_PIXELS = 89_478_485
 _NOT_DECODED = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "EPS", "WMF"})
 """Formats that Pillow recognises and cannot decode by itself; for EPS and WMF it would run another program on the file."""
 
-_warning_filters = threading.Lock()
+
+class _Locks:
+    """Python's warning filters belong to the whole process; whoever changes them for a while holds this lock."""
+
+    warning_filters = threading.Lock()
+
+    @classmethod
+    def renew(cls) -> None:
+        """A process that was forked while another thread held the lock would wait for ever."""
+        cls.warning_filters = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_Locks.renew)
 
 
 @dataclass(frozen=True)
@@ -121,10 +134,9 @@ def _read_file(path: Path) -> bytes:
 
 def _decode(content: bytes) -> tuple[Image.Image, bool]:
     """The picture, and whether it has further frames."""
-    # The filters belong to the whole process, hence the lock; only the header is read under it.
-    with _warning_filters, warnings.catch_warnings():
+    with _Locks.warning_filters, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image = Image.open(io.BytesIO(content), formats=formats())
+        image = Image.open(io.BytesIO(content), formats=formats())  # reads the header alone
     with image:
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError

@@ -86,6 +86,11 @@ class Report:
     warnings: tuple[str, ...]
     """What a reader should know before believing the numbers; a sentence each."""
 
+    @property
+    def beats_majority(self) -> bool:
+        """Whether more pictures are classified rightly than by always answering the most frequent class."""
+        return bool(np.trace(self.confusion) > self.confusion.sum(axis=1).max())
+
     def most_confused(self, count: int = 5) -> list[Confusion]:
         """The pairs that are confused most often, the worst first; fewer than `count` if there are no more."""
         errors = self.confusion * (1 - np.eye(len(self.labels), dtype=np.int64))

@@ -81,6 +81,8 @@ class TrainState:
     """Sum of the losses of the pictures since the last evaluation."""
     pictures: int = 0
     """How many pictures those were."""
+    done: bool = False
+    """Whether training has ended, by its last step, its patience or its time."""
     scaler: dict[str, Any] = field(default_factory=dict)
     """State of the fp16 gradient scaler."""
 

@@ -62,7 +62,9 @@ def run_workers(run_path: Path, processes: int) -> None:
     threads = max(1, (os.cpu_count() or 1) // processes)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
-    status = subprocess.run([*command, "-m", "zoo.training.worker", str(run_path)], env=environment, check=False).returncode
+    command += ["-m", "zoo.training.worker", str(run_path)]
+    # stdout is the answer's; what workers have to say is for people.
+    status = subprocess.run(command, env=environment, stdout=sys.stderr, check=False).returncode
     problem = run_path / "problem.txt"
     if status != 0:
         said = problem.read_text(encoding="utf-8").strip() if problem.is_file() else f"a process ended with status {status}"

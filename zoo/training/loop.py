@@ -18,7 +18,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from torch import Tensor
 
 from zoo.adaptation import freezing
 from zoo.adaptation.model import AdaptedModel
@@ -30,8 +29,9 @@ from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
 from zoo.runs import Run
 from zoo.training import checkpoint, optim
-from zoo.training.best import write_best
+from zoo.training.best import best_step, write_best
 from zoo.training.checkpoint import Best, Patience, TrainState
+from zoo.training.collect import channels_last, collect, place, prepare
 from zoo.training.stopping import Stopper
 from zoo.training.trackers import Tracker
 
@@ -49,7 +49,6 @@ class Job:
     metric: Metric
     identity: dict[str, str]
     """Digests of the base weights, data, labels and options: a checkpoint of another identity is refused."""
-    channels_last: bool
 
     @property
     def steps_per_epoch(self) -> int:
@@ -75,24 +74,25 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
     Raises: NonFinite, naming the step and the pictures; AuditFailed, naming the tensor; RunFailed if the last save failed;
     KeyboardInterrupt after Ctrl-C or SIGTERM, once a checkpoint is written.
     """
-    config, model = job.config, job.model.to(accelerator.device)
-    if job.channels_last:
-        model.to(memory_format=torch.channels_last)
+    config, model = job.config, prepare(job.model, accelerator.device)
     optimizer = optim.build_optimizer(model, model.plan, config.optim)
     state = _restore(job, run, optimizer, accelerator)
     frozen = freezing.frozen_digests(model)
-    audit = freezing.GradientAudit(model) if state.step == 0 else None
+    audit: freezing.GradientAudit | None = freezing.GradientAudit(model)
     wrapped, prepared = accelerator.prepare(model, optimizer)
     saver = _Saver(job, run, accelerator, optimizer)
     clock = _Clock()
+    if state.best.step == state.step and best_step(run) != state.step:  # killed between a checkpoint and its best/
+        saver.best(state, validate(job, accelerator)[1])
 
     with Stopper(accelerator, config.selection.max_minutes, state.seconds) as stopper:
-        for step, batches in job.train.steps(state.step, job.total_steps):
+        for step, batches in job.train.steps(state.step, state.step if state.done else job.total_steps):
             wrapped.train()
             optim.set_learning_rate(optimizer, optim.scale(step, job.total_steps, config.optim))
             loss = train_step(job, accelerator, wrapped, prepared, batches, step)
             if audit and not prepared.step_was_skipped and audit.observe(model):
-                audit = audit.conclude()
+                audit.conclude()
+                audit = None
             prepared.zero_grad()
             size = job.train.step_size(step)
             clock.pictures += size
@@ -117,6 +117,7 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
                 for tracker in trackers:
                     tracker.evaluation(state.step, record)
                 clock = _Clock()
+            state.done = last
             # A new best is checkpointed first: then no resumed run can be behind the folder in best/.
             every = config.selection.checkpoint_every
             if improved or reason or last or (evaluated if every is None else due(state.step, every, last=False)):
@@ -132,6 +133,8 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
     saver.raise_if_failed()
     if state.best.step is None:
         raise NonFinite(f"every evaluation of {job.metric.name} was undefined or not finite, so there is no best model; lower --lr")
+    if accelerator.is_main_process and best_step(run) != state.best.step:
+        raise RunFailed(f"{run.best} is not the best model, that of step {state.best.step}: it could not be written")
     return state
 
 
@@ -150,7 +153,7 @@ def train_step(
         final = number == len(batches) - 1
         with contextlib.nullcontext() if final else accelerator.no_sync(model):
             seed_forward(config.machine.seed, step, number, accelerator.process_index)
-            logits = model(place(batch.images, accelerator.device, job.channels_last))
+            logits = model(place(batch.images, accelerator.device, channels_last(job.model)))
             targets, weights = batch.targets.to(accelerator.device), batch.weights.to(accelerator.device)
             losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=config.optim.label_smoothing) * weights
             # DistributedDataParallel averages over ranks; the factor makes it a sum.
@@ -168,39 +171,10 @@ def train_step(
 
 def validate(job: Job, accelerator: Accelerator) -> tuple[Report, np.ndarray]:
     """Report on the validation pictures, and the logits `[N, C] float32` behind it, on all ranks."""
-    logits, targets = collect(job.model, job.val, accelerator, job.channels_last)
+    logits, targets = collect(job.model, job.val, accelerator.device, accelerator.gather)
     labels = job.model.labels
     assert labels is not None  # a job's model always has them
     return report_on(targets, logits, labels, extra_metrics=[job.metric], intervals=False), logits
-
-
-def collect(
-    model: AdaptedModel, batches: EvalBatches, accelerator: Accelerator, channels_last: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logits `[N, C] float32` and targets `[N] int64` of every picture, in order, on all ranks; each picture counted once.
-
-    Ranks see padded shares of equal size; the padding is removed by index after gathering. The mode of `model` is kept.
-    """
-    was_training = model.training
-    model.eval()
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    with torch.inference_mode():
-        for batch in batches:
-            logits = model(place(batch.images, accelerator.device, channels_last)).float()
-            indices, targets = batch.indices.to(accelerator.device), batch.targets.to(accelerator.device)
-            parts.append(tuple(accelerator.gather((indices, logits, targets))))  # type: ignore[arg-type]
-    model.train(was_training)
-    indices, logits, targets = (torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
-    order, first = np.unique(indices, return_index=True)
-    if len(order) != batches.count:
-        raise RunFailed(f"evaluated {len(order)} pictures of {batches.count}; this is a fault of zoo, please report it")
-    return logits[first], targets[first]
-
-
-def place(images: Tensor, device: torch.device, channels_last: bool) -> Tensor:
-    """Pictures on the device, in the memory format of the network."""
-    memory_format = torch.channels_last if channels_last else torch.preserve_format
-    return images.to(device, non_blocking=True, memory_format=memory_format)
 
 
 def seed_forward(seed: int, step: int, micro_batch: int, rank: int) -> None:

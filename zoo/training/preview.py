@@ -54,7 +54,7 @@ def dry_run(resolved: Resolved, extras: Extras) -> DryRun:
     metric = extras.metric or metrics.resolve(config.selection.metric)
     splits = extras.splits or open_splits(config)
     machine = launch.accelerator(config, train_buffers=False)
-    model = session.build_model(config, splits, extras.head)
+    model = session.build_model(config, splits)
     resolved = resolved.settle("backbone", image_size=model.backbone.preprocess.size)
     job = session.make_job(config, splits, model, metric, machine)
     optimizer = optim.build_optimizer(model.to(machine.device), model.plan, config.optim)

@@ -26,7 +26,6 @@ from zoo.data.splits import Splits, open_splits
 from zoo.errors import CheckpointError, ConfigError, ZooError
 from zoo.evaluation import metrics
 from zoo.evaluation.metrics import Metric
-from zoo.registry import HeadFactory
 from zoo.runs import Run
 from zoo.training import launch, loop, precision
 from zoo.training.loop import Job
@@ -38,69 +37,76 @@ _PRACTICAL = {"num_workers", "out", "tensorboard", "keep", "checkpoint_every", "
 """Options that do not change what is computed (the weights have a digest of their own)."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Extras:
     """What Python callers may pass that no file can hold."""
 
     splits: Splits | None = None
-    head: HeadFactory | torch.nn.Module | None = None
     metric: Metric | None = None
 
     def __bool__(self) -> bool:
-        return any(part is not None for part in (self.splits, self.head, self.metric))
+        return any(part is not None for part in (self.splits, self.metric))
 
 
-def start(resolved: Resolved, extras: Extras) -> Run:
+@dataclass(frozen=True)
+class Session:
+    """A run that has been trained, with what it was trained on."""
+
+    run: Run
+    splits: Splits
+    metric: Metric
+    is_main: bool
+    """Whether this process is the one that writes."""
+
+
+def start(resolved: Resolved, extras: Extras) -> Session:
     """Train a new run. Raises: ZooError; what was set up only to fail is removed again."""
     resolved = settle(resolved)
     config = resolved.config
     own_workers = config.machine.processes > 1 and launch.launched_processes() == 1
-    if own_workers and extras:
+    if own_workers and (extras or config.model.head not in registry.heads(installed=True)):
         raise ConfigError("data sets, heads and metrics that are Python objects cannot reach new processes; use torchrun instead")
     metric = extras.metric or metrics.resolve(config.selection.metric)
     splits = extras.splits or open_splits(config)
-    announce(config, splits)
+    announce(splits)
     machine = None if own_workers else launch.accelerator(config, train_buffers=_trains_buffers(config))
     run = _create(resolved, splits, machine)
+    is_main = machine is None or machine.is_main_process
     try:
         if machine is None:
             launch.run_workers(run.path, config.machine.processes)
         else:
-            train_run(run, splits, metric, machine, extras.head)
+            train_run(run, splits, metric, machine)
     except (ZooError, OSError):
-        if (machine is None or machine.is_main_process) and run.status == "empty":
+        if is_main and run.status == "empty":
             shutil.rmtree(run.path, ignore_errors=True)
         raise
-    return run
+    return Session(run, splits, metric, is_main)
 
 
-def resume(run: Run, extras: Extras) -> None:
-    """Go on with a run from its newest checkpoint, or from the start if it has none."""
-    config = run.resolved().config
-    if config.machine.processes > 1 and launch.launched_processes() == 1:
-        launch.run_workers(run.path, config.machine.processes)
-    else:
-        train_prepared(run, extras)
-
-
-def train_prepared(run: Run, extras: Extras | None = None) -> None:
-    """Train a run whose directory stands: a worker's task, and what resuming is.
+def resume(run: Run, extras: Extras) -> Session:
+    """Go on with a run from its newest checkpoint, or from the start if it has none.
 
     Raises: CheckpointError if the data are no longer those that the run began with.
     """
-    extras = extras or Extras()
     config = run.resolved().config
     if config.data.data == CUSTOM_DATA and extras.splits is None:
         raise ConfigError(f"{run.path} was trained on data sets given in Python; resume it from Python with the same ones")
+    metric = extras.metric or metrics.resolve(config.selection.metric)
     splits = extras.splits or open_splits(config)
     began_with = json.loads((run.path / "splits.json").read_text(encoding="utf-8"))["sha256"]
     if splits.facts.sha256 != began_with:
         raise CheckpointError(f"{config.data.data}: the pictures are not those that {run.path} began with; start a new run")
+    if config.machine.processes > 1 and launch.launched_processes() == 1:
+        launch.run_workers(run.path, config.machine.processes)
+        return Session(run, splits, metric, True)
     machine = launch.accelerator(config, train_buffers=_trains_buffers(config))
     if machine.is_main_process:
-        folders.sweep(run.path)
-        folders.sweep(run.checkpoints)
-    train_run(run, splits, extras.metric or metrics.resolve(config.selection.metric), machine, extras.head)
+        for folder in (run.path, run.checkpoints):
+            folders.sweep(folder)
+    machine.wait_for_everyone()
+    train_run(run, splits, metric, machine)
+    return Session(run, splits, metric, machine.is_main_process)
 
 
 CUSTOM_DATA = "python:datasets"
@@ -124,7 +130,7 @@ def settle(resolved: Resolved) -> Resolved:
     return resolved
 
 
-def announce(config: FinetuneConfig, splits: Splits) -> None:
+def announce(splits: Splits) -> None:
     """Say what the data are, and everything about them that a person should know before hours of training."""
     if launch.launched_processes() > 1 and os.environ.get("RANK") != "0":
         return
@@ -132,10 +138,10 @@ def announce(config: FinetuneConfig, splits: Splits) -> None:
         log.info("%s", line)
 
 
-def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator, head: Any = None) -> None:
+def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) -> None:
     """Build everything for a run and train it; leaves `training.json` for the next floor."""
     resolved = run.resolved()
-    model = build_model(resolved.config, splits, head)
+    model = build_model(resolved.config, splits)
     if resolved.config.model.image_size is None:
         resolved = resolved.settle("backbone", image_size=model.backbone.preprocess.size)
         if machine.is_main_process:
@@ -164,7 +170,7 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator, he
     machine.wait_for_everyone()
 
 
-def build_model(config: FinetuneConfig, splits: Splits, head: Any = None) -> AdaptedModel:
+def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
     """The backbone with its weights, the head and the plan, as the config states them. Raises: WeightsError, ConfigError."""
     chosen = config.model
     spec = registry.resolve(chosen.backbone)
@@ -177,7 +183,7 @@ def build_model(config: FinetuneConfig, splits: Splits, head: Any = None) -> Ada
     return AdaptedModel.build(
         backbone,
         len(splits.labels),
-        head=head if head is not None else chosen.head,
+        head=chosen.head,
         strategy=strategy.parse(chosen.strategy),
         labels=splits.labels,
         lora_alpha=chosen.lora_alpha,
@@ -210,7 +216,6 @@ def make_job(config: FinetuneConfig, splits: Splits, model: AdaptedModel, metric
         world=machine.num_processes,
         num_workers=workers,
     )
-    family = model.backbone.spec.family
     return Job(
         config=config,
         model=model,
@@ -218,7 +223,6 @@ def make_job(config: FinetuneConfig, splits: Splits, model: AdaptedModel, metric
         val=val,
         metric=metric,
         identity=identity(config, splits, model),
-        channels_last=family is not None and family.channels_last,
     )
 
 

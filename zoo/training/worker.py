@@ -16,7 +16,7 @@ def main(path: str) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     problem = Path(path) / "problem.txt"
     try:
-        session.train_prepared(runs.open_run(path))
+        session.resume(runs.open_run(path), session.Extras())
     except (ZooError, KeyboardInterrupt) as error:
         if not problem.exists():
             problem.write_text(str(error), encoding="utf-8")

@@ -1,0 +1,60 @@
+"""A model's outputs on a set of pictures, each counted once, however many processes share the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoo.adaptation.model import AdaptedModel
+from zoo.data.loaders import EvalBatches
+from zoo.errors import RunFailed
+
+
+def collect(
+    model: AdaptedModel,
+    batches: EvalBatches,
+    device: torch.device,
+    gather: Callable[[Any], Any] = lambda tensors: tensors,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Logits `[N, C] float32` and targets `[N] int64` of every picture, in order. The mode of `model` is kept.
+
+    gather: concatenates a tuple of tensors over the processes, whose shares are padded to equal size; the padding is removed by
+        index afterwards. By default there is one process.
+    """
+    was_training = model.training
+    model.eval()
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    with torch.inference_mode():
+        for batch in batches:
+            logits = model(place(batch.images, device, channels_last(model))).float()
+            parts.append(gather((batch.indices.to(device), logits, batch.targets.to(device))))
+    model.train(was_training)
+    indices, logits, targets = (torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
+    order, first = np.unique(indices, return_index=True)
+    if len(order) != batches.count:
+        raise RunFailed(f"evaluated {len(order)} pictures of {batches.count}; this is a fault of zoo, please report it")
+    return logits[first], targets[first]
+
+
+def channels_last(model: AdaptedModel) -> bool:
+    """Whether the network is a convolutional one, which is faster with its channels last (2 times, efficientnet on a CPU)."""
+    family = model.backbone.spec.family
+    return family is not None and family.channels_last
+
+
+def prepare(model: AdaptedModel, device: torch.device) -> AdaptedModel:
+    """The model on the device, in the memory format that suits it."""
+    model.to(device)
+    if channels_last(model):
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def place(images: Tensor, device: torch.device, last: bool) -> Tensor:
+    """Pictures on the device, in the memory format of the network."""
+    return images.to(device, non_blocking=True, memory_format=torch.channels_last if last else torch.preserve_format)
