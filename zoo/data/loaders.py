@@ -239,7 +239,7 @@ def _start_worker(number: int) -> None:
     # Ctrl-C reaches every process of the terminal; the trainer decides, and wants its workers until the step is done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What was inherited is left alone: collecting it would copy the parent's memory, and close what belongs to the parent.
-    gc.freeze(); import faulthandler; faulthandler.dump_traceback_later(4, exit=False)
+    gc.freeze()
 
 
 class _Feed:
