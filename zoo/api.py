@@ -105,9 +105,7 @@ def resume(
     return pipeline.resume(found, data, metric, label_names)
 
 
-def load(
-    path: str | os.PathLike[str], *, weights: str | None = None, head: HeadFactory | None = None
-) -> Predictor:
+def load(path: str | os.PathLike[str], *, weights: str | None = None, head: HeadFactory | None = None) -> Predictor:
     """The model in the `best/` of a run or in a published folder: an `nn.Module` with `.predict`, in eval mode, on the CPU.
 
     weights: base weights (file or folder), for a folder that holds the trained tensors alone.
@@ -160,9 +158,7 @@ def predict(
     return inference.predict_files(path, inputs, weights=weights, batch_size=batch_size)
 
 
-def publish(
-    path: str | os.PathLike[str], to: str | os.PathLike[str], *, force: bool = False, private: bool = True
-) -> str:
+def publish(path: str | os.PathLike[str], to: str | os.PathLike[str], *, force: bool = False, private: bool = True) -> str:
     """Copy a `best/` into a folder, or upload it to the Hub (`owner/name`); gives the folder or the address.
 
     A card that differs is not replaced without `force`. Raises: OutputError, CheckpointError.

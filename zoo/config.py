@@ -213,7 +213,8 @@ def options() -> dict[str, Option]:
             if leaf.name in found:
                 raise TypeError(f"option {leaf.name} is defined twice")
             title = (group.__doc__ or "").strip().splitlines()[0]
-            found[leaf.name] = Option(leaf.name, part.name, title, hints[leaf.name], leaf.default, texts[leaf.name])
+            default = typing.cast(Scalar, leaf.default)
+            found[leaf.name] = Option(leaf.name, part.name, title, hints[leaf.name], default, texts[leaf.name])
     return found
 
 
@@ -249,6 +250,8 @@ def check(values: Mapping[str, Any], origin: str = "") -> dict[str, Scalar]:
 
 def _coerce(value: Any, option: Option) -> Scalar:
     """`value` as the option's type: exact, but for whole numbers where a float is wanted, and for texts that are choices."""
+    if option.name == "strategy" and isinstance(value, str):
+        return str(grammar.parse(value))  # one spelling: `backbone` becomes `linear-probe`
     union = typing.get_origin(option.type) in (typing.Union, types.UnionType)
     arms = typing.get_args(option.type) if union else (option.type,)
     for arm in arms:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from zoo import runs
 from zoo.adaptation import saved
 from zoo.adaptation.model import AdaptedModel
-from zoo.data.pictures import open_picture
-from zoo.data.splits import find_pictures
+from zoo.data import find_pictures, open_picture
 from zoo.errors import ConfigError, DataError
 from zoo.registry import HeadFactory
 from zoo.types import Labels, Prediction, Predictions
@@ -149,9 +148,5 @@ def predict_files(
     if isinstance(inputs, (str, os.PathLike)):
         inputs = [inputs]
     if isinstance(inputs, Iterable) and not isinstance(inputs, Tensor):
-        inputs = [
-            one
-            for item in inputs
-            for one in (find_pictures([item]) if isinstance(item, (str, os.PathLike)) else [item])
-        ]
+        inputs = [one for item in inputs for one in (find_pictures([item]) if isinstance(item, (str, os.PathLike)) else [item])]
     return load(path, weights=weights).predict(inputs, batch_size=batch_size, skip_unreadable=True)

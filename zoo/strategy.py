@@ -117,7 +117,7 @@ def parse(text: str) -> Strategy:
         if not re.fullmatch(r"[1-9]\d{0,3}", argument):
             raise ConfigError(f"strategy 'lora:{argument}': the rank is a whole number from 1 to 9999, as in lora:16")
         return LoRA(rank=int(argument))
-    plain = {"full": Full(), "linear-probe": LinearProbe(), "norm-only": NormOnly(), "bias-only": BiasOnly()}
+    plain: dict[str, Strategy] = {"full": Full(), "linear-probe": LinearProbe(), "norm-only": NormOnly(), "bias-only": BiasOnly()}
     if kind in plain and colon:
         raise ConfigError(f"strategy {text!r}: {kind} takes no argument")
     if kind in plain:

@@ -23,7 +23,8 @@ def extras(
     if data_sets is not None:
         if not 2 <= len(data_sets) <= 3:
             raise ConfigError(f"data has {len(data_sets)} parts; expected (train, val) or (train, val, test)")
-        splits = from_datasets(*data_sets, label_names=label_names)
+        train, val, *rest = data_sets
+        splits = from_datasets(train, val, rest[0] if rest else None, label_names)
         resolved = resolved.settle("python", data=CUSTOM_DATA)
     elif label_names is not None:
         raise ConfigError("label_names name the classes of data sets; a folder's classes are named by its folders")

@@ -21,7 +21,7 @@ def collect(
     device: torch.device,
     gather: Callable[[Any], Any] = lambda tensors: tensors,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Logits `[N, C] float32` and targets `[N] int64` of every picture, in order. The mode of `model` is kept.
+    """Logits `[N, C] float32` and targets `[N] int64` of every picture, in order, computed in fp32. The mode of `model` is kept.
 
     gather: concatenates a tuple of tensors over the processes, whose shares are padded to equal size; the padding is removed by
         index afterwards. By default there is one process.
@@ -31,7 +31,8 @@ def collect(
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.inference_mode():
         for batch in batches:
-            logits = model(place(batch.images, device, channels_last(model))).float()
+            # The class's forward, not the instance's, which Accelerate wraps in autocast: what ships is measured in fp32.
+            logits = AdaptedModel.forward(model, place(batch.images, device, channels_last(model)))
             parts.append(gather((batch.indices.to(device), logits, batch.targets.to(device))))
     model.train(was_training)
     indices, logits, targets = (torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
@@ -51,7 +52,7 @@ def prepare(model: AdaptedModel, device: torch.device) -> AdaptedModel:
     """The model on the device, in the memory format that suits it."""
     model.to(device)
     if channels_last(model):
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
     return model
 
 

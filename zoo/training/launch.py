@@ -58,13 +58,15 @@ def run_workers(run_path: Path, processes: int) -> None:
     Raises: ConfigError if there are fewer GPUs than processes; RunFailed naming what the first failing process said.
     """
     if torch.cuda.is_available() and torch.cuda.device_count() < processes:
-        raise ConfigError(f"--processes {processes}: this machine has {torch.cuda.device_count()} GPUs, and each process needs one")
+        raise ConfigError(
+            f"--processes {processes}: this machine has {torch.cuda.device_count()} GPUs, and each process needs one"
+        )
     threads = max(1, (os.cpu_count() or 1) // processes)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     command += ["-m", "zoo.training.worker", str(run_path)]
     # stdout is the answer's; what workers have to say is for people.
-    status = subprocess.run(command, env=environment, stdout=sys.stderr, check=False).returncode
+    status = subprocess.run(command, env=environment, stdout=sys.stderr, check=False).returncode  # noqa: S603 - our own
     problem = run_path / "problem.txt"
     if status != 0:
         said = problem.read_text(encoding="utf-8").strip() if problem.is_file() else f"a process ended with status {status}"

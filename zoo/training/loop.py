@@ -132,7 +132,9 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
     freezing.check_frozen(model, frozen)
     saver.raise_if_failed()
     if state.best.step is None:
-        raise NonFinite(f"every evaluation of {job.metric.name} was undefined or not finite, so there is no best model; lower --lr")
+        raise NonFinite(
+            f"every evaluation of {job.metric.name} was undefined or not finite, so there is no best model; lower --lr"
+        )
     if accelerator.is_main_process and best_step(run) != state.best.step:
         raise RunFailed(f"{run.best} is not the best model, that of step {state.best.step}: it could not be written")
     return state
@@ -162,7 +164,9 @@ def train_step(
     loss = float(accelerator.reduce(total, "sum")) / count
     if not math.isfinite(loss):
         names = [job.train.name(int(index)) for batch in batches for index in batch.indices][:5]
-        raise NonFinite(f"the loss is {loss} at step {step} (pictures {', '.join(names)}, ...); lower --lr, or use --precision no")
+        raise NonFinite(
+            f"the loss is {loss} at step {step} (pictures {', '.join(names)}, ...); lower --lr, or use --precision no"
+        )
     if config.optim.clip is not None:
         accelerator.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], config.optim.clip)
     optimizer.step()

@@ -26,7 +26,7 @@ def resolve_precision(asked: str, device: torch.device) -> str:
     slower than fp32 (measured: 6 to 10 times on AVX2), so it is only warned about. Raises: ConfigError.
     """
     if device.type == "cpu":
-        in_hardware = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        in_hardware = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     else:
         in_hardware = torch.cuda.is_bf16_supported(including_emulation=False)
     if asked == "auto":

@@ -27,7 +27,7 @@ from zoo.errors import CheckpointError, ConfigError, ZooError
 from zoo.evaluation import metrics
 from zoo.evaluation.metrics import Metric
 from zoo.runs import Run
-from zoo.training import launch, loop, precision
+from zoo.training import checkpoint, launch, loop, precision
 from zoo.training.loop import Job
 from zoo.training.trackers import MetricsFile, TensorBoard, Terminal, Tracker
 
@@ -175,9 +175,7 @@ def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
     chosen = config.model
     spec = registry.resolve(chosen.backbone)
     seed = config.machine.seed
-    backbone = backbones.load(
-        spec, chosen.weights, image_size=chosen.image_size, drop_path=chosen.drop_path, seed=seed
-    )
+    backbone = backbones.load(spec, chosen.weights, image_size=chosen.image_size, drop_path=chosen.drop_path, seed=seed)
     if chosen.weights == "random":
         log.warning("weights random: %s starts untrained; this is a baseline, not transfer learning", chosen.backbone)
     return AdaptedModel.build(
@@ -274,7 +272,7 @@ def _create(resolved: Resolved, splits: Splits, machine: Accelerator | None) -> 
 
 def _trackers(run: Run, job: Job) -> list[Tracker]:
     """metrics.jsonl, the terminal, and TensorBoard; what an interrupted run wrote after its last checkpoint is dropped."""
-    found = loop.checkpoint.newest(run.checkpoints, job.identity)
+    found = checkpoint.newest(run.checkpoints, job.identity)
     step, evaluations = (found.state.step, found.state.evaluations) if found else (0, 0)
     trackers: list[Tracker] = [MetricsFile(run.path / "metrics.jsonl", evaluations)]
     trackers.append(Terminal(job.total_steps, step, job.metric.name))

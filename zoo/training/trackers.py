@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -83,8 +82,7 @@ class Terminal(AbstractContextManager["Terminal"]):
     def __init__(self, total: int, start: int, metric: str, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
         self.metric = metric
-        self.best = ""
-        self.began = time.perf_counter()
+        self.latest = ""
         interactive = self.stream.isatty() and os.environ.get("TERM") != "dumb"
         self.progress = self._bar(total, start) if interactive else None
 
@@ -97,9 +95,8 @@ class Terminal(AbstractContextManager["Terminal"]):
 
     def step(self, step: int, values: dict[str, float]) -> None:
         """Move the bar."""
-        self.last = values
         if self.progress:
-            numbers = f"loss {values['loss']:.4f}  {values['pictures_per_second']:.0f} pictures/s{self.best}"
+            numbers = f"loss {values['loss']:.4f}  {values['pictures_per_second']:.0f} pictures/s{self.latest}"
             self.progress.update(self.task, completed=step, numbers=numbers)
 
     def evaluation(self, step: int, record: dict[str, Any]) -> None:
@@ -107,7 +104,7 @@ class Terminal(AbstractContextManager["Terminal"]):
         value = record["metrics"].get(self.metric)
         shown = "undefined" if value is None else f"{value:.4f}"
         mark = "  best" if record["best"] else ""
-        self.best = f"  {self.metric} {shown}"
+        self.latest = f"  {self.metric} {shown}"
         line = (
             f"epoch {record['epoch']:g}  step {step}  loss {record['train_loss']:.4f}  val {self.metric} {shown}"
             f"  {record['pictures_per_second']:.0f} pictures/s  {record['seconds']:.0f} s{mark}"
