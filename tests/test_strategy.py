@@ -54,7 +54,9 @@ def test_bad_arguments_are_one_line_that_helps(text, words):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "near"), [("lorra:16", "lora"), ("ful", "full"), ("partail:2", "partial"), ("backbne", "backbone")])
+@pytest.mark.parametrize(
+    ("text", "near"), [("lorra:16", "lora"), ("ful", "full"), ("partail:2", "partial"), ("backbne", "backbone")]
+)
 def test_a_misspelt_kind_offers_the_nearest(text, near):
     with pytest.raises(UnknownName, match=f"'{near}'"):
         parse(text)

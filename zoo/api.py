@@ -75,6 +75,10 @@ def finetune(
     if isinstance(metric, str):
         given["metric"] = metric
     resolved = configure.configure(given, recipe=recipe, config=None if config is None else os.fspath(config))
+    from zoo.backbones import weights
+
+    chosen = resolved.config.model
+    weights.require(registry.resolve(chosen.backbone), chosen.weights)
     from zoo.publishing import pipeline
 
     data_sets = None if data is None or isinstance(data, (str, os.PathLike)) else data

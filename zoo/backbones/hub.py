@@ -43,6 +43,13 @@ def expected_sha256(path: Path) -> str | None:
     return name if re.fullmatch(r"[0-9a-f]{64}", name) else None
 
 
+def reach(repository: str, name: str) -> None:
+    """Make sure that the Hub answers. Raises: Unavailable if it does not, or may not be asked."""
+    if constants.is_offline_mode():
+        raise Unavailable("HF_HUB_OFFLINE forbids to ask the Hub")
+    _status(hf_hub_url(repository, name))
+
+
 def download(repository: str, names: Sequence[str]) -> Path:
     """The first of these files that the repository has, fetched into the cache. Raises: Unavailable."""
     if constants.is_offline_mode():

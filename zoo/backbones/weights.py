@@ -125,6 +125,23 @@ def local(spec: BackboneSpec) -> str | None:
     return f"cache timm/{spec.id}" if hub.cached(f"timm/{spec.id}", FILE_NAMES) else None
 
 
+def require(spec: BackboneSpec, weights: str | None) -> None:
+    """Fail early, before torch is imported and data are read, if `find` cannot succeed: no such file, or no weights and no Hub.
+
+    Says nothing for names of timm's without a tag, whose repository only timm knows. Raises: WeightsError.
+    """
+    if weights is not None:
+        if weights != "random":
+            _given(Path(weights).expanduser())
+        return
+    place = f"timm/{spec.id}"
+    if local(spec) is None and "." in spec.id:
+        try:
+            hub.reach(place, FILE_NAMES[0])
+        except hub.Unavailable as error:
+            raise WeightsError(f"no weights for {spec.name} here: {_advice(spec, place, str(error))}") from error
+
+
 def _given(path: Path) -> Path:
     if path.is_dir():
         inside = [path / name for name in FILE_NAMES if (path / name).is_file()]

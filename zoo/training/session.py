@@ -68,6 +68,8 @@ def start(resolved: Resolved, extras: Extras) -> Session:
         raise ConfigError("data sets, heads and metrics that are Python objects cannot reach new processes; use torchrun instead")
     metric = extras.metric or metrics.resolve(config.selection.metric)
     splits = extras.splits or open_splits(config)
+    if resolved.origins["data"] == "default":
+        say("no --data: training on the built-in digits; give a folder to train on your own pictures")
     announce(splits)
     machine = None if own_workers else launch.accelerator(config, train_buffers=_trains_buffers(config))
     run = _create(resolved, splits, machine)
@@ -132,9 +134,13 @@ def settle(resolved: Resolved) -> Resolved:
 
 def announce(splits: Splits) -> None:
     """Say what the data are, and everything about them that a person should know before hours of training."""
-    if launch.launched_processes() > 1 and os.environ.get("RANK") != "0":
-        return
     for line in splits.facts.lines():
+        say(line)
+
+
+def say(line: str) -> None:
+    """A line for people, once where several processes run."""
+    if os.environ.get("RANK", "0") == "0":
         log.info("%s", line)
 
 
