@@ -10,7 +10,7 @@ import sitecustomize as guard  # noqa: E402
 
 if not hasattr(guard, "NetworkRefused"):  # the interpreter imported a sitecustomize of its own at start-up
     del sys.modules["sitecustomize"]
-    import sitecustomize as guard  # noqa: F811
+    import sitecustomize as guard
 
 os.environ["PYTHONPATH"] = os.pathsep.join([str(GUARD), *filter(None, [os.environ.get("PYTHONPATH")])])
 os.environ.setdefault("OMP_NUM_THREADS", "1")

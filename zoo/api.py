@@ -67,7 +67,7 @@ def finetune(
     """
     from zoo import configure
 
-    given = {name: value for name, value in {"backbone": backbone, **options}.items() if value is not None}
+    given = dict(options) if backbone is None else {"backbone": backbone, **options}
     if isinstance(data, (str, os.PathLike)):
         given["data"] = os.fspath(data)
     if head is not None:

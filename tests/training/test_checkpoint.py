@@ -8,7 +8,6 @@ import random
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from zoo.errors import CheckpointError, OutputError
 from zoo.training import checkpoint

@@ -1,0 +1,104 @@
+"""Our loop, `recipes/loop.py` and twenty lines of plain torch see the same losses; so do two processes and one."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from zoo import AdaptedModel, api, content
+from zoo.config import build
+from zoo.data import open_splits, order
+
+BACKBONE, SIZE, BATCH, STEPS, RATE = "timm/test_vit.r160_in1k", 32, 97, 20, 1e-3
+OPTIONS = {
+    "backbone": BACKBONE, "weights": "random", "strategy": "full", "image_size": SIZE, "drop_path": 0.0, "augment": "none",
+    "epochs": STEPS / 13, "batch_size": BATCH, "optimizer": "adamw", "lr": RATE, "backbone_lr_scale": 1.0, "weight_decay": 0.0,
+    "schedule": "cosine", "warmup": 0.0, "label_smoothing": 0.0, "precision": "no", "num_workers": 0, "eval_every": 100.0,
+    "clip": None,
+}  # fmt: skip
+"""Twenty steps of 97 pictures: the thirteenth, which ends the epoch, has 95."""
+
+
+def losses(run):
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    return np.array([scalar.value for scalar in events.Scalars("train/loss")])
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    return losses(api.finetune(**OPTIONS, out=str(tmp_path_factory.mktemp("ours") / "run")))
+
+
+def test_twenty_lines_of_plain_torch(ours):
+    splits = open_splits(build({}))
+    model = AdaptedModel.build(BACKBONE, 10, strategy="full", weights="random", image_size=SIZE, labels=splits.labels)
+    transform = model.backbone.preprocess.transform()
+    images = torch.stack([transform(splits.train.picture(index)) for index in range(len(splits.train))])
+    targets = torch.tensor(splits.train.targets)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    model.train()
+    plain = []
+    for epoch in range(2):
+        for chosen in torch.tensor(order(len(images), 0, epoch)).split(BATCH):
+            if len(plain) < STEPS:
+                loss = torch.nn.functional.cross_entropy(model(images[chosen]), targets[chosen])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                plain.append(loss.item())
+    assert len(ours) == STEPS
+    assert np.abs(ours - np.array(plain)).max() < 1e-6
+
+
+def test_the_loop_that_users_copy(ours):
+    script = content.root() / "recipes" / "loop.py"
+    words = ["--weights", "random", "--strategy", "full", "--image-size", SIZE, "--batch-size", BATCH, "--steps", STEPS]
+    words += ["--lr", RATE, "--warmup", 0, "--num-workers", 0, "--out", "best"]
+    command = [sys.executable, str(script), BACKBONE, *map(str, words)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    theirs = np.array([float(found) for found in re.findall(r"^step \d+ loss (\S+)$", said, re.M)])
+    assert len(theirs) == STEPS
+    assert np.abs(ours - theirs).max() < 1e-6
+    assert len(api.predict("best", [torch.zeros(3, 50, 40, dtype=torch.uint8)], weights="random")) == 1
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_processes_and_micro_batches_change_nothing(ours, processes, tmp_path):
+    options = {**OPTIONS, "accumulate": 3, "processes": processes}
+    run = api.finetune(**options, out=str(tmp_path / "run"))
+    assert np.abs(ours - losses(run)).max() < 1e-5
+    assert run.result()["pictures"] == 269
+    environment = api.list_runs(tmp_path)[0].path / "training.json"
+    assert f'"processes": "{processes}"' in environment.read_text()
+
+
+def test_torchrun_from_outside_works_too(ours, tmp_path):
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items() if name != "backbone"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "zoo",
+        "finetune",
+        BACKBONE,
+    ]
+    finished = subprocess.run(
+        [*command, *flags, "--out", "run", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert finished.stdout.count('{"run"') == 1
+    assert np.abs(ours - losses(api.list_runs(".")[0])).max() < 1e-5
