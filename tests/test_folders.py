@@ -41,9 +41,14 @@ def test_nothing_is_overwritten_unless_told(tmp_path):
 
 def test_a_failure_leaves_the_old_folder_and_no_litter(tmp_path):
     write(tmp_path / "x", "one")
-    with pytest.raises(RuntimeError), folders.whole(tmp_path / "x", replace=True) as folder:
-        (folder / "a.txt").write_text("two")
-        raise RuntimeError
+
+    def fail():
+        with folders.whole(tmp_path / "x", replace=True) as folder:
+            (folder / "a.txt").write_text("two")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert (tmp_path / "x" / "a.txt").read_text() == "one"
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir() and path.name != "work") == ["x"]
 

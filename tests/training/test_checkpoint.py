@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import os
 import random
 
 import pytest
@@ -100,7 +99,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path):
         signal.signal(signal.SIGXFSZ, before)
     assert checkpoint.steps(tmp_path) == [3]
     assert checkpoint.read(tmp_path / "step-00000003", IDENTITY).state.step == 3
-    assert not [path for path in os.listdir(tmp_path) if path.startswith(".")]
+    assert not list(tmp_path.glob(".*"))
 
 
 class TestBest:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zoo.errors import ConfigError
 from zoo.evaluation.outputs import Floats, Outputs, Undefined
 from zoo.evaluation.shipped import RESAMPLES, Metric
 
@@ -78,7 +79,7 @@ def _values(metric: Metric, outputs: Outputs, weights: Floats) -> Floats:
     for column in range(weights.shape[1]):
         try:
             found[column] = metric.function(outputs.take(np.repeat(rows, weights[:, column].astype(np.int64))))
-        except Undefined:
+        except (Undefined, ConfigError):  # the latter: a user's metric that cannot do without a class that is absent by chance
             continue
     return found
 

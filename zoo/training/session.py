@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -82,6 +83,9 @@ def start(resolved: Resolved, extras: Extras) -> Session:
     except (ZooError, OSError):
         if is_main and run.status == "empty":
             shutil.rmtree(run.path, ignore_errors=True)
+            if config.output.out is None:
+                with contextlib.suppress(OSError):  # other runs lie in it
+                    run.path.parent.rmdir()
         raise
     return Session(run, splits, metric, is_main)
 
