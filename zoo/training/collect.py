@@ -35,11 +35,11 @@ def collect(
             logits = AdaptedModel.forward(model, place(batch.images, device, channels_last(model)))
             parts.append(gather((batch.indices.to(device), logits, batch.targets.to(device))))
     model.train(was_training)
-    indices, logits, targets = (torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
+    indices, outputs, truth = (torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
     order, first = np.unique(indices, return_index=True)
     if len(order) != batches.count:
         raise RunFailed(f"evaluated {len(order)} pictures of {batches.count}; this is a fault of zoo, please report it")
-    return logits[first], targets[first]
+    return outputs[first], truth[first]
 
 
 def channels_last(model: AdaptedModel) -> bool:

@@ -1,0 +1,102 @@
+"""Publishing a `best/`: into a folder, or in one commit on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+from huggingface_hub.utils._validators import validate_repo_id
+
+from zoo import folders
+from zoo.errors import CheckpointError, ConfigError, OutputError
+from zoo.publishing import metadata
+from zoo.publishing.card import CARD, WEIGHTS
+
+
+def publish(folder: Path, to: str, *, force: bool = False, private: bool = True) -> str:
+    """Copy a finished `best/` to a folder, or upload it; what is there already and equal is left as it is.
+
+    Args:
+        folder: it has a card and an intact manifest.
+        to: a folder, if it starts with `.`, `/` or `~` or is there; else `owner/name` on the Hub.
+        force: replace a card (on the Hub) or a folder that differs.
+        private: whether a repository that is made is private.
+
+    Returns: the folder, or the address of the repository.
+    Raises: CheckpointError if `folder` is damaged or unfinished; OutputError if something that differs is there, or the Hub cannot be
+    reached or refuses; ConfigError for an impossible `to`, or if nobody is logged in.
+    """
+    if not (folder / CARD).is_file() and folder.is_dir():
+        raise CheckpointError(f"{folder}: has no {CARD}, so its run has not ended; go on with `zoo resume {folder.parent}`")
+    names = [*folders.verify(folder), folders.MANIFEST]
+    metadata.validate((folder / CARD).read_text(encoding="utf-8"), str(folder / CARD))
+    if to.startswith((".", "/", "~")) or Path(to).is_dir():
+        return _to_folder(folder, names, Path(to).expanduser(), force)
+    return _to_hub(folder, names, to, force, private)
+
+
+def _to_folder(folder: Path, names: list[str], target: Path, force: bool) -> str:
+    if target.exists():
+        present = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} if target.is_dir() else {""}
+        different = [name for name in names if name not in present or not filecmp.cmp(folder / name, target / name, shallow=False)]
+        if not different and present == set(names):
+            return str(target)
+        if not force:
+            first = different[0] if different else min(present - set(names))
+            raise OutputError(f"{target} exists and differs ({first}); name another folder, or replace it with --force")
+    with folders.whole(target, replace=force) as aside:
+        for name in names:
+            if name != folders.MANIFEST:
+                (aside / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / name, aside / name)
+    return str(target)
+
+
+def _to_hub(folder: Path, names: list[str], repository: str, force: bool, private: bool) -> str:
+    try:
+        validate_repo_id(repository)
+    except HFValidationError:
+        repository = ""
+    if repository.count("/") != 1:
+        raise ConfigError("publish to a folder (./NAME, /PATH), or to a repository of the Hub (OWNER/NAME)")
+    if constants.is_offline_mode():
+        raise OutputError(f"{repository} cannot be published: HF_HUB_OFFLINE forbids to ask the Hub; publish to a folder")
+    if get_token() is None:
+        raise ConfigError("nobody is logged in to the Hub; run `hf auth login` first")
+    api = HfApi()
+    try:
+        address = str(api.create_repo(repository, private=private, exist_ok=True))
+        _commit(api, folder, names, repository, force)
+    except (HfHubHTTPError, httpx2.HTTPError, OSError, ValueError) as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        reason = f"status {status}" if status else (str(error) or type(error).__name__).splitlines()[0]
+        raise OutputError(f"{repository} cannot be published at {constants.ENDPOINT}: {reason}") from error
+    return address
+
+
+def _commit(api: HfApi, folder: Path, names: list[str], repository: str, force: bool) -> None:
+    """One commit of all files on the head that was looked at; then the listed digest of the weights is compared."""
+    head = api.model_info(repository).sha
+    ours = (folder / CARD).read_bytes()
+    theirs = _present_card(repository, head)
+    # A new repository may hold the Hub's own empty card.
+    if theirs not in (None, b"", ours) and not force:
+        raise OutputError(f"{repository} has another {CARD}; look at it, then replace it with --force")
+    operations = [CommitOperationAdd(name, folder / name) for name in names]
+    api.create_commit(repository, operations, commit_message="Publish with zoo", parent_commit=head)
+    info: Any = api.model_info(repository, files_metadata=True)
+    listed = {one.rfilename: one.lfs.sha256 for one in info.siblings or [] if one.lfs}
+    if listed.get(WEIGHTS, digest := folders.sha256(folder / WEIGHTS)) != digest:
+        raise OutputError(f"{repository}: the Hub lists another sha256 for {WEIGHTS} than was sent; publish again")
+
+
+def _present_card(repository: str, revision: str | None) -> bytes | None:
+    try:
+        return Path(hf_hub_download(repository, CARD, revision=revision, force_download=True)).read_bytes()
+    except EntryNotFoundError:
+        return None
