@@ -81,7 +81,8 @@ def test_processes_and_micro_batches_change_nothing(ours, processes, tmp_path):
 
 
 def test_torchrun_from_outside_works_too(ours, tmp_path):
-    flags = [f"--{name.replace('_', '-')}={str(value).lower() if value is None else value}" for name, value in OPTIONS.items() if name != "backbone"]
+    spelt = {name.replace("_", "-"): "none" if value is None else value for name, value in OPTIONS.items() if name != "backbone"}
+    flags = [f"--{name}={value}" for name, value in spelt.items()]
     command = [
         sys.executable,
         "-m",

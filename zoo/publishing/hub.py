@@ -42,8 +42,12 @@ def publish(folder: Path, to: str, *, force: bool = False, private: bool = True)
 
 def _to_folder(folder: Path, names: list[str], target: Path, force: bool) -> str:
     if target.exists():
-        present = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} if target.is_dir() else {""}
-        different = [name for name in names if name not in present or not filecmp.cmp(folder / name, target / name, shallow=False)]
+        present = (
+            {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} if target.is_dir() else {""}
+        )
+        different = [
+            name for name in names if name not in present or not filecmp.cmp(folder / name, target / name, shallow=False)
+        ]
         if not different and present == set(names):
             return str(target)
         if not force:
