@@ -35,7 +35,7 @@ def publish(folder: Path, to: str, *, force: bool = False, private: bool = True)
         raise CheckpointError(f"{folder}: has no {CARD}, so its run has not ended; go on with `zoo resume {folder.parent}`")
     names = [*folders.verify(folder), folders.MANIFEST]
     metadata.validate((folder / CARD).read_text(encoding="utf-8"), str(folder / CARD))
-    if to.startswith((".", "/", "~")) or Path(to).is_dir():
+    if to.startswith((".", "/", "~")) or (to and Path(to).is_dir()):
         return _to_folder(folder, names, Path(to).expanduser(), force)
     return _to_hub(folder, names, to, force, private)
 
@@ -53,6 +53,8 @@ def _to_folder(folder: Path, names: list[str], target: Path, force: bool) -> str
         if not force:
             first = different[0] if different else min(present - set(names))
             raise OutputError(f"{target} exists and differs ({first}); name another folder, or replace it with --force")
+        if folders.MANIFEST not in present or CARD not in present:
+            raise OutputError(f"{target} is not a published model, so --force does not replace it; name another folder")
     with folders.whole(target, replace=force) as aside:
         for name in names:
             if name != folders.MANIFEST:
