@@ -84,6 +84,10 @@ class TestFromTheShell:
         macro = f1_score(truth, [one.label for one in said], average="macro")
         assert answer["macro_f1"] == pytest.approx(macro, abs=1e-12)
 
+    def test_evaluate_reports_the_metrics_that_were_asked_for(self, capsys, run, photos):
+        words = ["evaluate", run.best, "--data", photos, "--metric", "macro_f1", "--metric", "log_loss", "--json"]
+        assert set(command(capsys, *words)[1]) == {"macro_f1", "log_loss", "report"}
+
     def test_it_has_learnt_something(self, run):
         assert run.value > 0.8
 

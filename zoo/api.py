@@ -136,7 +136,7 @@ def evaluate(
         path: the `best/` of a run, or a published folder.
         data: a folder of class folders (or with split folders: its test pictures, else its validation pictures), `builtin:digits`,
             a torch data set; None: what the run itself set aside for its test.
-        metric: one or more metrics besides those that are always computed; as in `finetune`.
+        metric: one or a list of metrics to report, as in `finetune`; None: all of zoo's.
         weights: base weights, for a folder that holds the trained tensors alone.
 
     Raises: CheckpointError; DataError, also if the data have a class that the model does not know.

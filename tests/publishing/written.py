@@ -31,7 +31,7 @@ CONFIG: dict[str, Any] = {
         "family": "resnet",
         "arguments": {},
         "licence": "apache-2.0",
-        "source": "file /home/ann/weights/resnet50.safetensors",
+        "source": "file /Users/ann/weights/resnet50.safetensors",
         "sha256": "ab" * 32,
         "tensors_sha256": "cd" * 32,
         "seed": None,
@@ -56,10 +56,10 @@ def facts(names: tuple[str, ...] = NAMES, *, config: dict[str, Any] | None = Non
     values: dict[str, Any] = {
         "report": report(names),
         "config": own,
-        "options": {"backbone": "resnet50", "lr": 0.001, "data": "/home/ann/photos/pets", "clip": None, "out": "/home/ann/run"},
-        "origins": {"backbone": "flag", "lr": "recipe /home/ann/my.yaml", "data": "flag", "clip": "default", "out": "flag"},
+        "options": {"backbone": "resnet50", "lr": 0.001, "data": "/Users/ann/photos/pets", "clip": None, "out": "/Users/ann/run"},
+        "origins": {"backbone": "flag", "lr": "recipe /Users/ann/my.yaml", "data": "flag", "clip": "default", "out": "flag"},
         "data": {
-            "name": "/home/ann/photos/pets",
+            "name": "/Users/ann/photos/pets",
             "sha256": "ef" * 32,
             "licence": None,
             "counts": {"train": dict.fromkeys(names, 100), "val": dict.fromkeys(names, 10), "test": dict.fromkeys(names, 30)},

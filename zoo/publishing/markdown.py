@@ -32,7 +32,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: int = 
 def without_folders(text: str) -> str:
     """`text` whose path, if it ends in one, is cut to its last part: folders belong to the author's machine.
 
-    >>> without_folders("file /home/ann/my weights/a.safetensors"), without_folders("Hub timm/resnet50")
+    >>> without_folders("file /Users/ann/my weights/a.safetensors"), without_folders("Hub timm/resnet50")
     ('file a.safetensors', 'Hub timm/resnet50')
     """
     path = _PATH.search(text)

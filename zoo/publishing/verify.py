@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ def evaluate(folder: Path, data: Any = None, *, metric: Any = None, weights: str
     _warn_of_trained(folder, pictures)
     logits, targets = outputs(predictor.model, pictures, torch.device("cpu"), batch_size, num_workers=0)
     own = [one for one in wanted if one.name not in metrics.names()]
-    return report_on(targets, logits, predictor.labels, extra_metrics=own)
+    report = report_on(targets, logits, predictor.labels, extra_metrics=own)
+    names = [one.name for one in wanted] or list(report.values)
+    return replace(report, values={name: report.values[name] for name in names})
 
 
 def _pictures(folder: Path, data: Any, labels: Labels) -> PictureSet:

@@ -25,7 +25,7 @@ def open_builtin(name: str) -> Source:
 def _digits() -> Source:
     """1,797 handwritten digits of 8 x 8 pixels, as scikit-learn ships them.
 
-    Values 0..16 are scaled to 0..255. From E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits (UCI, 1998), its
+    Values 0..16 are scaled to 0..255. From E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits (UCI, 1998, CC BY 4.0), its
     test part.
     """
     from sklearn.datasets import load_digits  # costs a second, and only this data set needs it
@@ -36,4 +36,4 @@ def _digits() -> Source:
     numbers = np.arange(len(images), dtype=np.int64)
     pictures = ArraySet(title="digits", images=images, numbers=numbers, targets=found.target.astype(np.int64), digests=digests)
     description = "builtin:digits (handwritten digits of 8 x 8 pixels, from scikit-learn)"
-    return Source(description, "BSD-3-Clause", tuple(str(digit) for digit in range(10)), {ALL: pictures})
+    return Source(description, "CC-BY-4.0", tuple(str(digit) for digit in range(10)), {ALL: pictures})
