@@ -7,7 +7,6 @@ that was named, the family's recipe for the strategy, and the default written he
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 import types
@@ -305,8 +304,3 @@ def resolve(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> Resolved:
 def slug(text: str) -> str:
     """`text` as part of a folder's name: lower case, digits, dots and dashes."""
     return re.sub(r"[^a-z0-9.]+", "-", text.casefold()).strip("-.") or "x"
-
-
-def as_dict(config: Any) -> dict[str, Any]:
-    """Any of the dataclasses here as plain nested values."""
-    return dataclasses.asdict(config)

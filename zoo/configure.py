@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import registry, runs, strategy
-from zoo.config import Resolved, check, options, resolve
+from zoo.config import Resolved, check, resolve
 from zoo.errors import ConfigError
 
 
@@ -50,15 +50,3 @@ def _family_layers(spec: registry.BackboneSpec, text: str) -> list[tuple[str, Ma
     if spec.input_size is not None:
         layers.append((family, {"image_size": spec.input_size}))
     return layers
-
-
-def check_recipe(name: str) -> registry.Recipe:
-    """The recipe, each of whose keys and values is an option's. Raises: ConfigError, UnknownName."""
-    recipe = registry.recipe(name)
-    resolve([(f"recipe {name}", recipe.values)])
-    return recipe
-
-
-def describe_options() -> list[dict[str, Any]]:
-    """Every option as plain values: name, group, default, help."""
-    return [{"name": o.name, "group": o.title, "default": o.default, "help": o.help} for o in options().values()]

@@ -70,9 +70,9 @@ def unbroken(tmp_path_factory):
 
 def start_and_kill(out, checkpoints, **changes):
     """Kill a run with SIGKILL as soon as it has so many checkpoints behind it."""
-    target = out / "checkpoints" / f"step-{3 * checkpoints:08d}"
+    target = f"step-{3 * checkpoints:08d}"
     with subprocess.Popen(command(out, **changes), stderr=subprocess.PIPE, text=True) as process:
-        while not target.exists() and process.poll() is None:
+        while process.poll() is None and not any(path.name >= target for path in (out / "checkpoints").glob("step-*")):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -117,6 +117,20 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path, unbroken):
     assert f"zoo resume {out}" in said.splitlines()[-1]
     api.resume(out)
     assert weights(out) == weights(unbroken)
+
+
+def test_ctrl_c_reaches_every_process(tmp_path):
+    out = tmp_path / "run"
+    words = command(out, processes=2, epochs=200)
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        while process.poll() is None and not list((out / "checkpoints").glob("step-*")):
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    assert f"zoo resume {out}" in said.splitlines()[-1]
+    newest = sorted((out / "checkpoints").iterdir())[-1]
+    assert folders.verify(newest)
 
 
 def test_a_finished_run_is_left_alone(unbroken):

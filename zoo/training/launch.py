@@ -66,8 +66,14 @@ def run_workers(run_path: Path, processes: int) -> None:
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     command += ["-m", "zoo.training.worker", str(run_path)]
     # stdout is the answer's; what workers have to say is for people.
-    status = subprocess.run(command, env=environment, stdout=sys.stderr, check=False).returncode  # noqa: S603 - our own
     problem = run_path / "problem.txt"
+    problem.unlink(missing_ok=True)
+    with subprocess.Popen(command, env=environment, stdout=sys.stderr) as process:  # noqa: S603 - our own
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:  # the workers were told too; they write a checkpoint first
+            process.wait()
+            raise KeyboardInterrupt(f"stopped; go on with `zoo resume {run_path}`") from None
     if status != 0:
         said = problem.read_text(encoding="utf-8").strip() if problem.is_file() else f"a process ended with status {status}"
         raise RunFailed(f"{said} (go on with `zoo resume {run_path}`)")

@@ -16,7 +16,9 @@ Reason = Literal["", "time", "interrupt"]
 
 
 class Stopper(AbstractContextManager["Stopper"]):
-    """Turns the first Ctrl-C or SIGTERM into a reason to stop after the step; the second one acts at once.
+    """Turns the first Ctrl-C, and the first SIGTERM, into a reason to stop after the step; the second of a kind acts at once.
+
+    (A launcher of several processes passes Ctrl-C on as SIGTERM, to processes that the terminal has told already.)
 
     Args:
         max_minutes: limit on the training time, that of earlier sittings (`seconds_before`) included.
@@ -36,15 +38,12 @@ class Stopper(AbstractContextManager["Stopper"]):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._restore()
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.interrupted = True
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
+        signal.signal(number, self.previous[number])
 
     @property
     def seconds(self) -> float:
