@@ -62,7 +62,7 @@ model = AdaptedModel.build(
 accelerator.print(model.plan.summary())
 
 preprocess = model.backbone.preprocess
-shares = {"rank": rank, "world": world, "num_workers": options.num_workers}
+shares = {"rank": rank, "world": world, "num_workers": options.num_workers, "at_least": preprocess.decode_at}
 train = TrainBatches(
     splits.train,
     train_transform(preprocess, options.augment),
@@ -71,7 +71,7 @@ train = TrainBatches(
     seed=options.seed,
     **shares,
 )
-val = EvalBatches(splits.val, preprocess.transform(), batch_size=options.batch_size, **shares)
+val = EvalBatches(splits.val, preprocess.geometry(), batch_size=options.batch_size, **shares)
 total = options.steps or options.epochs * train.steps_per_epoch
 
 parameters = dict(model.named_parameters())

@@ -31,10 +31,12 @@ class Predictor(nn.Module):
             raise ConfigError("a model without labels cannot name what it predicts; build it with labels=")
         self.model = model.eval()
         self.labels: Labels = model.labels
-        self.transform = model.backbone.preprocess.transform()
+        preprocess = model.backbone.preprocess
+        self._size, self._at_least = preprocess.size, preprocess.decode_at
+        self._geometry, self._normalise = preprocess.geometry(), preprocess.normalise
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits `[B, C] float32` of preprocessed pictures `[B, 3, size, size] float32`."""
+        """Logits `[B, C] float32` of pictures `[B, 3, size, size]`: uint8, or float32 and normalised."""
         logits: Tensor = self.model(images)
         return logits
 
@@ -76,24 +78,25 @@ class Predictor(nn.Module):
 
     def _prepare(self, name: str, item: Input) -> Tensor:
         if isinstance(item, Tensor):
-            size = self.model.backbone.preprocess.size
+            size = self._size
             if item.dtype == torch.float32 and item.shape == (3, size, size):
                 return item
             if item.dtype == torch.uint8 and item.ndim == 3 and item.shape[0] == 3:
-                return self.transform(Image.fromarray(item.permute(1, 2, 0).contiguous().numpy()))
+                return self._geometry(Image.fromarray(item.permute(1, 2, 0).contiguous().numpy()))
             raise DataError(
                 f"{name}: a tensor {list(item.shape)} {item.dtype}; expected [3, H, W] uint8 or [3, {size}, {size}] float32"
             )
         if not isinstance(item, (str, os.PathLike, Image.Image)):
             raise DataError(f"{name}: a {type(item).__name__}; expected a path, a PIL picture or a tensor")
-        return self.transform(open_picture(item))
+        return self._geometry(open_picture(item, at_least=self._at_least))
 
     def _answer(self, names: Sequence[str], tensors: Sequence[Tensor]) -> Iterator[Prediction]:
         if not tensors:
             return
         device = next(self.model.parameters()).device
         with torch.inference_mode():
-            probabilities = self.model(torch.stack(list(tensors)).to(device)).double().softmax(dim=1).cpu()
+            images = tensors if len({one.dtype for one in tensors}) == 1 else [self._normalise(one) for one in tensors]
+            probabilities = self.model(torch.stack(list(images)).to(device)).double().softmax(dim=1).cpu()
         for name, row in zip(names, probabilities, strict=True):
             order = row.argsort(descending=True, stable=True).tolist()
             by_label = {self.labels.names[index]: float(row[index]) for index in order}

@@ -18,7 +18,7 @@ from zoo.errors import DataError, RunFailed
 
 PREPROCESS = Preprocess(16, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)
 STRONG = train_transform(PREPROCESS, "strong")
-PLAIN = PREPROCESS.transform()
+PLAIN = PREPROCESS.geometry()
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_types_and_shapes(pictures):
     assert batch.images.shape == (5, 3, 16, 16)
     assert last.images.shape == (2, 3, 16, 16)
     kinds = [getattr(batch, name).dtype for name in ("images", "targets", "weights", "indices")]
-    assert kinds == [torch.float32, torch.int64, torch.float32, torch.int64]
+    assert kinds == [torch.uint8, torch.int64, torch.float32, torch.int64]
     assert [pictures.target(int(index)) for index in batch.indices] == batch.targets.tolist()
     assert own.name(0) == "train/a/0.png"
 
@@ -219,3 +219,9 @@ def test_uint8_tensors_are_transformed_like_pictures():
     data = [(values, 0), (values, 1)]
     (batch,) = EvalBatches(from_datasets(data, data).train, PLAIN, batch_size=2)
     assert torch.equal(batch.images[0], PLAIN(Image.fromarray(values.permute(1, 2, 0).numpy())))
+
+
+def test_normalised_and_plain_pictures_do_not_mix():
+    data = [(torch.rand(3, 16, 16), 0), (Image.new("RGB", (20, 20)), 1)]
+    with pytest.raises(DataError, match="some pictures of one data set are normalised already"):
+        list(EvalBatches(from_datasets(data, data).train, PLAIN, batch_size=2))

@@ -243,3 +243,26 @@ def test_formats_that_would_start_another_program_are_left_out():
     assert not {"EPS", "WMF", "MPEG", "HDF5"} & set(formats())
     assert {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"} <= suffixes()
     assert not {".eps", ".ps", ".wmf", ".mpg", ".pdf", ".txt", ".svg"} & suffixes()
+
+
+def test_a_large_jpeg_may_be_decoded_smaller_and_nothing_else_is(tmp_path):
+    """Side by side: an eighth of the size where that is long enough, a half where only that is, and about the same picture."""
+    grey = np.linspace(0, 255, 800).astype(np.uint8)
+    whole = Image.fromarray(
+        np.stack([np.tile(grey, (640, 1)), np.tile(grey[:640, None], (1, 800)), np.full((640, 800), 99, np.uint8)], -1)
+    )
+    whole.save(tmp_path / "a.jpg", quality=95)
+    whole.save(tmp_path / "a.png")
+    for at_least, size in [(80, (100, 80)), (81, (200, 160)), (320, (400, 320)), (321, (800, 640)), (None, (800, 640))]:
+        picture = open_picture(tmp_path / "a.jpg", at_least=at_least)
+        assert picture.size == size
+        expected = np.asarray(whole.resize(size, Image.Resampling.BOX), dtype=float)
+        assert np.abs(np.asarray(picture, dtype=float) - expected).mean() < 3
+    assert open_picture(tmp_path / "a.png", at_least=80).size == (800, 640)
+
+
+def test_a_sideways_jpeg_is_turned_after_it_was_decoded_smaller(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (800, 640), "red").save(tmp_path / "a.jpg", exif=exif)
+    assert open_picture(tmp_path / "a.jpg", at_least=160).size == (160, 200)

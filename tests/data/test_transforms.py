@@ -22,7 +22,7 @@ def halves() -> Image.Image:
 
 def drawn(augment, picture, seed):
     torch.manual_seed(seed)
-    return train_transform(PREPROCESS, augment)(picture)
+    return PREPROCESS.normalise(train_transform(PREPROCESS, augment)(picture))
 
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
@@ -30,10 +30,10 @@ def drawn(augment, picture, seed):
 def test_shape_and_type(augment, size):
     picture = Image.new("RGB", size, (9, 99, 199))
     for seed in range(5):
-        tensor = drawn(augment, picture, seed)
+        torch.manual_seed(seed)
+        tensor = train_transform(PREPROCESS, augment)(picture)
         assert tensor.shape == (3, 32, 32)
-        assert tensor.dtype == torch.float32
-        assert tensor.isfinite().all()
+        assert tensor.dtype == torch.uint8
 
 
 def test_none_is_the_evaluation_transform(halves):
@@ -89,3 +89,24 @@ def test_each_name_varies_more_than_the_one_before():
 def test_unknown_name():
     with pytest.raises(UnknownName, match="did you mean 'strong'"):
         train_transform(PREPROCESS, "strongg")
+
+
+def test_a_batch_is_normalised_as_by_hand(halves):
+    images = torch.stack([PREPROCESS.geometry()(halves), PREPROCESS.geometry()(halves.rotate(90))])
+    mean, std = (torch.tensor(values)[:, None, None] for values in (PREPROCESS.mean, PREPROCESS.std))
+    normalised = PREPROCESS.normalise(images)
+    assert torch.allclose(normalised, (images / 255 - mean) / std, atol=1e-6)
+    assert torch.equal(normalised[0], PREPROCESS.transform()(halves))
+    assert PREPROCESS.normalise(normalised) is normalised
+
+
+def test_what_is_erased_has_the_mean_colour():
+    picture = Image.new("RGB", (40, 40), (255, 255, 255))
+    preprocess = Preprocess(32, (0.2, 0.4, 0.6), (1.0,) * 3, "bilinear", 1.0)
+    erase = train_transform(preprocess, "strong").transforms[-1]
+    erase.p = 1.0
+    torch.manual_seed(0)
+    image = erase(preprocess.geometry()(picture))
+    erased = (image != 255).any(dim=0)
+    assert 0.01 < erased.float().mean() < 0.4
+    assert (torch.tensor([51, 102, 153], dtype=torch.uint8) == image[:, erased].T).all()

@@ -102,7 +102,8 @@ class AdaptedModel(nn.Module):
         return bool(getattr(self.head, "takes_tokens", False))
 
     def forward(self, images: Tensor) -> Tensor:
-        """`[B, 3, size, size]` to logits `[B, num_outputs] float32`, whatever the autocast dtype."""
+        """`[B, 3, size, size]`, uint8 or float32 and normalised, to logits `[B, num_outputs] float32`, whatever the autocast dtype."""
+        images = self.backbone.preprocess.normalise(images)
         features = self.backbone.tokens(images) if self.takes_tokens else self.backbone(images)
         logits: Tensor = self.head(features)
         return logits.float()

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
 
 from zoo.registry import BackboneSpec
 
@@ -42,18 +43,33 @@ class Preprocess:
         """Length of the shorter side before the centre crop, in pixels."""
         return int(self.size / self.crop_fraction)
 
-    def normalize(self) -> v2.Compose:
-        """From a PIL picture of the right size to `[3, size, size] float32`, normalised."""
-        return v2.Compose(
-            [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(self.mean), list(self.std))]
-        )
+    @property
+    def decode_at(self) -> int:
+        """Shortest side at which a JPEG may be decoded, in pixels: twice what it is resized to, so that the resizing still averages
+        (Pillow's `reducing_gap` of 2: "almost indistinguishable"). Large photographs decode several times as fast."""
+        return 2 * self.resize_to()
+
+    def geometry(self) -> Callable[[Image.Image], Tensor]:
+        """An RGB picture, resized and cropped, to `[3, size, size] uint8`. Deterministic."""
+        mode = v2.InterpolationMode(self.interpolation)
+        resize = v2.Resize(self.resize_to(), interpolation=mode, antialias=True)
+        steps: Callable[[Image.Image], Tensor] = v2.Compose([resize, v2.CenterCrop(self.size), v2.PILToTensor()])
+        return steps
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """`[..., 3, size, size] uint8`, values 0..255, to float32, normalised; what is float already is taken as normalised.
+
+        A batch at a time, and on its device: picture by picture it costs more than the resizing (2.5 times, 28 x 28 to 128 x 128).
+        """
+        if images.is_floating_point():
+            return images
+        scaled = functional.to_dtype(images, torch.float32, scale=True)
+        normalised: Tensor = functional.normalize(scaled, list(self.mean), list(self.std))
+        return normalised
 
     def transform(self) -> Callable[[Image.Image], Tensor]:
-        """The evaluation transform: an RGB picture to `[3, size, size] float32`. Deterministic."""
-        mode = v2.InterpolationMode(self.interpolation)
-        steps: Callable[[Image.Image], Tensor] = v2.Compose(
-            [v2.Resize(self.resize_to(), interpolation=mode, antialias=True), v2.CenterCrop(self.size), self.normalize()]
-        )
+        """The evaluation transform: an RGB picture to `[3, size, size] float32`, normalised. Deterministic."""
+        steps: Callable[[Image.Image], Tensor] = v2.Compose([self.geometry(), self.normalise])
         return steps
 
     def to_dict(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Batch:
     """Pictures for one forward pass, in the main memory."""
 
     images: Tensor
-    """`[b, 3, S, S] float32`"""
+    """`[b, 3, S, S] uint8`, or float32 where a user's data set gives pictures that are normalised already."""
     targets: Tensor
     """`[b] int64`"""
     weights: Tensor
@@ -65,20 +65,22 @@ class TrainBatches:
         world: int = 1,
         num_workers: int = 0,
         pin_memory: bool = False,
+        at_least: int | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
         """
         Args:
             pictures: at least one.
-            transform: RGB picture to `[3, S, S] float32`; what it draws from torch's global generator is reproducible.
+            transform: RGB picture to `[3, S, S] uint8`; what it draws from torch's global generator is reproducible.
             batch_size: pictures in a step, over all ranks and micro-batches.
             accumulate: micro-batches that a rank splits its chunk of a step into.
             num_workers: processes that read; 0 reads in this one, and gives the same bytes.
             pin_memory: for a GPU.
+            at_least: sides in pixels below which no JPEG is decoded (`Preprocess.decode_at`); None: in full.
             timeout: seconds that a worker may take for one micro-batch.
         """
         self.plan = StepPlan(len(pictures), batch_size, seed, rank, world, accumulate)
-        self._reader = _Reader(pictures, transform, seed)
+        self._reader = _Reader(pictures, transform, seed, at_least)
         self._options: dict[str, Any] = {"num_workers": num_workers, "pin_memory": pin_memory, "timeout": timeout}
 
     @property
@@ -120,13 +122,14 @@ class EvalBatches:
         world: int = 1,
         num_workers: int = 0,
         pin_memory: bool = False,
+        at_least: int | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
         """`batch_size` counts the pictures of one rank; the rest is as of `TrainBatches`."""
         self.count = len(pictures)
         """Number of different pictures, over all ranks."""
         self._shares = evaluation_shares(len(pictures), batch_size, rank, world)
-        self._reader = _Reader(pictures, transform, seed=0)
+        self._reader = _Reader(pictures, transform, 0, at_least)
         keys = [[(0, int(index)) for index in share.indices] for share in self._shares]
         options: dict[str, Any] = {"num_workers": num_workers, "pin_memory": pin_memory, "timeout": timeout}
         self._loader = _loader(self._reader, keys, **options, persistent=True)
@@ -153,8 +156,8 @@ class _Failure:
 class _Reader(Dataset[Tensor | _Failure]):
     """Reads one picture, as it is in one epoch."""
 
-    def __init__(self, pictures: PictureSet, transform: Transform, seed: int) -> None:
-        self.pictures, self.transform, self.seed = pictures, transform, seed
+    def __init__(self, pictures: PictureSet, transform: Transform, seed: int, at_least: int | None) -> None:
+        self.pictures, self.transform, self.seed, self.at_least = pictures, transform, seed, at_least
 
     def __getitem__(self, key: _Key) -> Tensor | _Failure:
         try:
@@ -167,7 +170,7 @@ class _Reader(Dataset[Tensor | _Failure]):
 
     def _read(self, epoch: int, index: int) -> Tensor:
         with _seeded(sample_seed(self.seed, epoch, index)):
-            picture = self.pictures.picture(index)
+            picture = self.pictures.picture(index, self.at_least)
             if not isinstance(picture, Tensor):
                 return self.transform(picture)
         if picture.shape != self._shape:
@@ -230,6 +233,8 @@ def _collate(items: list[Tensor | _Failure]) -> Tensor | _Failure:
     failures = [item for item in items if isinstance(item, _Failure)]
     if failures:
         return failures[0]
+    if len({item.dtype for item in items if isinstance(item, Tensor)}) > 1:
+        return _Failure("some pictures of one data set are normalised already (float) and others are not; give one kind", "")
     images: Tensor = default_collate(items)
     return images
 

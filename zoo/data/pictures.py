@@ -60,7 +60,7 @@ class Checked:
     """Whether it has more frames than the first, which alone is used."""
 
 
-def open_picture(source: Source, name: str | None = None) -> Image.Image:
+def open_picture(source: Source, name: str | None = None, at_least: int | None = None) -> Image.Image:
     """A picture as 8-bit RGB, upright.
 
     The EXIF orientation is applied; transparency is laid over white; 16-bit grey is scaled by 1/257 (Pillow's own conversion
@@ -69,6 +69,7 @@ def open_picture(source: Source, name: str | None = None) -> Image.Image:
     Args:
         source: a path, the bytes of a file, a binary stream, or a PIL picture (which is left as it is).
         name: what errors call it; by default the path.
+        at_least: a JPEG may be decoded at a half, a quarter or an eighth of its size whose sides are no shorter than so many pixels.
 
     Raises: DataError, which names the file and the reason.
     """
@@ -77,7 +78,7 @@ def open_picture(source: Source, name: str | None = None) -> Image.Image:
             return _to_rgb(ImageOps.exif_transpose(source))
         if isinstance(source, (str, os.PathLike)):
             source = _read_file(Path(source))
-        return _decode(source if isinstance(source, bytes) else source.read())[0]
+        return _decode(source if isinstance(source, bytes) else source.read(), at_least)[0]
 
 
 def check_file(path: Path, name: str | None = None) -> Checked:
@@ -132,7 +133,7 @@ def _read_file(path: Path) -> bytes:
     return content
 
 
-def _decode(content: bytes) -> tuple[Image.Image, bool]:
+def _decode(content: bytes, at_least: int | None = None) -> tuple[Image.Image, bool]:
     """The picture, and whether it has further frames."""
     with _Locks.warning_filters, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -140,6 +141,8 @@ def _decode(content: bytes) -> tuple[Image.Image, bool]:
     with image:
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
+        if at_least is not None:
+            image.draft(None, (at_least, at_least))  # does something for JPEG alone
         image.load()
         # A phone's MPO file is a photo with a preview or a depth map behind it, not an animation.
         several = image.format != "MPO" and getattr(image, "is_animated", False)

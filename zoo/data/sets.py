@@ -60,8 +60,10 @@ class PictureSet(ABC):
         """What people call the picture: for a file, its path inside the folder of the data."""
 
     @abstractmethod
-    def picture(self, index: int) -> Image.Image | Tensor:
-        """RGB picture, or a float tensor `[3, S, S]` that is preprocessed already. Raises: DataError, naming it."""
+    def picture(self, index: int, at_least: int | None = None) -> Image.Image | Tensor:
+        """RGB picture, or a float tensor `[3, S, S]` that is preprocessed already. Raises: DataError, naming it.
+
+        at_least: a JPEG file may be decoded smaller, with no side shorter than so many pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +77,8 @@ class FileSet(PictureSet):
     def name(self, index: int) -> str:
         return os.fsdecode(bytes(self.names[index]))
 
-    def picture(self, index: int) -> Image.Image:
-        return open_picture(self.root / self.name(index))
+    def picture(self, index: int, at_least: int | None = None) -> Image.Image:
+        return open_picture(self.root / self.name(index), at_least=at_least)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ class ArraySet(PictureSet):
     def name(self, index: int) -> str:
         return f"{self.title}/{self.numbers[index]:05d}"
 
-    def picture(self, index: int) -> Image.Image:
+    def picture(self, index: int, at_least: int | None = None) -> Image.Image:
         return Image.fromarray(self.images[index]).convert("RGB")
 
 
@@ -112,7 +114,7 @@ class DatasetSet(PictureSet):
     def name(self, index: int) -> str:
         return f"{self.title}[{self.numbers[index]}]"
 
-    def picture(self, index: int) -> Image.Image | Tensor:
+    def picture(self, index: int, at_least: int | None = None) -> Image.Image | Tensor:
         item, target = self.dataset[int(self.numbers[index])]
         if int(target) != self.target(index):
             raise DataError(f"{self.name(index)}: gives class {int(target)}, but its list of targets says {self.target(index)}")

@@ -73,8 +73,10 @@ def outputs(
     model: AdaptedModel, pictures: PictureSet, device: torch.device, batch_size: int, num_workers: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Logits `[N, C] float32` and targets `[N] int64` of a set of pictures, by one process."""
-    transform = model.backbone.preprocess.transform()
-    batches = EvalBatches(pictures, transform, batch_size=batch_size, num_workers=num_workers)
+    preprocess = model.backbone.preprocess
+    batches = EvalBatches(
+        pictures, preprocess.geometry(), batch_size=batch_size, num_workers=num_workers, at_least=preprocess.decode_at
+    )
     return collect(prepare(model, device), batches, device)
 
 

@@ -215,14 +215,17 @@ def make_job(config: FinetuneConfig, splits: Splits, model: AdaptedModel, metric
         world=machine.num_processes,
         num_workers=workers,
         pin_memory=machine.device.type == "cuda",
+        at_least=preprocess.decode_at,
     )
     val = loaders.EvalBatches(
         splits.val,
-        preprocess.transform(),
+        preprocess.geometry(),
         batch_size=max(1, config.optim.batch_size // machine.num_processes),
         rank=machine.process_index,
         world=machine.num_processes,
         num_workers=workers,
+        pin_memory=machine.device.type == "cuda",
+        at_least=preprocess.decode_at,
     )
     return Job(
         config=config,
