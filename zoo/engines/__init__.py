@@ -1,0 +1,15 @@
+"""Fast forward passes of a frozen network on many pictures: torch itself, or the network converted for another library.
+
+    engine, line = choose(net, first_batch, name="auto", pictures=3000, device=device, channels_last=True, precision="no",
+                          folder=cache, batch_size=None)
+    rows = engine(images)                                    # [b, 3, S, S] to [b, ...] float32, b <= engine.batch_size
+
+Importing this imports neither OpenVINO nor ONNX Runtime (the extra `zoo-finetune[cpu]`); each is imported where it is used.
+"""
+
+from zoo.engines.agreeing import TOLERANCE, agreement
+from zoo.engines.base import Engine
+from zoo.engines.catalogue import NAMES, installed, prepare
+from zoo.engines.choice import choose
+
+__all__ = ["NAMES", "TOLERANCE", "Engine", "agreement", "choose", "installed", "prepare"]

@@ -1,0 +1,31 @@
+"""Whether two engines say the same of the same pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOLERANCE = {"no": 1e-3, "fp16": 1e-2, "bf16": 5e-2}
+"""Largest `agreement` with torch's rows at the same precision that an engine may have.
+
+In fp32, correct conversions of the families here differ by less than 1e-5 (another order of sums), those computed in bf16 behind
+one's back by 1e-2 and more, a wrong operator by about 1: 1e-3 lies between. The unit roundoffs of fp16 and bf16 are 5e-4 and
+4e-3; compilers round fused operations once instead of twice, and some ten such roundings add up.
+"""
+
+
+def agreement(rows: NDArray[Any], reference: NDArray[Any]) -> float:
+    """Largest over pictures of |row - reference| / |reference|, in the Euclidean norm; both `[N, ...]` of one shape.
+
+    Infinite where the shapes differ or `rows` holds a value that is not finite, and where a reference of zeros is not met exactly.
+    """
+    if rows.shape != reference.shape or not np.isfinite(rows).all():
+        return float("inf")
+    wanted = reference.reshape(len(reference), -1).astype(np.float64)
+    distances = np.linalg.norm(rows.reshape(len(rows), -1) - wanted, axis=1)
+    norms = np.linalg.norm(wanted, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.where(distances == 0, 0.0, distances / norms)
+    return float(ratios.max())

@@ -1,0 +1,81 @@
+"""What an engine is: one network, ready to be run on batches of one size."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+class Engine(ABC):
+    """A forward pass of a network whose weights stay as they are, on batches of one size.
+
+    A picture's row depends on the picture and on its place in the batch, never on how many pictures came with it: a short batch
+    is filled up, so that a library sees one shape only and splits its sums in one way. (Its place may matter, in the last bits:
+    kernels treat the rest of a division by the vector length differently.)
+    """
+
+    name: str
+    """One of `NAMES`."""
+    version: str
+    """The library and its version, `OpenVINO 2026.4.1, torch 2.14.1`: with the same network and pictures, what the bits depend on."""
+    seconds_per_picture: float | None = None
+    """As measured on full batches; None: not measured."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+
+    def __call__(self, images: Tensor) -> NDArray[np.float32]:
+        """The network's output for pictures `[b, 3, S, S] float32` on the CPU, `1 <= b <= batch_size`: rows `[b, ...]`.
+
+        Raises: ValueError for another number of pictures.
+        """
+        if not 1 <= len(images) <= self.batch_size:
+            raise ValueError(f"{len(images)} pictures for an engine of batches of {self.batch_size}")
+        return self._run(fill(images, self.batch_size))[: len(images)]
+
+    def resized(self, batch_size: int) -> Engine | None:
+        """The same network for batches of another size, sharing the weights; None where that takes a conversion."""
+        return None
+
+    @abstractmethod
+    def _run(self, images: Tensor) -> NDArray[np.float32]:
+        """The rows of a full batch, in memory of their own."""
+
+
+def fill(images: Tensor, count: int) -> Tensor:
+    """`count` pictures: the given ones, then the last of them again and again."""
+    missing = count - len(images)
+    return torch.cat([images, images[-1:].expand(missing, *images.shape[1:])]) if missing > 0 else images[:count]
+
+
+def detached(net: nn.Module, device: torch.device, memory_format: torch.memory_format) -> nn.Module:
+    """A copy of a network in eval mode, whose tensors take no gradient and, where they need not move, share `net`'s memory.
+
+    Engines work on it, so that nothing they do reaches the caller's network: not the mode, not the memory format, not what a
+    tracer patches, not the tensors that a network keeps from one forward pass to the next (LeViT's attention biases), which
+    under `torch.inference_mode` could never be trained with. Only convolution kernels in another memory format are copied.
+    """
+    memo: dict[int, Any] = {}
+    for module in net.modules():
+        for value in vars(module).values():
+            for tensor in value.values() if isinstance(value, dict) else [value]:
+                if isinstance(tensor, Tensor):
+                    memo[id(tensor)] = _still(tensor, device, memory_format)
+    twin = copy.deepcopy(net, memo)
+    return twin.eval()
+
+
+def _still(tensor: Tensor, device: torch.device, memory_format: torch.memory_format) -> Tensor:
+    moved = tensor.detach().to(device, memory_format=memory_format if tensor.ndim == 4 else torch.preserve_format)
+    return nn.Parameter(moved, requires_grad=False) if isinstance(tensor, nn.Parameter) else moved
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its class."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

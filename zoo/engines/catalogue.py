@@ -1,0 +1,90 @@
+"""The engines by name: which there are, which are installed, and making one."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from zoo.engines.base import Engine
+from zoo.errors import ConfigError, UnknownName
+
+NAMES = ("torch", "compile", "onnxruntime", "openvino")
+"""Every engine."""
+_NEEDS = {"torch": (), "compile": (), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "openvino": ("openvino",)}
+INSTALL = "pip install 'zoo-finetune[cpu]'"
+"""What brings the engines that need libraries of their own."""
+
+
+def installed() -> list[str]:
+    """The engines whose libraries are here, in the order of `NAMES`; none is imported."""
+    return [name for name in NAMES if not _missing(name)]
+
+
+def require(name: str, device: torch.device, precision: str) -> None:
+    """Raises: UnknownName; ConfigError for an engine that is not installed, or does not run there or at that precision."""
+    if name not in NAMES:
+        raise UnknownName("engine", name, NAMES)
+    if name in ("torch", "compile"):
+        return
+    if device.type != "cpu":
+        raise ConfigError(f"the engine {name} runs on a CPU, the device is {device.type}; use torch or compile")
+    if precision != "no":
+        raise ConfigError(f"the engine {name} computes in fp32, the precision is {precision}; use precision no, or torch")
+    if missing := _missing(name):
+        raise ConfigError(f"the engine {name} needs {', '.join(missing)}, not installed here: {INSTALL}")
+
+
+def _missing(name: str) -> list[str]:
+    return [module for module in _NEEDS[name] if find_spec(module) is None]
+
+
+def prepare(
+    name: str,
+    net: nn.Module,
+    example: Tensor,
+    *,
+    device: torch.device,
+    channels_last: bool,
+    precision: str,
+    folder: Path | None,
+) -> Engine:
+    """An engine for batches of `example`'s shape, `[B, 3, S, S] float32` on the CPU. `net` is left as it is, in every respect.
+
+    net: gives one tensor `[B, ...]`; its weights stay as they are while the engine is used.
+    channels_last, precision (`no`, `bf16`, `fp16`): of torch and compile; the others compute in fp32 in a layout of their own.
+    folder: keeps the converted network, and belongs to this network alone: what it holds is not compared with `net`'s weights.
+
+    Raises: UnknownName; ConfigError for an engine that is not installed, not for this device or precision, or cannot take the
+    network; OutputError if `folder` cannot be written.
+    """
+    require(name, device, precision)
+    if name == "openvino":
+        from zoo.engines import openvino
+
+        return openvino.prepare(net, example, folder)
+    if name == "onnxruntime":
+        from zoo.engines import onnxruntime
+
+        return onnxruntime.prepare(net, example, folder)
+    from zoo.engines import torch as plain
+
+    make = plain.compiled if name == "compile" else plain.prepare
+    return make(net, example, device, channels_last, precision)
+
+
+def is_converted(name: str, example: Tensor, folder: Path | None) -> bool:
+    """Whether `folder` has what `prepare` would otherwise convert; it may turn out to be damaged."""
+    if folder is None or not folder.is_dir():
+        return False
+    if name == "openvino":
+        from zoo.engines import openvino
+
+        return (folder / openvino.title(example)).is_dir()
+    if name == "onnxruntime":
+        from zoo.engines import onnxruntime
+
+        return (folder / onnxruntime.title(example)).is_dir()
+    return False

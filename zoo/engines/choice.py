@@ -1,0 +1,243 @@
+"""Which engine to use for so many pictures: what a conversion costs against what it saves."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from zoo.engines.agreeing import TOLERANCE, agreement
+from zoo.engines.base import Engine, fill, first_line
+from zoo.engines.catalogue import INSTALL, installed, is_converted, prepare, require
+from zoo.errors import ConfigError, RunFailed
+
+log = logging.getLogger("zoo")
+
+CPU_BATCH, GPU_BATCH = 16, 64
+"""Pictures in a batch where nothing else is measured."""
+_OTHER_BATCHES = (32, 8, 64)
+"""What else is tried on a CPU, the likeliest first."""
+_TUNING_SHARE = 0.05
+"""Of the expected whole time, at most so much goes into choosing the batch size."""
+_CLEARLY = 0.95
+"""Another batch size has to take less than this share of the time: the last bits of the rows depend on it, chance should not."""
+_CALLS, _ENOUGH = (2, 5), 0.5
+"""At least and at most so many calls are timed, stopping after so many seconds."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of an engine before it is prepared."""
+
+    gain: float
+    """Times as fast as torch."""
+    convert: float
+    """Seconds to convert or compile a network, the import of the library included."""
+    load: float
+    """Seconds to load one that was converted before."""
+
+
+EXPECTED = {
+    "openvino": Expected(gain=2.0, convert=3.0, load=0.5),
+    "onnxruntime": Expected(gain=1.7, convert=6.0, load=0.4),
+    "compile": Expected(gain=1.3, convert=40.0, load=40.0),
+}
+"""In the order in which they are tried.
+
+Measured on two cores of an x86 CPU with AVX-512, batches of 16, as ratios of CPU time to torch's (EfficientNet-Lite0 at 128 pixels,
+ResNet-50, ViT-S/16, ConvNeXt-T, Swin-T): OpenVINO 2.8, 1.3, 2.1, 2.0, 2.3; ONNX Runtime 2.5, 1.3, 1.5, 1.7, 1.7; compiled 2.1 for the
+first, 1.0 for the third. Conversions took 1.5 to 2.6 s and 5.6 to 9.4 s, loading 0.4 to 0.7 s and 0.1 to 0.4 s.
+"""
+
+
+def pays(pictures: int, torch_seconds: float, fastest_seconds: float, expected: Expected, *, converted: bool = False) -> bool:
+    """Whether preparing one more engine is expected to take less time than it saves.
+
+    pictures: how many are still to come; torch_seconds, fastest_seconds: a picture, by torch and by the fastest engine so far.
+    """
+    saved = pictures * (fastest_seconds - torch_seconds / expected.gain)
+    return saved > (expected.load if converted else expected.convert)
+
+
+def fits(tried: float, setup: float, batch_size: int, seconds: float, pictures: int) -> bool:
+    """Whether one more batch size can be tried, after `tried` seconds of trying: `setup` seconds, a warm-up and the timed calls.
+
+    seconds: a picture, by what is known. The old size may have to be timed too, hence twice the calls.
+    """
+    return tried + setup + 2 * (1 + _CALLS[0]) * batch_size * seconds <= _TUNING_SHARE * pictures * seconds
+
+
+def choose(
+    net: nn.Module,
+    images: Tensor,
+    *,
+    name: str,
+    pictures: int,
+    device: torch.device,
+    channels_last: bool,
+    precision: str,
+    folder: Path | None,
+    batch_size: int | None,
+) -> tuple[Engine, str]:
+    """An engine for `pictures` pictures, and a line that says which and why.
+
+    An engine whose rows differ from torch's by more than `TOLERANCE` is refused with a warning, as is one that cannot take the
+    network; torch stands in for it.
+
+    Args:
+        net: gives one tensor `[B, ...]`; left as it is (see `prepare`, also for `channels_last`, `precision` and `folder`).
+        images: the first of them, `[b, 3, S, S] float32` on the CPU; up to 64 are of use.
+        name: one of `NAMES`, or `auto`: on a CPU in fp32 the one that is expected to be done first, measured on `images`,
+            else torch.
+        batch_size: None is 16 on a CPU and 64 on a GPU; where there is time to try others on a CPU, the fastest.
+            On a GPU it is halved for as long as the memory does not suffice.
+
+    Raises: UnknownName; ConfigError for an engine that is not installed, or not for this device or precision; RunFailed if a GPU
+    has no room for a single picture; OutputError if `folder` cannot be written.
+    """
+    if name != "auto":
+        require(name, device, precision)
+    choice = _Choice(net, images, pictures, device, channels_last, precision, folder)
+    choice.start(batch_size or (CPU_BATCH if device.type == "cpu" else GPU_BATCH))
+    if name not in ("auto", "torch"):
+        choice.consider(name)
+    elif name == "auto" and device.type == "cpu" and precision == "no":
+        choice.best()
+    if batch_size is None and device.type == "cpu":
+        choice.tune()
+    return choice.engine, choice.line()
+
+
+@dataclass
+class _Choice:
+    """The state of one choice: torch and its rows, and the best engine so far."""
+
+    net: nn.Module
+    images: Tensor
+    pictures: int
+    device: torch.device
+    channels_last: bool
+    precision: str
+    folder: Path | None
+    notes: list[str] = field(default_factory=list)
+
+    def start(self, batch_size: int) -> None:
+        """Prepare torch and run it once; on a GPU, with as many pictures as fit."""
+        while not self.started(batch_size):
+            if batch_size == 1:
+                raise RunFailed("the GPU has no room for a single picture; make room on it, or use --device cpu")
+            torch.cuda.empty_cache()
+            batch_size //= 2
+
+    def started(self, batch_size: int) -> bool:
+        """Whether the memory sufficed."""
+        try:
+            self.torch = self.engine = self.prepared("torch", batch_size)
+            began = time.perf_counter()
+            self.reference = self.torch(self.batch(batch_size))
+            self.first = (time.perf_counter() - began) / batch_size
+        except torch.cuda.OutOfMemoryError:
+            return False
+        return True
+
+    def best(self) -> None:
+        """Try the engines that can still save more than they cost."""
+        # The first call is slower than the others: what does not pay by its measure does not pay at all.
+        if not any(self.worth(name, self.first, self.first) for name in EXPECTED):
+            self.notes.append(f"at most {self.pictures * self.first:.1f} s for {self.pictures:,} pictures, no conversion pays")
+            return
+        slow = self.time(self.torch)
+        for name in EXPECTED:
+            if name in installed() and self.worth(name, slow, self.engine.seconds_per_picture or slow):
+                self.consider(name)
+        if "openvino" not in installed() and self.worth("openvino", slow, self.engine.seconds_per_picture or slow):
+            self.notes.append(f"openvino may take half the time: {INSTALL}")
+
+    def worth(self, name: str, torch_seconds: float, fastest_seconds: float) -> bool:
+        found = name in installed() and is_converted(name, self.batch(self.torch.batch_size), self.folder)
+        return pays(self.pictures, torch_seconds, fastest_seconds, EXPECTED[name], converted=found)
+
+    def consider(self, name: str) -> None:
+        """Prepare an engine, and take it if it agrees with torch and is faster, or was asked for (torch is not timed then)."""
+        began = time.perf_counter()
+        try:
+            engine = self.prepared(name, self.torch.batch_size)
+            rows = engine(self.batch(engine.batch_size))
+        except (ConfigError, torch.cuda.OutOfMemoryError) as error:
+            log.warning("passed over: %s", first_line(error))
+            return
+        took = time.perf_counter() - began
+        difference = agreement(rows, self.reference)
+        if difference > TOLERANCE[self.precision]:
+            where = f", or remove {self.folder} if it belongs to another network" if self.folder else ""
+            log.warning("passed over: the engine %s differs from torch by %.1g; use torch%s", name, difference, where)
+            return
+        fastest = self.engine.seconds_per_picture
+        if fastest is None or self.time(engine) < fastest:
+            self.engine = engine
+            self.notes = [f"prepared in {took:.1f} s for {self.pictures:,} pictures"]
+        else:
+            self.notes.append(f"{name} {_milliseconds(engine)}")
+
+    def tune(self) -> None:
+        """Take the batch size of the fewest seconds a picture, within the share of the time that this may cost."""
+        seconds, began = self.engine.seconds_per_picture or self.first, time.perf_counter()
+        setup = EXPECTED[self.engine.name].load if self.engine.name in EXPECTED else 0.0
+        for size in _OTHER_BATCHES:
+            if not fits(time.perf_counter() - began, setup, size, seconds, self.pictures):
+                continue
+            other = self.engine.resized(size)
+            if other is None:
+                return
+            other(self.batch(size))
+            current = self.engine.seconds_per_picture or self.time(self.engine)
+            if self.time(other) < _CLEARLY * current:
+                self.engine = other
+
+    def prepared(self, name: str, batch_size: int) -> Engine:
+        return prepare(
+            name,
+            self.net,
+            self.batch(batch_size),
+            device=self.device,
+            channels_last=self.channels_last,
+            precision=self.precision,
+            folder=self.folder,
+        )
+
+    def batch(self, size: int) -> Tensor:
+        return fill(self.images, size)
+
+    def time(self, engine: Engine) -> float:
+        """Seconds a picture of an engine that has run once, which it keeps."""
+        engine.seconds_per_picture = fastest(engine, self.batch(engine.batch_size)) / engine.batch_size
+        return engine.seconds_per_picture
+
+    def line(self) -> str:
+        """`engine openvino: 0.8 ms a picture, torch 4.3 ms; prepared in 1.9 s for 3,000 pictures; batches of 16`."""
+        speeds = [_milliseconds(self.engine) + " a picture"] if self.engine.seconds_per_picture else []
+        if self.engine.name != "torch" and self.torch.seconds_per_picture:
+            speeds.append(f"torch {_milliseconds(self.torch)}")
+        parts = [", ".join(speeds), *self.notes, f"batches of {self.engine.batch_size}"]
+        return f"engine {self.engine.name}: {'; '.join(filter(None, parts))}"
+
+
+def fastest(run: Callable[[Tensor], NDArray[np.float32]], images: Tensor) -> float:
+    """Seconds of the fastest of a few calls: what else the machine does only adds."""
+    seconds: list[float] = []
+    while len(seconds) < _CALLS[0] or (len(seconds) < _CALLS[1] and sum(seconds) < _ENOUGH):
+        began = time.perf_counter()
+        run(images)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def _milliseconds(engine: Engine) -> str:
+    return f"{1000 * (engine.seconds_per_picture or 0):.2g} ms"
