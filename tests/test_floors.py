@@ -17,9 +17,10 @@ PACKAGE = Path(zoo.__file__).parent
 FLOORS = [
     {"errors"},
     {"types", "content", "strategy", "folders"},
+    {"cache"},
     {"config"},
     {"registry"},
-    {"backbones", "recipes"},
+    {"backbones", "engines", "recipes"},
     {"adaptation", "data", "evaluation", "runs"},
     {"configure"},
     {"training", "inference"},

@@ -124,10 +124,15 @@ def sha256(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace one text file so that a kill leaves the old or the new one. Raises: OutputError."""
+    """As `write_bytes`, of a text in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Replace one file so that a kill leaves the old or the new one. Raises: OutputError."""
     aside = path.with_name(f"{_ASIDE}{path.name}-{os.getpid()}")
     try:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_bytes(content)
         _flush(aside)
         aside.replace(path)
     except OSError as error:
