@@ -172,7 +172,7 @@ class TestFromPython:
             assert torch.equal(ours(images), theirs(images))
         transform = timm.data.create_transform(**timm.data.resolve_model_data_config(theirs))
         picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 70, 3), dtype=np.uint8))
-        assert torch.allclose(transform(picture), ours.transform(picture), atol=1e-6)
+        assert torch.allclose(transform(picture), ours.model.backbone.preprocess.transform()(picture), atol=1e-6)
 
     def test_data_sets_a_head_and_a_metric_of_the_user(self):
         generator = torch.Generator().manual_seed(0)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from zoo import recipes, registry, runs, strategy
+from zoo.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from zoo.cache import Entry
     from zoo.evaluation.metrics import Metric
     from zoo.evaluation.report import Report
     from zoo.inference import Input, Predictor
     from zoo.registry import HeadFactory
     from zoo.runs import Run
+    from zoo.training.bench import Bench
     from zoo.training.preview import DryRun, Shown
     from zoo.types import Predictions
 
@@ -180,6 +183,26 @@ def show(name: str, strategy: str | None = None) -> Shown:
     return preview.show(name, strategy)
 
 
+def bench(backbone: str | None = None, **options: Any) -> Bench:
+    """Measure each part of the work on this machine: decoding, resizing, the forward pass by each engine, backward, the probe.
+
+    options: those of `finetune` that change what is measured: `data`, `image_size`, `augment`, `batch_size`, ...
+
+    Raises: ZooError, in one line.
+    """
+    from zoo import configure
+
+    given = options if backbone is None else {"backbone": backbone, **options}
+    resolved = configure.configure(given)
+    from zoo.backbones import weights
+
+    chosen = resolved.config.model
+    weights.require(registry.resolve(chosen.backbone), chosen.weights)
+    from zoo.training import bench as benching
+
+    return benching.bench(resolved)
+
+
 def list_backbones(pattern: str = "") -> list[Row]:
     """The backbones whose name contains `pattern`, or matches it if it has wildcards.
 
@@ -254,6 +277,45 @@ def validate_recipe(name: str) -> Row:
 
         metrics.resolve(config.selection.metric)
     return dict(recipe.values)
+
+
+def cache_entries(cache: str | os.PathLike[str] | None = None) -> tuple[Path, list[Entry]]:
+    """The folder of the cache, and what is in it, what was used last first. `cache`: as the option of `finetune`.
+
+    Raises: ConfigError if it is `off`.
+    """
+    from zoo.cache import entries
+
+    place = _cache_folder(cache)
+    return place, entries(place)
+
+
+def verify_cache(cache: str | os.PathLike[str] | None = None) -> list[Path]:
+    """Remove the files of the cache whose bytes are not those they were written with, and list them."""
+    from zoo.cache import verify
+
+    return verify(_cache_folder(cache))
+
+
+def clear_cache(
+    kind: str | None = None, *, older_than_days: float = 0.0, cache: str | os.PathLike[str] | None = None
+) -> list[Entry]:
+    """Remove what is in the cache: of a kind, or not used for so many days; lists what was removed.
+
+    Raises: ConfigError if there is nothing of that kind.
+    """
+    from zoo.cache import clear
+
+    return clear(_cache_folder(cache), kind, older_than_days)
+
+
+def _cache_folder(cache: str | os.PathLike[str] | None) -> Path:
+    from zoo.cache import place
+
+    folder = place(None if cache is None else os.fspath(cache))
+    if folder is None:
+        raise ConfigError("cache is off; name its folder")
+    return folder
 
 
 def _matching(rows: list[Row], pattern: str) -> list[Row]:

@@ -33,7 +33,7 @@ class ModelConfig:
     head: str = "linear"
     """Name of the head (`zoo list heads`)."""
     strategy: str = "linear-probe"
-    """What trains (`zoo list strategies`): full, linear-probe, partial:N, lora:R, norm-only, bias-only."""
+    """What trains (`zoo list strategies`): full, linear-probe, partial:N, lora:R, norm-only, bias-only, lp-ft, gradual:E."""
     weights: str | None = None
     """File or folder of pretrained weights, or `random`. Empty: an installed weight package, the cache, the Hub, in this order."""
     image_size: int | None = None
@@ -44,6 +44,9 @@ class ModelConfig:
     """Strength of the LoRA update, which is scaled by alpha / rank. Empty: twice the rank."""
     lora_dropout: float = 0.0
     """Dropout before the LoRA update; 0 to 1."""
+    head_fit: Literal["solved", "stepped"] = "solved"
+    """How a linear head on an inert backbone is fitted: solved to its optimum, with the L2 penalty and the scaling of the features
+    chosen on the validation pictures; or stepped by the optimiser, as every other head is."""
     lora_targets: str | None = None
     """Regular expression for the full names of the modules that LoRA adapts. Empty: the family's."""
 
@@ -64,6 +67,13 @@ class DataConfig:
     """What to do about identical pictures in two splits: stop, drop them from the later split and say so, or keep them."""
     augment: Literal["none", "light", "standard", "strong"] = "none"
     """How training pictures are varied."""
+    views: int | None = None
+    """Augmented views of each training picture whose features are computed once and kept; epoch e trains on view e modulo so many.
+    Empty: where pictures are augmented, each epoch varies them anew, and nothing is kept."""
+    keep_decoded: Literal["auto", "always", "never"] = "auto"
+    """Whether decoded pictures are kept in the cache for later epochs; auto: where decoding is what training waits for, as timed."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """What a training picture counts: one, or in inverse proportion to the size of its class (scikit-learn's `balanced`)."""
     num_workers: int | None = None
     """Processes that read pictures, for each training process. Empty: one less than the cores, at most 8."""
 
@@ -84,6 +94,8 @@ class OptimConfig:
     """Peak learning rate of the head."""
     backbone_lr_scale: float = 1.0
     """Learning rate of everything else that trains, as a fraction of `lr`."""
+    stage_decay: float = 1.0
+    """Factor on the learning rate of each stage of the backbone per stage between it and the output; 1 for none, above 0."""
     momentum: float = 0.9
     """Momentum of SGD; AdamW uses 0.9 and 0.999."""
     weight_decay: float = 0.0
@@ -126,6 +138,13 @@ class MachineConfig:
     """Arithmetic of the forward and backward passes; auto: bf16 where the hardware has it, else fp32 (`no`)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto: a GPU if there is one."""
+    engine: Literal["auto", "torch", "compile", "onnxruntime", "openvino"] = "auto"
+    """What runs the inert part of a network (the last two come with `pip install 'zoo-finetune[cpu]'`); auto: the fastest as timed
+    here, with its preparation, whose features agree with torch's."""
+    cache: str | None = None
+    """Folder where features and the like are kept for other runs, or `off`. Empty: $ZOO_CACHE, else zoo/ in your cache folder."""
+    cache_gb: float = 50.0
+    """Size in GB at which the cache forgets what was unused for the longest."""
     processes: int = 1
     """Training processes on this machine, one a GPU."""
     seed: int = 0
@@ -162,6 +181,8 @@ class FinetuneConfig:
                 raise ConfigError(f"{name} is {value}; it lies between {low} and {high}")
         if self.data.val_fraction + self.data.test_fraction >= 1:
             raise ConfigError("val_fraction and test_fraction leave nothing to train on; their sum is below 1")
+        if self.data.views is not None and self.data.augment == "none":
+            raise ConfigError("views are of augmented pictures, and augment is none; give --augment light, standard or strong")
         if self.optim.batch_size < self.optim.accumulate * self.machine.processes:
             raise ConfigError(
                 f"batch_size {self.optim.batch_size} is smaller than accumulate x processes "
@@ -180,8 +201,10 @@ class FinetuneConfig:
 _RANGES: dict[str, tuple[float, float]] = {
     "image_size": (8, 4096), "drop_path": (0, 0.99), "lora_alpha": (1e-6, 1e6), "lora_dropout": (0, 0.99),
     "val_fraction": (0, 0.9), "test_fraction": (0, 0.9), "max_unreadable": (0, 1), "num_workers": (0, 256),
+    "views": (1, 1 << 16), "cache_gb": (1e-6, 1e9),
     "epochs": (1e-3, 1e6), "batch_size": (1, 1 << 20), "accumulate": (1, 1 << 16), "lr": (0, 100),
-    "backbone_lr_scale": (0, 1e3), "momentum": (0, 0.9999), "weight_decay": (0, 10), "warmup": (0, 1), "clip": (1e-9, 1e9),
+    "backbone_lr_scale": (0, 1e3), "stage_decay": (1e-3, 1),
+    "momentum": (0, 0.9999), "weight_decay": (0, 10), "warmup": (0, 1), "clip": (1e-9, 1e9),
     "label_smoothing": (0, 0.99), "eval_every": (1e-3, 1e6), "patience": (1, 1 << 20), "min_delta": (0, 1e9),
     "checkpoint_every": (1, 1 << 30), "keep": (1, 1 << 20), "max_minutes": (1e-3, 1e6), "processes": (1, 1024),
     "seed": (0, 2**32 - 1),

@@ -84,7 +84,30 @@ class BiasOnly:
         return self.kind
 
 
-Strategy = Full | LinearProbe | Partial | LoRA | NormOnly | BiasOnly
+@dataclass(frozen=True)
+class LpFt:
+    """The head is solved on the inert backbone, then everything trains from there, arxiv.org/abs/2202.10054."""
+
+    kind = "lp-ft"
+
+    def __str__(self) -> str:
+        return self.kind
+
+
+@dataclass(frozen=True)
+class Gradual:
+    """The head trains first, then a stage more at a time, from the output to the input, arxiv.org/abs/1801.06146."""
+
+    epochs: float = 1.0
+    """Epochs until the next stage joins; above 0."""
+
+    kind = "gradual"
+
+    def __str__(self) -> str:
+        return f"gradual:{self.epochs:g}"
+
+
+Strategy = Full | LinearProbe | Partial | LoRA | NormOnly | BiasOnly | LpFt | Gradual
 
 FORMS: dict[str, tuple[type[Strategy], str]] = {
     "full": (Full, "plenty of data: everything trains"),
@@ -93,10 +116,12 @@ FORMS: dict[str, tuple[type[Strategy], str]] = {
     "lora:R": (LoRA, "some data, small files: low-rank updates of rank R"),
     "norm-only": (NormOnly, "very few trained numbers: normalisation layers train"),
     "bias-only": (BiasOnly, "very few trained numbers: biases train"),
+    "lp-ft": (LpFt, "other cameras, places or people to come: the solved head first, then everything trains"),
+    "gradual:E": (Gradual, "some data: one stage more trains every E epochs, from the output to the input"),
 }
 """Each strategy as it is written, its class, and when to use it."""
 
-SYNONYMS = {"none": "full", "backbone": "linear-probe", "lora": "lora:16", "partial": "partial:1"}
+SYNONYMS = {"none": "full", "backbone": "linear-probe", "lora": "lora:16", "partial": "partial:1", "gradual": "gradual:1"}
 """Other spellings: `--freeze none` freezes nothing, `--freeze backbone` freezes the backbone."""
 
 
@@ -117,7 +142,12 @@ def parse(text: str) -> Strategy:
         if not re.fullmatch(r"[1-9]\d{0,3}", argument):
             raise ConfigError(f"strategy 'lora:{argument}': the rank is a whole number from 1 to 9999, as in lora:16")
         return LoRA(rank=int(argument))
-    plain: dict[str, Strategy] = {"full": Full(), "linear-probe": LinearProbe(), "norm-only": NormOnly(), "bias-only": BiasOnly()}
+    if kind == "gradual" and colon:
+        if not re.fullmatch(r"\d{1,4}(\.\d+)?", argument) or float(argument) == 0:
+            raise ConfigError(f"strategy 'gradual:{argument}': epochs between stages are a number above 0, as in gradual:1")
+        return Gradual(epochs=float(argument))
+    kinds_without = (Full(), LinearProbe(), NormOnly(), BiasOnly(), LpFt())
+    plain: dict[str, Strategy] = {one.kind: one for one in kinds_without}
     if kind in plain and colon:
         raise ConfigError(f"strategy {text!r}: {kind} takes no argument")
     if kind in plain:

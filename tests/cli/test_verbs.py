@@ -10,6 +10,8 @@ import pytest
 from zoo.cli.app import VERBS
 
 ZOO = [sys.executable, "-m", "zoo"]
+SUBS = {"recipes": ("show", "copy"), "cache": ("info", "list", "verify", "clear")}
+"""Verbs that have verbs."""
 
 
 def test_help_tells_what_each_verb_does(zoo_cli):
@@ -23,7 +25,7 @@ def test_help_tells_what_each_verb_does(zoo_cli):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_of_a_verb_starts_with_examples_and_has_json(zoo_cli, verb):
-    pages = [zoo_cli(verb, "--help")] if verb != "recipes" else [zoo_cli(verb, sub, "--help") for sub in ("show", "copy")]
+    pages = [zoo_cli(verb, "--help")] if verb not in SUBS else [zoo_cli(verb, sub, "--help") for sub in SUBS[verb]]
     for page in pages:
         assert page.status == 0
         assert page.out.index(f"zoo {verb} ", 10) < page.out.index("╭")

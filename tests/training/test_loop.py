@@ -17,7 +17,8 @@ from zoo.config import OptimConfig, build, resolve
 from zoo.data import open_splits
 from zoo.errors import AuditFailed, ConfigError
 from zoo.evaluation import metrics
-from zoo.training import launch, loop, optim, precision, session
+from zoo.training import job as jobs
+from zoo.training import launch, loop, optim, precision
 
 TINY = {"backbone": "timm/test_resnet.r160_in1k", "weights": "random", "image_size": 32, "precision": "no", "device": "cpu"}
 SMALL = {**TINY, "epochs": 0.1, "batch_size": 32, "num_workers": 0, "tensorboard": False, "augment": "none"}
@@ -27,9 +28,9 @@ def job_and_run(tmp_path, **options):
     resolved = resolve([("flag", {**SMALL, **options, "out": str(tmp_path / "run")})])
     config = resolved.config
     splits = open_splits(config)
-    machine = launch.accelerator(config, train_buffers=False)
-    model = session.build_model(config, splits)
-    made = session.make_job(config, splits, model, metrics.resolve("accuracy"), machine)
+    machine = launch.accelerator(config)
+    model = jobs.build_model(config, splits)
+    made = jobs.make_job(config, splits, model, metrics.resolve("accuracy"), machine)
     return made, runs.create(resolved)[0], machine
 
 
@@ -81,7 +82,7 @@ class TestOptimiser:
 
     def test_rates_and_decays(self, model):
         config = OptimConfig(lr=0.1, backbone_lr_scale=0.01, weight_decay=0.5)
-        groups = optim.parameter_groups(model, model.plan, config)
+        groups = optim.parameter_groups(model, config)
         found = {name: (group["lr"], group["weight_decay"]) for group in groups for name in group["names"]}
         assert set(found) == set(dict(model.named_parameters()))
         for name, parameter in model.named_parameters():
@@ -90,18 +91,18 @@ class TestOptimiser:
 
     def test_lora_matrices_do_not_decay(self):
         model = AdaptedModel.build(TINY["backbone"], 4, strategy="lora:2", weights="random", image_size=32)
-        groups = optim.parameter_groups(model, model.plan, OptimConfig(weight_decay=0.5))
+        groups = optim.parameter_groups(model, OptimConfig(weight_decay=0.5))
         decayed = [name for group in groups if group["weight_decay"] for name in group["names"]]
         assert decayed == ["head.weight"]
 
     @pytest.mark.parametrize("name", ["adamw", "sgd"])
     def test_state_by_name_comes_back(self, model, name):
         config = OptimConfig(optimizer=name, lr=0.01)
-        first = optim.build_optimizer(model, model.plan, config)
+        first = optim.build_optimizer(model, config)
         model.train()(torch.randn(4, 3, 32, 32)).sum().backward()
         first.step()
         state = optim.named_state(first)
-        second = optim.build_optimizer(model, model.plan, config)
+        second = optim.build_optimizer(model, config)
         optim.load_named_state(second, state)
         again = optim.named_state(second)
         assert state.keys() == again.keys()
@@ -141,7 +142,7 @@ class TestPrecision:
 
 def test_as_many_processes_as_asked_or_an_error():
     with pytest.raises(ConfigError, match="1 processes are running and 2 were asked for"):
-        launch.accelerator(build({"processes": 2, "device": "cpu", "precision": "no"}), train_buffers=False)
+        launch.accelerator(build({"processes": 2, "device": "cpu", "precision": "no"}))
 
 
 def test_two_processes_evaluate_every_picture_once_and_one_writes(tmp_path):

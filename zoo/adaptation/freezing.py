@@ -50,7 +50,8 @@ def _digest(tensor: Tensor) -> str:
 
 
 class GradientAudit:
-    """Watches the gradients of the first steps: every tensor of the plan has had a finite, non-zero one within `STEPS`.
+    """Watches the gradients of the first steps (of a phase, where the plan has phases): every tensor that trains has had a finite,
+    non-zero one within `STEPS`, and no other has one.
 
     Three, because a gradient may need that long to arrive: with a zero head, the head alone has one on the first step, LoRA's B
     on the second (as the head was zero), its A on the third (as B was zero).
@@ -62,19 +63,21 @@ class GradientAudit:
         self.steps = 0
         """Steps observed so far."""
         self._plan = model.plan
-        self._waiting = dict.fromkeys(model.plan.tensors)
+        trains = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        self._active = trains.intersection(model.plan.tensors)
+        self._waiting = dict.fromkeys(name for name in model.plan.tensors if name in self._active)
 
     def observe(self, model: AdaptedModel) -> bool:
         """Look at the gradients of one step, between backward and zero_grad, if its update was not skipped.
 
         model: unwrapped. One transfer from the device a call; none once `STEPS` have been seen.
-        Gives whether they have, so that `conclude` can judge. Raises: AuditFailed if a tensor outside the plan has a gradient.
+        Gives whether they have, so that `conclude` can judge. Raises: AuditFailed if a tensor that does not train has a gradient.
         """
         if self.steps >= self.STEPS:
             return True
         self.steps += 1
         parameters = dict(model.named_parameters())
-        strays = [name for name, one in parameters.items() if one.grad is not None and name not in self._plan.tensors]
+        strays = [name for name, one in parameters.items() if one.grad is not None and name not in self._active]
         if strays:
             raise AuditFailed(f"frozen tensors have gradients under {self._plan.strategy}: {some(strays)}")
         gradients = {name: parameters[name].grad for name in self._waiting if name in parameters}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.plan import NET
 from zoo.registry import BackboneSpec
-from zoo.strategy import Full, Partial
+from zoo.strategy import Full, Gradual, LpFt, Partial
 
 _SOURCE = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load", "architecture")
 _OTHER_CLASSES = ("label_offset", "label_names", "label_descriptions")
@@ -29,7 +29,7 @@ _OTHER_SIZES = ("test_input_size", "test_crop_pct", "min_input_size", "pool_size
 
 def describe(model: AdaptedModel) -> tuple[str, dict[str, Any]]:
     """The layout that fits the model, and timm's part of config.json (empty unless the layout is `timm`)."""
-    if not isinstance(model.plan.strategy, (Full, Partial)):
+    if not isinstance(model.plan.strategy, (Full, Partial, LpFt, Gradual)):
         return "adapter", {}
     plain = _timm_config(model)
     return ("timm", plain) if plain else ("whole", {})

@@ -117,6 +117,15 @@ class AdaptedModel(nn.Module):
         self.head.train(mode)
         return self
 
+    def enter_phase(self, number: int) -> None:
+        """Train what a phase of the plan says, and the head; what waits for a later phase is as if it were frozen."""
+        phase = self.plan.phases[number]
+        heads = {name for name, group in self.plan.tensors.items() if group == "head"}
+        self._live = frozenset(phase.live)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name in heads or name in phase.tensors)
+        self.train(self.training)
+
     def trained_state(self) -> dict[str, Tensor]:
         """Exactly what training may change, parameters and buffers, by full name, detached (not copied)."""
         state = self.state_dict()

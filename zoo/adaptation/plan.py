@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from zoo.backbones.base import Backbone
-from zoo.strategy import Strategy
+from zoo.strategy import Gradual, Strategy
 
 NET = "backbone.net."
 """Before the names of the network's tensors and modules, to make them names in AdaptedModel."""
@@ -25,6 +25,14 @@ class AdapterOptions:
     """Dropout before the update; 0 to 1."""
     targets: str | None = None
     """Regular expression for the whole names of the modules that are adapted. None: the family's."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What of a backbone trains for a while; by name in AdaptedModel, as in the plan."""
+
+    tensors: tuple[str, ...]
+    live: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,8 @@ class Plan:
     """Numbers in all parameters of the model, frozen ones included."""
     note: str
     """What is special about the frozen part, in a few words."""
+    phases: tuple[Phase, ...] = ()
+    """What trains one after another, each with all before it; the head always does. Empty: everything from the first step."""
 
     @classmethod
     def of_backbone(
@@ -82,6 +92,10 @@ class Plan:
             count=self.count + sum(parameter.numel() for parameter in trained.values()),
             total=self.total + sum(parameter.numel() for parameter in parameters.values()),
         )
+
+    def phase_at(self, epoch: float) -> int:
+        """Number of the phase in which a step `epoch` epochs after the start falls; 0 where there are no phases."""
+        return min(int(epoch / self.strategy.epochs), len(self.phases) - 1) if isinstance(self.strategy, Gradual) else 0
 
     def summary(self) -> str:
         """One line for people: `trains 2 tensors, 20,490 parameters, 0.1 % of 23.5 M; backbone inert`."""

@@ -6,7 +6,20 @@ from cyclopts import App
 
 import zoo
 
-VERBS = ("finetune", "evaluate", "predict", "publish", "resume", "runs", "list", "show", "recipes", "completion")
+VERBS = (
+    "finetune",
+    "evaluate",
+    "predict",
+    "publish",
+    "resume",
+    "runs",
+    "list",
+    "show",
+    "recipes",
+    "cache",
+    "bench",
+    "completion",
+)
 """In the order of `zoo --help`; `zoo.cli.verbs.VERB:VERB` is the function, or the App, that is imported when it is called."""
 
 

@@ -61,16 +61,17 @@ COMPLETERS: dict[str, Completer] = {
 """By option, what a shell offers for its value; `copied` is what `zoo recipes` shows and copies."""
 
 
-def typed() -> Any:
-    """A typed dictionary with a key an option; the annotations carry names, help, panels and defaults. BACKBONE is left out:
-    it is the positional argument."""
+def typed(only: Iterable[str] | None = None) -> Any:
+    """A typed dictionary with a key an option (or some of them); the annotations carry names, help, panels and defaults.
+
+    BACKBONE is left out: it is the positional argument."""
     panels: dict[str, Group] = {}
     for option in options().values():
         panels.setdefault(option.title, Group(option.title, sort_key=len(panels)))
     keys = {
         option.name: Annotated[option.type, parameter(option, panels[option.title])]
         for option in options().values()
-        if option.name != "backbone"
+        if option.name != "backbone" and (only is None or option.name in only)
     }
     return typing.cast(Any, TypedDict)("Flags", keys, total=False)
 

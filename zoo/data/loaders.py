@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from zoo.data.samplers import Share, StepPlan, evaluation_shares, sample_seed
-from zoo.data.sets import PictureSet
+from zoo.data.sets import Integers, PictureSet
 from zoo.data.transforms import Transform
 from zoo.errors import DataError, RunFailed
 
@@ -110,7 +111,7 @@ class TrainBatches:
 
 
 class EvalBatches:
-    """Every picture once, in batches of equal number and sizes on all ranks; see `evaluation_shares` for the padding."""
+    """Every picture (or some) once, in batches of equal number and sizes on all ranks; see `evaluation_shares` for the padding."""
 
     def __init__(
         self,
@@ -118,6 +119,9 @@ class EvalBatches:
         transform: Transform,
         *,
         batch_size: int,
+        only: Integers | None = None,
+        epoch: int = 0,
+        seed: int = 0,
         rank: int = 0,
         world: int = 1,
         num_workers: int = 0,
@@ -125,12 +129,21 @@ class EvalBatches:
         at_least: int | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
-        """`batch_size` counts the pictures of one rank; the rest is as of `TrainBatches`."""
-        self.count = len(pictures)
+        """
+        Args:
+            batch_size: counts the pictures of one rank.
+            only: indices of the pictures to read, in this order; None: all.
+            epoch, seed: where `transform` draws, it draws what training's epoch draws.
+
+        The rest is as of `TrainBatches`.
+        """
+        chosen = np.arange(len(pictures), dtype=np.int64) if only is None else only
+        self.count = len(chosen)
         """Number of different pictures, over all ranks."""
-        self._shares = evaluation_shares(len(pictures), batch_size, rank, world)
-        self._reader = _Reader(pictures, transform, 0, at_least)
-        keys = [[(0, int(index)) for index in share.indices] for share in self._shares]
+        shares = evaluation_shares(len(chosen), batch_size, rank, world)
+        self._shares = [Share(chosen[share.indices], share.weights) for share in shares]
+        self._reader = _Reader(pictures, transform, seed, at_least)
+        keys = [[(epoch, int(index)) for index in share.indices] for share in self._shares]
         options: dict[str, Any] = {"num_workers": num_workers, "pin_memory": pin_memory, "timeout": timeout}
         self._loader = _loader(self._reader, keys, **options, persistent=True)
 

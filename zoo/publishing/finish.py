@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
@@ -12,9 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zoo import folders, inference
-from zoo.adaptation import saved
+from zoo import cache, folders, inference
+from zoo.adaptation import boundary, saved
 from zoo.adaptation.model import AdaptedModel
+from zoo.config import FinetuneConfig
 from zoo.data.loaders import EvalBatches
 from zoo.data.sets import PictureSet
 from zoo.errors import RunFailed
@@ -24,6 +26,8 @@ from zoo.evaluation.report import evaluate as report_on
 from zoo.publishing.card import CardFacts, write_card
 from zoo.runs import Run
 from zoo.training.collect import collect, prepare
+from zoo.training.features import Extractor
+from zoo.training.rows import EvalRows
 from zoo.training.session import Session
 
 log = logging.getLogger("zoo")
@@ -41,16 +45,11 @@ def finish(session: Session) -> Run:
     run, splits = session.run, session.splits
     folders.verify(run.best)
     config = run.resolved().config
-    model = inference.load(run.best).model
-    device = torch.device(config.machine.device)
-    batch_size, workers = config.optim.batch_size, config.data.num_workers or 0
-    validation, logits = measure(model, splits.val, session.metric, device, batch_size, workers)
-    facts = saved.read_config(run.best)["facts"]
-    difference = compare(logits, facts["check_logits"], config.machine.device, run.best)
-    split, report = "val", validation
-    if splits.test is not None:
-        split = "test"
-        report, _ = measure(model, splits.test, session.metric, device, batch_size, workers)
+    recorded = saved.read_config(run.best)["facts"]["check_logits"]
+    with Measure(inference.load(run.best).model, config, session.metric) as measure:
+        difference = compare(measure.whole(splits.val, len(recorded)), recorded, config.machine.device, run.best)
+        split, report = ("val", measure(splits.val)) if splits.test is None else ("test", measure(splits.test))
+        validation = report if splits.test is None else measure(splits.val, intervals=False)
     _add_card(session, report, split, difference)
     folders.write_text(run.path / "report.json", json.dumps(report.to_dict(), indent=1))
     folders.write_text(run.path / "result.json", json.dumps(_result(session, report, split, validation, difference), indent=1))
@@ -59,14 +58,39 @@ def finish(session: Session) -> Run:
     return run
 
 
-def measure(
-    model: AdaptedModel, pictures: PictureSet, metric: Metric, device: torch.device, batch_size: int, num_workers: int
-) -> tuple[Report, NDArray[np.float32]]:
-    """The report on a set of pictures, with intervals, and the logits `[N, C] float32` behind it."""
-    logits, targets = outputs(model, pictures, device, batch_size, num_workers)
-    labels = model.labels
-    assert labels is not None  # a saved model of ours always has them
-    return report_on(targets, logits, labels, extra_metrics=[metric]), logits
+class Measure(contextlib.AbstractContextManager["Measure"]):
+    """Reports on a model that was loaded again. Where its backbone is inert, its head answers on the features of that backbone, which
+    is known by its digest: those that the cache has need not be computed again."""
+
+    def __init__(self, model: AdaptedModel, config: FinetuneConfig, metric: Metric) -> None:
+        self.model, self.config, self.metric = model, config, metric
+        self.device = torch.device(config.machine.device)
+        prepare(model, self.device)
+        inert = model.plan.strategy.kind == "linear-probe" and cache.place(config.machine.cache) is not None
+        self.cut = boundary.cut(model) if inert else None
+        self.extractor: Extractor | None = None
+        if self.cut is not None:
+            self.extractor = Extractor(self.cut.prefix, self.cut.where, model.backbone, config, self.device)
+
+    def __call__(self, pictures: PictureSet, *, intervals: bool = True) -> Report:
+        """The report on a set of pictures."""
+        batch_size, labels = self.config.optim.batch_size, self.model.labels
+        assert labels is not None  # a saved model of ours always has them
+        if self.cut is not None and self.extractor is not None and pictures.digests.astype(bool).all():
+            rows = EvalRows(self.extractor.rows(pictures), pictures, batch_size=batch_size)
+            logits, targets = collect(self.cut.tail, rows, self.device)
+        else:
+            logits, targets = outputs(self.model, pictures, self.device, batch_size, self.config.data.num_workers or 0)
+        return report_on(targets, logits, labels, extra_metrics=[self.metric], intervals=intervals)
+
+    def whole(self, pictures: PictureSet, count: int) -> NDArray[np.float32]:
+        """Logits `[n, C] float32` of the first pictures by the whole network, in torch's fp32."""
+        first = pictures.subset(np.arange(min(count, len(pictures))))
+        return outputs(self.model, first, self.device, len(first), 0)[0]
+
+    def __exit__(self, *exception: object) -> None:
+        if self.extractor is not None:
+            self.extractor.__exit__(*exception)
 
 
 def outputs(
@@ -120,10 +144,7 @@ def _add_card(session: Session, report: Report, split: str, difference: float) -
             environment=training["environment"],
             seconds=training["seconds"],
             split=split,
-            step=(
-                f"step {block['facts']['step']} of {training['steps']}, the best of the evaluations by {block['facts']['metric']} on the "
-                f"validation pictures ({block['facts']['validation_value']:.4f}; a tie keeps the earlier)"
-            ),
+            step=training["chosen"],
             reload_difference=difference,
         )
         write_card(folder, card)

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.adaptation.model import AdaptedModel
+from zoo.backbones.base import Backbone
 from zoo.data.loaders import EvalBatches
 from zoo.errors import RunFailed
+from zoo.training.rows import EvalRows
 
 
 def collect(
     model: AdaptedModel,
-    batches: EvalBatches,
+    batches: EvalBatches | EvalRows,
     device: torch.device,
     gather: Callable[[Any], Any] = lambda tensors: tensors,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -32,7 +34,7 @@ def collect(
     with torch.inference_mode():
         for batch in batches:
             # The class's forward, not the instance's, which Accelerate wraps in autocast: what ships is measured in fp32.
-            logits = AdaptedModel.forward(model, place(batch.images, device, channels_last(model)))
+            logits = AdaptedModel.forward(model, place(batch.images, device, channels_last(model.backbone)))
             parts.append(gather((batch.indices.to(device), logits, batch.targets.to(device))))
     model.train(was_training)
     indices, outputs, truth = (torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
@@ -42,20 +44,21 @@ def collect(
     return outputs[first], truth[first]
 
 
-def channels_last(model: AdaptedModel) -> bool:
+def channels_last(backbone: Backbone) -> bool:
     """Whether the network is a convolutional one, which is faster with its channels last (2 times, efficientnet on a CPU)."""
-    family = model.backbone.spec.family
+    family = backbone.spec.family
     return family is not None and family.channels_last
 
 
 def prepare(model: AdaptedModel, device: torch.device) -> AdaptedModel:
     """The model on the device, in the memory format that suits it."""
     model.to(device)
-    if channels_last(model):
+    if channels_last(model.backbone):
         model.to(memory_format=torch.channels_last)
     return model
 
 
 def place(images: Tensor, device: torch.device, last: bool) -> Tensor:
-    """Pictures on the device, in the memory format of the network."""
+    """Pictures, or what was computed of them, on the device and in the memory format of the network."""
+    last = last and images.ndim == 4
     return images.to(device, non_blocking=True, memory_format=torch.channels_last if last else torch.preserve_format)

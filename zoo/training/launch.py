@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
+from zoo import strategy
 from zoo.config import FinetuneConfig
 from zoo.errors import ConfigError, RunFailed
 
@@ -25,22 +26,21 @@ def launched_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def accelerator(config: FinetuneConfig, *, train_buffers: bool) -> Accelerator:
+def accelerator(config: FinetuneConfig) -> Accelerator:
     """The process's Accelerator, of the device, precision and number of processes that `config` states.
 
-    Args:
-        train_buffers: whether batch-norm statistics train; only then are rank 0's sent around before each forward.
+    Where batch-norm statistics train, and only there, rank 0's are sent around before each forward.
 
     Raises: ConfigError if there are not as many processes as asked (`accelerate launch --cpu` silently starts one).
     """
-    machine = config.machine
+    machine, kind = config.machine, strategy.parse(config.model.strategy).kind
     # Accelerate keeps its settings in the process; without this, a second run with another precision is refused.
     AcceleratorState._reset_state(reset_partial_state=launched_processes() == 1)
     made = Accelerator(
         cpu=machine.device == "cpu",
         mixed_precision=machine.precision,
         kwargs_handlers=[
-            DistributedDataParallelKwargs(broadcast_buffers=train_buffers),
+            DistributedDataParallelKwargs(broadcast_buffers=kind in ("full", "lp-ft"), find_unused_parameters=kind == "gradual"),
             InitProcessGroupKwargs(timeout=TIMEOUT),
         ],
     )

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from torch import Tensor
 
 from zoo.adaptation import freezing
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import FinetuneConfig
 from zoo.data.loaders import Batch, EvalBatches, TrainBatches
-from zoo.errors import NonFinite, OutputError, RunFailed
+from zoo.errors import ConfigError, NonFinite, OutputError, RunFailed
 from zoo.evaluation.metrics import Metric
 from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
@@ -32,6 +33,7 @@ from zoo.training import checkpoint, optim
 from zoo.training.best import best_step, write_best
 from zoo.training.checkpoint import Best, Patience, TrainState
 from zoo.training.collect import channels_last, collect, place, prepare
+from zoo.training.rows import EvalRows, TrainRows
 from zoo.training.stopping import Stopper
 from zoo.training.trackers import Tracker
 
@@ -44,9 +46,14 @@ class Job:
 
     config: FinetuneConfig
     model: AdaptedModel
-    train: TrainBatches
-    val: EvalBatches
+    """What the steps run: the model, or its part behind what was computed before."""
+    whole: AdaptedModel
+    """The model, of which `model` is all or a part, sharing its tensors: what is saved as the best."""
+    train: TrainBatches | TrainRows
+    val: EvalBatches | EvalRows
     metric: Metric
+    class_weights: Tensor | None
+    """What a picture of each class counts in the loss, `[C] float32`; None: all count one."""
     identity: dict[str, str]
     """Digests of the base weights, data, labels and options: a checkpoint of another identity is refused."""
 
@@ -75,18 +82,23 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
     KeyboardInterrupt after Ctrl-C or SIGTERM, once a checkpoint is written.
     """
     config, model = job.config, prepare(job.model, accelerator.device)
-    optimizer = optim.build_optimizer(model, model.plan, config.optim)
+    optimizer = optim.build_optimizer(model, config.optim)
     state = _restore(job, run, optimizer, accelerator)
     frozen = freezing.frozen_digests(model)
     audit: freezing.GradientAudit | None = freezing.GradientAudit(model)
+    _check_phases(job)
     wrapped, prepared = accelerator.prepare(model, optimizer)
+    phase = -1
     saver = _Saver(job, run, accelerator, optimizer)
     clock = _Clock()
     if state.best.step == state.step and best_step(run) != state.step:  # killed between a checkpoint and its best/
         saver.best(state, validate(job, accelerator)[1])
 
     with Stopper(accelerator, config.selection.max_minutes, state.seconds) as stopper:
-        for step, batches in job.train.steps(state.step, state.step if state.done else job.total_steps):
+        for step, batches in clock.over(job.train.steps(state.step, state.step if state.done else job.total_steps)):
+            if model.plan.phases and phase != (phase := model.plan.phase_at(step / job.steps_per_epoch)):
+                model.enter_phase(phase)
+                audit = freezing.GradientAudit(model)
             wrapped.train()
             optim.set_learning_rate(optimizer, optim.scale(step, job.total_steps, config.optim))
             loss = train_step(job, accelerator, wrapped, prepared, batches, step)
@@ -99,7 +111,12 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
             state.step, state.seconds = step + 1, stopper.seconds
             state.loss_sum, state.pictures = state.loss_sum + loss * size, state.pictures + size
             for tracker in trackers:
-                values = {"loss": loss, "lr": optimizer.param_groups[0]["lr"], "pictures_per_second": clock.rate}
+                values = {
+                    "loss": loss,
+                    "lr": optimizer.param_groups[0]["lr"],
+                    "pictures_per_second": clock.rate,
+                    "waiting": clock.waiting,
+                }
                 tracker.step(state.step, values)
 
             reason = stopper.reason()
@@ -116,7 +133,7 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
                 state.evaluations, state.loss_sum, state.pictures = state.evaluations + 1, 0.0, 0
                 for tracker in trackers:
                     tracker.evaluation(state.step, record)
-                clock = _Clock()
+                clock.restart()
             state.done = last
             # A new best is checkpointed first: then no resumed run can be behind the folder in best/.
             every = config.selection.checkpoint_every
@@ -155,9 +172,11 @@ def train_step(
         final = number == len(batches) - 1
         with contextlib.nullcontext() if final else accelerator.no_sync(model):
             seed_forward(config.machine.seed, step, number, accelerator.process_index)
-            logits = model(place(batch.images, accelerator.device, channels_last(job.model)))
+            logits = model(place(batch.images, accelerator.device, channels_last(job.model.backbone)))
             targets, weights = batch.targets.to(accelerator.device), batch.weights.to(accelerator.device)
             losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=config.optim.label_smoothing) * weights
+            if job.class_weights is not None:
+                losses = losses * job.class_weights.to(targets.device)[targets]
             # DistributedDataParallel averages over ranks; the factor makes it a sum.
             accelerator.backward(losses.sum() * (accelerator.num_processes / count))
             total += losses.detach().sum()
@@ -191,15 +210,46 @@ def due(step: int, every: int, *, last: bool) -> bool:
     return last or step % every == 0
 
 
+_Step = tuple[int, list[Batch]]
+
+
 class _Clock:
-    """Pictures per second since it was made."""
+    """Pictures per second since it was started, and the share of the time in which training waited for them."""
 
     def __init__(self) -> None:
-        self.pictures, self.began = 0, time.perf_counter()
+        self.restart()
+
+    def restart(self) -> None:
+        self.pictures, self.waited, self.began = 0, 0.0, time.perf_counter()
+
+    def over(self, steps: Iterator[_Step]) -> Iterator[_Step]:
+        """The same steps; the time until each comes is waited for."""
+        while True:
+            began = time.perf_counter()
+            step = next(steps, None)
+            self.waited += time.perf_counter() - began
+            if step is None:
+                return
+            yield step
 
     @property
     def rate(self) -> float:
         return self.pictures / (time.perf_counter() - self.began)
+
+    @property
+    def waiting(self) -> float:
+        return self.waited / (time.perf_counter() - self.began)
+
+
+def _check_phases(job: Job) -> None:
+    """Raises: ConfigError if the training ends before the last phase of the plan: what it names would never train."""
+    plan = job.model.plan
+    if plan.phases and plan.phase_at((job.total_steps - 1) / job.steps_per_epoch) < len(plan.phases) - 1:
+        stages, epochs = len(plan.phases) - 1, job.config.optim.epochs
+        raise ConfigError(
+            f"strategy {plan.strategy}: {job.model.backbone.spec.name} has {stages} stages, and --epochs {epochs:g} end before all of them "
+            f"train; give more epochs, --strategy gradual:{0.9 * epochs / (stages + 1):.2g}, or partial:N"
+        )
 
 
 def _record(job: Job, state: TrainState, report: Report, clock: _Clock, improved: bool) -> dict[str, Any]:
@@ -211,6 +261,7 @@ def _record(job: Job, state: TrainState, report: Report, clock: _Clock, improved
         "best": improved,
         "seconds": state.seconds,
         "pictures_per_second": clock.rate,
+        "waiting": clock.waiting,
     }
 
 
@@ -248,7 +299,7 @@ class _Saver:
     def best(self, state: TrainState, logits: np.ndarray) -> None:
         if self.accelerator.is_main_process:
             with self._tolerant():
-                write_best(self.run, self.job.model, state, logits)
+                write_best(self.run, self.job.whole, state, logits)
         self.accelerator.wait_for_everyone()
 
     @contextlib.contextmanager

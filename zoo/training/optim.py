@@ -5,23 +5,27 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 
-from zoo.adaptation.plan import Plan
+from zoo.adaptation.model import AdaptedModel
+from zoo.adaptation.plan import NET
 from zoo.config import OptimConfig
 
 
-def parameter_groups(model: nn.Module, plan: Plan, config: OptimConfig) -> list[dict[str, object]]:
+def parameter_groups(model: AdaptedModel, config: OptimConfig) -> list[dict[str, object]]:
     """One group for each pair of (learning rate, weight decay), every tensor of the plan in exactly one.
 
-    The head learns at `lr`, all else at `lr * backbone_lr_scale`. Tensors with fewer than two dimensions (norms, biases, scales)
-    and LoRA's matrices do not decay. `names` in a group lists its parameters in order; `peak_lr` is what the schedule scales.
+    The head learns at `lr`, all else at `lr * backbone_lr_scale`, and a stage of the backbone with s stages behind it at
+    `stage_decay ** s` of that (arxiv.org/abs/1801.06146, section 3.1; adapters beside it are left out). Tensors with fewer than two
+    dimensions (norms, biases, scales) and LoRA's matrices do not decay. `names` in a group lists its parameters in order; `peak_lr`
+    is what the schedule scales.
     """
     parameters = dict(model.named_parameters())
+    behind = {NET + name: after for after, stage in enumerate(reversed(model.backbone.stages)) for name in stage.parameters}
     groups: dict[tuple[float, float], list[str]] = {}
-    for name, group in plan.tensors.items():
-        lr = config.lr if group == "head" else config.lr * config.backbone_lr_scale
+    for name, group in model.plan.tensors.items():
+        lr = config.lr if group == "head" else config.lr * config.backbone_lr_scale * config.stage_decay ** behind.get(name, 0)
         decays = parameters[name].ndim > 1 and group != "adapter"
         groups.setdefault((lr, config.weight_decay if decays else 0.0), []).append(name)
     return [
@@ -30,9 +34,9 @@ def parameter_groups(model: nn.Module, plan: Plan, config: OptimConfig) -> list[
     ]
 
 
-def build_optimizer(model: nn.Module, plan: Plan, config: OptimConfig) -> Optimizer:
+def build_optimizer(model: AdaptedModel, config: OptimConfig) -> Optimizer:
     """The optimiser over the plan's tensors and nothing else; fused on a GPU."""
-    groups = parameter_groups(model, plan, config)
+    groups = parameter_groups(model, config)
     fused = next(model.parameters()).is_cuda
     if config.optimizer == "adamw":
         return AdamW(groups, betas=(0.9, 0.999), fused=fused)

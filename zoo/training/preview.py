@@ -12,8 +12,9 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.config import Resolved
 from zoo.data.splits import open_splits
 from zoo.evaluation import metrics
-from zoo.training import launch, loop, optim, session
+from zoo.training import job, launch, loop, optim, session
 from zoo.training.session import Extras
+from zoo.training.way import choose_way
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,10 @@ class DryRun:
     """Each tensor that would train, its group and its shape."""
     trains: str
     """The same in one line."""
+    way: str
+    """How it would be trained, and what would be computed once."""
     steps: int
-    """Optimiser steps of the whole run."""
+    """Optimiser steps of the whole run; 0 where the head is solved."""
     loss: float
     """Loss of the one batch that was trained."""
 
@@ -42,6 +45,7 @@ class DryRun:
             "data": self.data,
             "trainable": [{"tensor": name, "group": group, "shape": list(shape)} for name, group, shape in self.trainable],
             "trains": self.trains,
+            "way": self.way,
             "steps": self.steps,
             "loss": self.loss,
         }
@@ -53,15 +57,16 @@ def dry_run(resolved: Resolved, extras: Extras) -> DryRun:
     config = resolved.config
     metric = extras.metric or metrics.resolve(config.selection.metric)
     splits = extras.splits or open_splits(config)
-    machine = launch.accelerator(config, train_buffers=False)
-    model = session.build_model(config, splits)
+    machine = launch.accelerator(config)
+    model = job.build_model(config, splits)
     resolved = resolved.settle("backbone", image_size=model.backbone.preprocess.size)
-    job = session.make_job(config, splits, model, metric, machine)
-    optimizer = optim.build_optimizer(model.to(machine.device), model.plan, config.optim)
+    way = choose_way(model, config, sum(len(part) for part in splits.parts().values()))
+    work = job.make_job(config, splits, model, metric, machine)
+    optimizer = optim.build_optimizer(model.to(machine.device), config.optim)
     wrapped, prepared = machine.prepare(model, optimizer)
     wrapped.train()
-    step, batches = next(iter(job.train.steps(0, 1)))
-    loss = loop.train_step(job, machine, wrapped, prepared, batches, step)
+    step, batches = next(iter(work.train.steps(0, 1)))
+    loss = loop.train_step(work, machine, wrapped, prepared, batches, step)
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     return DryRun(
         config_rows=[(name, value, resolved.origins[name]) for name, value in resolved.config.flat().items()],
@@ -69,7 +74,8 @@ def dry_run(resolved: Resolved, extras: Extras) -> DryRun:
         data=splits.facts.to_dict(),
         trainable=[(name, group, shapes[name]) for name, group in model.plan.tensors.items()],
         trains=model.plan.summary(),
-        steps=job.total_steps,
+        way=way.why,
+        steps=0 if way.name == "solved" else work.total_steps,
         loss=loss,
     )
 

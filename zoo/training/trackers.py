@@ -19,7 +19,7 @@ class Tracker(Protocol):
     """Something that is told of steps and evaluations."""
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """After an optimiser step: loss, learning rate, pictures per second."""
+        """After an optimiser step: loss, learning rate, pictures per second, share of the time waiting for them."""
 
     def evaluation(self, step: int, record: dict[str, Any]) -> None:
         """After an evaluation: the whole record."""
@@ -76,6 +76,28 @@ class TensorBoard:
         self.writer.close()
 
 
+class Bar(AbstractContextManager["Bar"]):
+    """A progress bar over pictures on stderr, if that is a terminal; else nothing."""
+
+    def __init__(self, total: int, what: str, stream: TextIO | None = None) -> None:
+        stream = stream or sys.stderr
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        interactive = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._progress = Progress(*columns, console=Console(file=stream), transient=True, disable=not interactive)
+        self._task = self._progress.add_task(what, total=total)
+
+    def advance(self, count: int) -> None:
+        """So many more are done."""
+        self._progress.advance(self._task, count)
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+
 class Terminal(AbstractContextManager["Terminal"]):
     """stderr: a progress bar if it is a terminal, else one plain line an evaluation."""
 
@@ -96,7 +118,8 @@ class Terminal(AbstractContextManager["Terminal"]):
     def step(self, step: int, values: dict[str, float]) -> None:
         """Move the bar."""
         if self.progress:
-            numbers = f"loss {values['loss']:.4f}  {values['pictures_per_second']:.0f} pictures/s{self.latest}"
+            speed = f"{values['pictures_per_second']:.0f} pictures/s, {values['waiting']:.0%} waiting for data"
+            numbers = f"loss {values['loss']:.4f}  {speed}{self.latest}"
             self.progress.update(self.task, completed=step, numbers=numbers)
 
     def evaluation(self, step: int, record: dict[str, Any]) -> None:
@@ -107,7 +130,7 @@ class Terminal(AbstractContextManager["Terminal"]):
         self.latest = f"  {self.metric} {shown}"
         line = (
             f"epoch {record['epoch']:g}  step {step}  loss {record['train_loss']:.4f}  val {self.metric} {shown}"
-            f"  {record['pictures_per_second']:.0f} pictures/s  {record['seconds']:.0f} s{mark}"
+            f"  {record['pictures_per_second']:.0f} pictures/s ({record['waiting']:.0%} waiting for data)  {record['seconds']:.0f} s{mark}"
         )
         if self.progress:
             self.progress.console.print(line, highlight=False)

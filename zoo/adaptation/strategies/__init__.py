@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from zoo.adaptation.plan import AdapterOptions, Plan
-from zoo.adaptation.strategies import bias_only, full, linear_probe, lora, norm_only, partial
+from zoo.adaptation.strategies import bias_only, full, gradual, linear_probe, lora, norm_only, partial
 from zoo.backbones.base import Backbone
-from zoo.strategy import BiasOnly, Full, LinearProbe, LoRA, NormOnly, Partial, Strategy
+from zoo.strategy import BiasOnly, Full, Gradual, LinearProbe, LoRA, LpFt, NormOnly, Partial, Strategy
 
 _APPLY: dict[type[Any], Callable[[Any, Backbone, AdapterOptions], Plan]] = {
     Full: full.apply,
@@ -17,6 +17,8 @@ _APPLY: dict[type[Any], Callable[[Any, Backbone, AdapterOptions], Plan]] = {
     LoRA: lora.apply,
     NormOnly: norm_only.apply,
     BiasOnly: bias_only.apply,
+    LpFt: full.apply,
+    Gradual: gradual.apply,
 }
 
 

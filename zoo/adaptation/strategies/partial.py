@@ -26,7 +26,7 @@ def apply(strategy: Partial, backbone: Backbone, options: AdapterOptions) -> Pla
         names = {name for stage in stages for name in stage.parameters}
         what = f"{'stage' if len(stages) == 1 else 'stages'} {', '.join(stage.name for stage in stages)}"
     tensors = {name: "backbone" for name, _ in backbone.net.named_parameters() if name in names}
-    live = _live(backbone.net, names)
+    live = live_modules(backbone.net, names)
     rest = (
         "batch-norm statistics and the rest" if any(isinstance(one, _NormBase) for one in backbone.net.modules()) else "the rest"
     )
@@ -56,8 +56,9 @@ def _matching(pattern: str, backbone: Backbone) -> set[str]:
     return found
 
 
-def _live(net: nn.Module, names: set[str]) -> list[str]:
-    """Modules all of whose parameters are in `names`; one without parameters goes with the module that it is in."""
+def live_modules(net: nn.Module, names: set[str]) -> list[str]:
+    """Modules all of whose parameters are in `names`; one without parameters goes with the module that it is in.
+    Never batch-norm."""
     live: set[str] = set()
     for name, module in net.named_modules():
         own = [f"{name}.{leaf}" if name else leaf for leaf, _ in module.named_parameters()]

@@ -1,0 +1,72 @@
+"""The losses' derivatives against autograd, and the minimiser on the path."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from zoo.training.solving_design import Design, Facts, Rows
+from zoo.training.solving_path import LOSSES, Objective, solve_path
+
+DRAWN = torch.Generator().manual_seed(0)
+OUTPUTS, WEIGHTS = (
+    3 * torch.randn(4, 9, generator=DRAWN, dtype=torch.float64),
+    torch.rand(9, generator=DRAWN, dtype=torch.float64),
+)
+BITS, REAL = torch.randint(2, (4, 9), generator=DRAWN).double(), torch.randn(4, 9, generator=DRAWN, dtype=torch.float64)
+CLASSES = torch.randint(4, (9,), generator=DRAWN)
+TARGETS = {"softmax": CLASSES, "logistic": BITS, "squared": REAL}
+
+
+def by_torch(loss, outputs):
+    if loss == "softmax":
+        return (F.cross_entropy(outputs.T, CLASSES, reduction="none") * WEIGHTS).sum()
+    losses = (
+        F.binary_cross_entropy_with_logits(outputs, BITS, reduction="none") if loss == "logistic" else (outputs - REAL) ** 2 / 2
+    )
+    return (losses * WEIGHTS).sum()
+
+
+@pytest.mark.parametrize("loss", TARGETS)
+def test_derivatives(loss):
+    value, derivatives, second = LOSSES[loss](OUTPUTS.clone(), TARGETS[loss], WEIGHTS)
+    outputs = OUTPUTS.clone().requires_grad_()
+    expected = by_torch(loss, outputs)
+    torch.testing.assert_close(value, expected.detach())
+    torch.testing.assert_close(derivatives, torch.autograd.grad(expected, outputs)[0])
+    hessian = torch.autograd.functional.hessian(lambda flat: by_torch(loss, flat.view(4, 9)), OUTPUTS.flatten())
+    torch.testing.assert_close(second, hessian.diagonal().sum())
+
+
+@pytest.mark.parametrize("loss", TARGETS)
+@pytest.mark.parametrize("strength", [1.0, 1e-3, 1e-6])
+def test_the_gradient_vanishes_at_a_solution_and_a_looser_one_costs_less(loss, strength):
+    features = torch.randn(200, 15, generator=torch.Generator().manual_seed(2))
+    rows, shares = Rows([features.numpy()], 4, torch.device("cpu")), torch.full((200,), 1 / 200)
+    classes = (features[:, :4] + torch.randn(200, 4, generator=torch.Generator().manual_seed(3))).argmax(1)
+    targets = classes if loss == "softmax" else F.one_hot(classes, 4).T.float()
+    objective = Objective(Design(rows, Facts.of(rows), "centred", shares), loss, targets, shares)
+    exact, loose = (next(iter(solve_path(objective, 4, [strength], tolerance))) for tolerance in (1e-5, 1e-2))
+    assert exact.converged
+    assert loose.converged
+    assert loose.iterations < exact.iterations or loss == "squared"
+    assert objective(exact.layer).gradient.abs().max() < 3e-5
+    assert 0 <= loose.objective - exact.objective + 1e-7 < 1e-3
+
+
+def test_each_strength_starts_from_the_one_before():
+    features = torch.randn(300, 20, generator=torch.Generator().manual_seed(2))
+    rows, shares = Rows([features.numpy()], 3, torch.device("cpu")), torch.full((300,), 1 / 300)
+    objective = Objective(Design(rows, Facts.of(rows), "centred", shares), "softmax", features[:, :3].argmax(1), shares)
+    first, again, back = solve_path(objective, 3, [1e-2, 1e-2, 1e-1], 1e-4)
+    assert (again.iterations, again.objective) == (0, first.objective)
+    assert back.objective > first.objective  # the penalty is that of the new strength
+
+
+def test_where_classes_are_separable_a_line_through_two_solutions_is_a_better_start_than_the_last_one():
+    features = torch.randn(60, 200, generator=torch.Generator().manual_seed(2))
+    rows, shares = Rows([features.numpy()], 3, torch.device("cpu")), torch.full((60,), 1 / 60)
+    objective = Objective(Design(rows, Facts.of(rows), "centred", shares), "softmax", features[:, :3].argmax(1), shares)
+    *_, by_line = solve_path(objective, 3, [1e-3, 3e-4, 1e-4], 1e-4)
+    *_, by_last = solve_path(objective, 3, [3e-4, 1e-4], 1e-4)
+    assert by_line.iterations < by_last.iterations
+    assert by_line.objective == pytest.approx(by_last.objective, rel=1e-4)

@@ -1,0 +1,252 @@
+"""Whichever way a run takes, the result is that of training on pictures; and each way is taken where it should be."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+import zoo
+from zoo import folders, runs
+from zoo.adaptation.model import AdaptedModel
+from zoo.data import open_splits
+from zoo.errors import AuditFailed, ConfigError
+from zoo.training import loop
+from zoo.training.fit import AGREEMENT
+
+TINY = {"backbone": "timm/test_vit.r160_in1k", "weights": "random", "image_size": 32, "precision": "no", "engine": "torch"}
+QUICK = {
+    **TINY,
+    "num_workers": 0,
+    "tensorboard": False,
+    "augment": "none",
+    "batch_size": 128,
+    "lr": 1e-3,
+    "keep_decoded": "never",
+}
+
+
+@pytest.fixture
+def finetune(tmp_path):
+    """Fine-tunes on the built-in digits into `tmp_path/NAME`, with a cache of its own."""
+
+    def run(name, **options):
+        return zoo.finetune(**{**QUICK, "cache": str(tmp_path / "cache"), "out": str(tmp_path / name), **options})
+
+    return run
+
+
+def training(run):
+    return json.loads((run.path / "training.json").read_text())
+
+
+def losses(run):
+    return [line["train_loss"] for line in run.metrics()]
+
+
+@pytest.fixture
+def on_pictures(monkeypatch):
+    """Makes every run take the loop on pictures, as a reference."""
+
+    def force():
+        monkeypatch.setattr("zoo.training.way.boundary.cut", lambda model: None)
+
+    return force
+
+
+class TestSolved:
+    def test_a_linear_probe_is_solved_and_shipped_as_it_was_solved(self, finetune):
+        run = finetune("run", strategy="linear-probe")
+        said = training(run)
+        assert said["way"] == "the backbone is inert: features are computed once, and the head is solved on them"
+        assert said["chosen"].startswith("the best of 39 solutions by accuracy on the validation pictures")
+        assert said["features_difference"] <= AGREEMENT
+        assert len(run.metrics()) == said["steps"] == 39
+        best = [line for line in run.metrics() if line["best"]][-1]
+        assert best["step"] == said["best_step"]
+        assert best["metrics"]["accuracy"] == run.result()["validation_value"]
+        predictor = zoo.load(run.best)
+        assert type(predictor.model.head) is nn.Linear
+        assert run.value == zoo.evaluate(run.best).values["accuracy"].value
+
+    def test_it_is_the_best_that_scikit_learn_finds_with_that_scaling(self, finetune):
+        run = finetune("run", strategy="linear-probe")
+        best = [line for line in run.metrics() if line["best"]][-1]
+        model = zoo.load(run.best).model
+        splits = open_splits(run.resolved().config)
+        geometry = model.backbone.preprocess.geometry()
+        images = [torch.stack([geometry(part.picture(i)) for i in range(len(part))]) for part in (splits.train, splits.val)]
+        with torch.no_grad():
+            train, val = (model.backbone(model.backbone.preprocess.normalise(one)).double().numpy() for one in images)
+            logits = model(images[1]).numpy()
+        mean = train.mean(axis=0)
+        scale = {"standardised": train.std(axis=0), "centred": np.sqrt(train.var(axis=0).mean())}.get(best["scaling"])
+        if scale is None:
+            pytest.skip("the scaling `normalised` won here, which is not what scikit-learn solves")
+        reference = LogisticRegression(C=1 / (best["strength"] * len(train)), tol=1e-8, max_iter=5000)
+        reference.fit((train - mean) / scale, splits.train.targets)
+        expected = reference.predict_proba((val - mean) / scale)
+        assert np.abs(torch.from_numpy(logits).softmax(dim=1).numpy() - expected).max() < 5e-3
+
+    def test_again_it_computes_nothing_and_gives_the_same_bytes(self, finetune):
+        first, second = finetune("first", strategy="backbone"), finetune("second", strategy="backbone")
+        assert folders.sha256(first.best / "model.safetensors") == folders.sha256(second.best / "model.safetensors")
+        assert "0 computed" in training(second)["features"]
+
+    def test_the_best_is_by_the_metric_that_was_asked_for(self, finetune):
+        run = finetune("run", strategy="backbone", metric="log_loss")
+        values = [line["metrics"]["log_loss"] for line in run.metrics()]
+        assert run.result()["best_step"] == int(np.argmin(values)) + 1
+
+    def test_balanced_classes_are_balanced(self, finetune, tmp_path, make_unbalanced):
+        plain = finetune("plain", strategy="backbone", data=make_unbalanced)
+        balanced = finetune("balanced", strategy="backbone", data=make_unbalanced, class_weights="balanced")
+        assert plain.metrics()[0]["train_loss"] != balanced.metrics()[0]["train_loss"]
+
+    def test_options_for_steps_are_said_to_be_unused(self, finetune, caplog):
+        with caplog.at_level("WARNING", "zoo"):
+            finetune("run", strategy="backbone", epochs=3)
+        (line,) = [record.getMessage() for record in caplog.records if "not stepped" in record.getMessage()]
+        assert line == "the head is solved, not stepped: --epochs, --lr not used; --head-fit stepped uses them"
+
+    def test_without_a_cache_it_is_the_same(self, finetune):
+        kept, passing = finetune("kept", strategy="backbone"), finetune("passing", strategy="backbone", cache="off")
+        assert folders.sha256(kept.best / "model.safetensors") == folders.sha256(passing.best / "model.safetensors")
+        assert kept.value == passing.value
+
+    def test_a_run_that_ended_early_is_resumed_from_its_features(self, finetune):
+        run = finetune("run", strategy="backbone")
+        before = folders.sha256(run.best / "model.safetensors")
+        (run.path / "result.json").unlink()
+        again = zoo.resume(run.path)
+        assert "0 computed" in training(again)["features"]
+        assert folders.sha256(again.best / "model.safetensors") == before
+
+
+@pytest.fixture
+def make_unbalanced(tmp_path):
+    """The digits 0 and 1 as PNG files: 40 and 8 to train, 10 each to validate and test."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    for digit, count in ((0, 40), (1, 8)):
+        images = np.uint8(bunch.images[bunch.target == digit] * 15.9)
+        for split, start, stop in (("train", 0, count), ("val", 50, 60), ("test", 60, 70)):
+            folder = tmp_path / "unbalanced" / split / str(digit)
+            folder.mkdir(parents=True)
+            for number in range(start, stop):
+                Image.fromarray(images[number]).save(folder / f"{number}.png")
+    return str(tmp_path / "unbalanced")
+
+
+class TestRows:
+    @pytest.mark.parametrize(
+        ("strategy", "head"),
+        [("linear-probe", "mlp"), ("linear-probe", "attention-pool"), ("partial:2", "linear"), ("partial:1", "cosine")],
+    )
+    def test_training_on_rows_is_training_on_pictures(self, finetune, on_pictures, monkeypatch, strategy, head):
+        monkeypatch.setattr("zoo.training.way.WORTH", 0.0)
+        options = {"strategy": strategy, "head": head, "epochs": 2}
+        rows = finetune("rows", **options)
+        assert "computed once" in training(rows)["way"]
+        on_pictures()
+        pictures = finetune("pictures", **options)
+        assert "nothing can be computed once" in training(pictures)["way"]
+        assert losses(rows) == pytest.approx(losses(pictures), rel=1e-4)
+        assert rows.result()["metrics"]["log_loss"] == pytest.approx(pictures.result()["metrics"]["log_loss"], rel=1e-3)
+
+    def test_a_stepped_linear_head(self, finetune, on_pictures):
+        rows = finetune("rows", strategy="backbone", head_fit="stepped", epochs=2)
+        assert "the head is trained on them" in training(rows)["way"]
+        on_pictures()
+        assert losses(rows) == pytest.approx(losses(finetune("pictures", strategy="backbone", epochs=2)), rel=1e-4)
+
+    def test_cached_views_are_the_epochs_of_live_augmentation(self, finetune):
+        options = {"strategy": "backbone", "head_fit": "stepped", "augment": "light", "epochs": 3}
+        live, cached, fewer = (finetune(f"views{views}", views=views, **options) for views in (None, 3, 2))
+        assert losses(cached) == pytest.approx(losses(live), rel=1e-4)
+        assert losses(fewer)[:2] == pytest.approx(losses(live)[:2], rel=1e-4)
+        assert losses(fewer)[2] != pytest.approx(losses(live)[2], rel=1e-4)
+
+    def test_activations_that_do_not_fit_are_not_kept(self, finetune, monkeypatch, tmp_path):
+        monkeypatch.setattr("zoo.training.way.WORTH", 0.0)
+        run = finetune("run", strategy="partial:1", epochs=0.1, cache_gb=1e-5)
+        assert "there is room for 0.0 (--cache-gb, the disk): not computed once" in training(run)["way"]
+        assert not (tmp_path / "cache").exists()
+
+    def test_little_to_save_is_not_saved(self, finetune, monkeypatch):
+        monkeypatch.setattr("zoo.training.way.WORTH", 1.0)
+        assert "not worth computing once" in training(finetune("run", strategy="partial:1", epochs=0.1))["way"]
+
+    def test_the_frozen_part_is_checked_too(self, finetune, monkeypatch):
+        monkeypatch.setattr("zoo.training.way.WORTH", 0.0)
+        train = loop.train
+
+        def drifting(job, *rest):
+            with torch.no_grad():
+                job.whole.backbone.net.patch_embed.proj.weight.add_(1e-6)
+            return train(job, *rest)
+
+        monkeypatch.setattr(loop, "train", drifting)
+        with pytest.raises(AuditFailed, match=r"patch_embed\.proj\.weight"):
+            finetune("run", strategy="partial:1", epochs=0.1)
+
+
+class TestDecoded:
+    def test_decoded_pictures_change_nothing(self, finetune, make_unbalanced, tmp_path):
+        options = {"strategy": "full", "epochs": 2, "augment": "strong", "data": make_unbalanced, "batch_size": 16}
+        kept, plain = finetune("kept", keep_decoded="always", **options), finetune("plain", **options)
+        assert [path.name for path in (tmp_path / "cache").iterdir()] == ["pictures"]
+        assert folders.sha256(kept.best / "model.safetensors") == folders.sha256(plain.best / "model.safetensors")
+
+
+class TestLpFt:
+    def test_it_starts_at_the_solved_head_and_trains_everything(self, finetune):
+        probe = finetune("probe", strategy="linear-probe")
+        run = finetune("run", strategy="lp-ft", epochs=1, lr=0.0, label_smoothing=0.0)
+        # At a rate of zero nothing moves but batch-norm statistics, and a transformer has none: the probe is left as it was.
+        assert run.result()["validation_value"] == probe.result()["validation_value"]
+        assert run.result()["trained_tensors"] > 20
+        assert losses(run)[0] < 0.9 * np.log(10)
+        assert json.loads((run.best / "config.json").read_text())["zoo"]["layout"] == "timm"
+
+    def test_another_head_is_refused(self, finetune):
+        with pytest.raises(ConfigError, match="lp-ft starts from a solved head, which is linear; head mlp is not: use full"):
+            finetune("run", strategy="lp-ft", head="mlp")
+
+
+class TestGradual:
+    def test_a_stage_joins_when_its_time_has_come_and_not_before(self, tmp_path, finetune, monkeypatch):
+        digests = []
+        original = AdaptedModel.enter_phase
+
+        def entering(model, number):
+            digests.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+            original(model, number)
+
+        monkeypatch.setattr(AdaptedModel, "enter_phase", entering)
+        run = finetune("run", strategy="gradual:0.2", epochs=4)
+        stages = zoo.load(run.best).model.backbone.stages
+        assert len(digests) == len(stages) + 1
+        for phase in range(len(digests) - 1):
+            changed = {name for name, tensor in digests[phase + 1].items() if not torch.equal(tensor, digests[phase][name])}
+            joined = {f"backbone.net.{name}" for stage in stages[len(stages) - phase :] for name in stage.parameters}
+            assert changed == joined | {"head.weight", "head.bias"}
+
+    def test_training_that_ends_before_the_last_stage_is_refused(self, finetune):
+        with pytest.raises(ConfigError, match=r"has \d+ stages, and --epochs 2 end before all of them train; give more epochs"):
+            finetune("run", strategy="gradual:1", epochs=2)
+
+    def test_going_on_in_a_later_phase_gives_the_same_bytes(self, finetune):
+        whole = finetune("whole", strategy="gradual:0.2", epochs=4, checkpoint_every=9)
+        broken = finetune("broken", strategy="gradual:0.2", epochs=4, checkpoint_every=9, keep=100)
+        for step in sorted(broken.checkpoints.glob("step-*"))[3:]:
+            for path in sorted(step.rglob("*"), reverse=True):
+                path.unlink()
+            step.rmdir()
+        (broken.path / "result.json").unlink()
+        again = zoo.resume(runs.open_run(broken.path))
+        assert folders.sha256(again.best / "model.safetensors") == folders.sha256(whole.best / "model.safetensors")

@@ -1,0 +1,298 @@
+"""What an inert part of a network gives, computed once for each picture and kept on the disk.
+
+A row is found again by the digest of its picture's bytes, in the space of everything else that it depends on: weights, where the network
+is cut, preprocessing, precision, engine. So other runs and other heads share it, a changed picture is computed anew, and what was
+killed goes on where it stopped. (What an engine gives may depend, in the last bits, on a picture's place in its batch; batches are
+taken in order and shards hold whole ones, so going on gives the bytes of an unbroken run.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import nn
+
+from zoo import cache, engines
+from zoo.backbones.base import Backbone
+from zoo.cache import Integers, Keys, Rows, Shards, Space
+from zoo.config import FinetuneConfig
+from zoo.data.loaders import EvalBatches
+from zoo.data.sets import PictureSet
+from zoo.data.transforms import train_transform
+from zoo.engines import Engine
+from zoo.errors import NonFinite
+from zoo.training.collect import channels_last
+from zoo.training.trackers import Bar
+
+log = logging.getLogger("zoo")
+
+FEW = 64
+"""Pictures from which reading them in other processes pays for starting these."""
+_MORE = 4
+"""Times as many rows as an engine has computed it may be given without choosing anew."""
+FORMAT = 1
+"""To be raised whenever rows with the same facts would be others."""
+
+
+@dataclass
+class Work:
+    """What extraction has cost so far."""
+
+    computed: int = 0
+    """Pictures that this process ran through the network."""
+    found: int = 0
+    """Pictures whose rows were there."""
+    seconds: float = 0.0
+    """Wall time of finding, reading and computing."""
+    waited: float = 0.0
+    """Of these, seconds in which the engine waited for pictures."""
+    engines: list[str] = field(default_factory=list)
+    """Name of each engine whose rows are used."""
+
+    def __str__(self) -> str:
+        rate = f", {self.computed / self.seconds:,.0f} pictures/s, {self.waited / self.seconds:.0%} of the time waiting for them"
+        done = f"{self.computed:,} computed in {self.seconds:.1f} s{rate if self.computed else ''}"
+        return (
+            f"features of {self.computed + self.found:,} pictures by {', '.join(self.engines)}: {done}; {self.found:,} were there"
+        )
+
+
+class Extractor:
+    """The inert part of a network over sets of pictures. A context: on leaving it, what is not to be kept goes."""
+
+    def __init__(
+        self,
+        prefix: nn.Module,
+        where: str,
+        backbone: Backbone,
+        config: FinetuneConfig,
+        device: torch.device,
+        *,
+        precision: str = "no",
+        together: Accelerator | None = None,
+    ) -> None:
+        """
+        Args:
+            prefix: `[B, 3, S, S] float32`, normalised, to one tensor `[B, ...]`; in eval mode, and never changed.
+            where: what that is: `pooled features`, `tokens`, `the input of blocks.5`.
+            backbone: whose weights, as they were loaded, `prefix` has.
+            config: cache, engine, workers, seed.
+            device: where torch computes.
+            precision: `no` for fp32, `bf16` or `fp16`.
+            together: the processes that share the work, and all call `rows`; None: this one works alone.
+        """
+        self.prefix, self.where, self.backbone, self.config = prefix, where, backbone, config
+        self.device, self.precision = device, precision
+        self._rank: int = together.process_index if together else 0
+        self._world: int = together.num_processes if together else 1
+        self._meet = together.wait_for_everyone if together else lambda: None
+        self.root = cache.place(config.machine.cache)
+        self.work = Work()
+        self._engine: Engine | None = None
+        self._spaces: list[Path] = []
+        self._passing: list[Path] = []
+
+    def __enter__(self) -> Extractor:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._rank:
+            return
+        for path in self._passing:
+            shutil.rmtree(path, ignore_errors=True)
+        if self.root is not None and self.work.computed:
+            cache.trim(self.root, int(self.config.machine.cache_gb * 1e9), spare=self._spaces)
+
+    def pictures(self, pictures: PictureSet, count: int) -> torch.Tensor:
+        """The first pictures, `[n, 3, S, S] float32`, normalised."""
+        some = np.arange(min(count, len(pictures)), dtype=np.int64)
+        (batch,) = self._batches(pictures, some, len(some), "none", 0)
+        return self.backbone.preprocess.normalise(batch.images)
+
+    def rows(self, pictures: PictureSet, augment: str = "none", view: int = 0) -> Rows:
+        """What the prefix gives for each picture, `[N, ...] float32`, in their order. All processes call it, and get the same.
+
+        Args:
+            augment: how the pictures are varied; `none`: not at all.
+            view: as which epoch of training varies them.
+
+        Raises: DataError naming a picture that cannot be read; RunFailed if a worker dies; NonFinite naming a picture; OutputError if
+        the cache cannot be written; ConfigError for an engine that cannot be had.
+        """
+        began = time.perf_counter()
+        keys = _keys(pictures, augment)
+        space = self._space(pictures, keys, augment, view)
+        found = int(space.has(keys).sum())
+        if found < len(keys):
+            with space.writing() if not self._rank else contextlib.nullcontext():
+                self._meet()
+                space.refresh()
+                missing = space.missing(keys)
+                self._meet()  # before anybody adds to it
+                self._compute(space, pictures, keys, missing, augment, view)
+                self._meet()
+            space.refresh()
+        self.work.found += found
+        self.work.seconds += time.perf_counter() - began
+        return space.rows(keys)
+
+    def _space(self, pictures: PictureSet, keys: Keys, augment: str, view: int) -> Space:
+        """Where the rows are, or will be; decided by the first process for all. An engine that has computed some goes on."""
+        decided: list[Any] = [None]
+        if not self._rank:
+            common = self._facts(augment, view)
+            known = bool(pictures.digests.astype(bool).all())
+            root = self.root if known else None
+            path, facts = self._existing(root, common, keys) if root else (None, {})
+            if path is None:
+                facts = self._new_facts(pictures, common, augment)
+                path = self._folder(root, facts)
+            decided = [(str(path), facts)]
+        if self._world > 1:
+            broadcast_object_list(decided)
+        path, facts = Path(decided[0][0]), decided[0][1]
+        self._spaces.append(path)
+        if facts["engine"] not in self.work.engines:
+            self.work.engines.append(facts["engine"])
+        self._wanted = (facts["engine"], facts["batch"])
+        return Space(path, tuple(facts["shape"]), "<f4")
+
+    def _facts(self, augment: str, view: int) -> dict[str, Any]:
+        """Everything that rows depend on beside their pictures and the engine, as JSON gives it back."""
+        backbone = self.backbone
+        varied = {"augment": augment, "view": view, "seed": self.config.machine.seed} if augment != "none" else {}
+        facts = {
+            "format": FORMAT,
+            "what": self.where,
+            "backbone": backbone.spec.id,
+            "weights": backbone.base_sha256,
+            "preprocess": backbone.preprocess.to_dict() | {"decode_at": backbone.preprocess.decode_at},
+            "precision": self.precision,
+            "device": self.device.type,
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(facts | varied))
+        return plain
+
+    @property
+    def _kind(self) -> str:
+        return "features" if self.where in ("pooled features", "tokens") else "activations"
+
+    def _existing(self, root: Path, common: dict[str, Any], keys: Keys) -> tuple[Path | None, dict[str, Any]]:
+        """The space of these facts that has most of the rows, by the engine that was asked for; None if what is missing is so much
+        more than there is that the engine is better chosen anew."""
+        asked = self.config.machine.engine
+        best: tuple[int, Path | None, dict[str, Any]] = (-1, None, {})
+        for file in sorted((root / self._kind).glob(f"*/{cache.FACTS}")):
+            with contextlib.suppress(OSError, ValueError, KeyError):  # another process is removing it
+                facts = json.loads(file.read_text(encoding="utf-8"))
+                if all(facts.get(name) == value for name, value in common.items()) and asked in ("auto", facts["engine"]):
+                    space = Space(file.parent, tuple(facts["shape"]), "<f4")
+                    has = int(space.has(keys).sum())
+                    if has > best[0] and len(keys) - has <= _MORE * len(space):
+                        best = (has, file.parent, facts)
+        if best[1] is not None:
+            cache.folder(root, self._kind, best[2])  # marks it as used
+        return best[1], best[2]
+
+    def _new_facts(self, pictures: PictureSet, common: dict[str, Any], augment: str) -> dict[str, Any]:
+        """The facts with an engine in them, chosen by running some of the pictures."""
+        if self._engine is None:
+            folder = None if self.root is None else cache.folder(self.root, "engines", self._facts("none", 0))
+            self._engine, said = engines.choose(
+                self.prefix,
+                self.pictures(pictures, 64),
+                name=self.config.machine.engine,
+                batch_size=None,
+                pictures=len(pictures),
+                device=self.device,
+                channels_last=channels_last(self.backbone),
+                precision=self.precision,
+                folder=folder,
+            )
+            log.info("%s", said)
+        engine = self._engine
+        shape = list(engine(self.pictures(pictures, 1)).shape[1:])
+        return common | {"engine": engine.name, "version": engine.version, "batch": engine.batch_size, "shape": shape}
+
+    def _folder(self, root: Path | None, facts: dict[str, Any]) -> Path:
+        if root is not None:
+            return cache.folder(root, self._kind, facts)
+        path = Path(tempfile.mkdtemp(prefix="zoo-features-"))
+        self._passing.append(path)
+        return path
+
+    def _batches(self, pictures: PictureSet, only: Integers, size: int, augment: str, view: int) -> EvalBatches:
+        preprocess = self.backbone.preprocess
+        return EvalBatches(
+            pictures,
+            train_transform(preprocess, augment),
+            batch_size=size,
+            only=only,
+            epoch=view,
+            seed=self.config.machine.seed,
+            num_workers=(self.config.data.num_workers or 0) if len(only) > FEW else 0,
+            at_least=preprocess.decode_at,
+        )
+
+    def _compute(self, space: Space, pictures: PictureSet, keys: Keys, missing: Integers, augment: str, view: int) -> None:
+        """Run this process's share of the missing pictures through the network, every so-manieth batch, and keep the rows."""
+        engine = self._ready(pictures)
+        size, rank, world = engine.batch_size, self._rank, self._world
+        parts = [missing[start : start + size] for start in range(rank * size, len(missing), world * size)]
+        if not parts:
+            return
+        mine = np.concatenate(parts)
+        batches = iter(self._batches(pictures, mine, size, augment, view))
+        with Bar(len(mine), f"{self.where}, {engine.name}") as bar, Shards(space) as shards:
+            while True:
+                began = time.perf_counter()
+                batch = next(batches, None)
+                self.work.waited += time.perf_counter() - began
+                if batch is None:
+                    break
+                rows = engine(self.backbone.preprocess.normalise(batch.images))
+                bad = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
+                if len(bad):
+                    name = pictures.name(int(batch.indices[bad[0]]))
+                    raise NonFinite(f"{name}: the network gives NaN or infinite features; other weights, or --precision no")
+                shards.add(keys[batch.indices.numpy()], rows)
+                self.work.computed += len(rows)
+                bar.advance(len(rows))
+
+    def _ready(self, pictures: PictureSet) -> Engine:
+        """The engine that `_space` decided on."""
+        name, batch = self._wanted
+        if self._engine is None or (self._engine.name, self._engine.batch_size) != (name, batch):
+            folder = None if self.root is None else cache.folder(self.root, "engines", self._facts("none", 0))
+            size = self.backbone.preprocess.size
+            self._engine = engines.prepare(
+                name,
+                self.prefix,
+                torch.zeros(batch, 3, size, size),
+                device=self.device,
+                channels_last=channels_last(self.backbone),
+                precision=self.precision,
+                folder=folder,
+            )
+        return self._engine
+
+
+def _keys(pictures: PictureSet, augment: str) -> Keys:
+    """What a picture's row is found by: the digest of its bytes; its place too, where that decides how it is varied."""
+    if augment == "none" and pictures.digests.astype(bool).all():
+        return pictures.digests
+    texts = (f"{pictures.digest(index) or pictures.name(index)} {index}" for index in range(len(pictures)))
+    return np.array([hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest() for text in texts], cache.KEY)

@@ -1,0 +1,202 @@
+"""One run, trained the way that suits it; every way leaves `best/`, `metrics.jsonl` and `training.json`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from zoo import folders, runs
+from zoo.adaptation import boundary, freezing, layout
+from zoo.adaptation.boundary import Cut
+from zoo.adaptation.model import AdaptedModel
+from zoo.cache import Rows
+from zoo.config import FinetuneConfig, Resolved, options
+from zoo.data.splits import Splits
+from zoo.errors import ConfigError, RunFailed
+from zoo.evaluation.metrics import Metric
+from zoo.runs import Run
+from zoo.training import checkpoint, loop, probe
+from zoo.training.best import CHECKED, write_best
+from zoo.training.checkpoint import Patience, TrainState
+from zoo.training.collect import prepare
+from zoo.training.features import Extractor
+from zoo.training.job import build_model, environment, make_job, make_row_job, trackers_of
+from zoo.training.loop import Job
+from zoo.training.reading import decoded_once
+from zoo.training.trackers import MetricsFile, TensorBoard, Tracker
+from zoo.training.way import agreed_way
+
+log = logging.getLogger("zoo")
+
+AGREEMENT = 1e-4
+"""Largest difference between the logits of features in fp32 and those of the whole network, as a share of the largest logit."""
+
+
+def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) -> None:
+    """Build everything for a run and train it; leaves `best/` and `training.json` for the next floor. Raises: ZooError."""
+    resolved = run.resolved()
+    model = prepare(build_model(resolved.config, splits), machine.device)
+    if resolved.config.model.image_size is None:
+        resolved = resolved.settle("backbone", image_size=model.backbone.preprocess.size)
+        if machine.is_main_process:
+            runs.write_config(run, resolved)
+    way = agreed_way(model, resolved.config, sum(len(part) for part in splits.parts().values()), machine)
+    if machine.is_main_process:
+        log.info("%s\n%s", model.plan.summary(), way.why)
+    frozen = freezing.frozen_digests(model)
+    if way.cut is None:
+        values = _on_pictures(run, splits, metric, machine, resolved.config, model)
+    else:
+        train = _solved if way.name == "solved" else _on_rows
+        values = train(run, splits, metric, machine, resolved, model, way.cut)
+    freezing.check_frozen(model, frozen)
+    if machine.is_main_process:
+        values |= {
+            "way": way.why,
+            "trained_tensors": len(model.plan.tensors),
+            "trained_parameters": model.plan.count,
+            "trains": model.plan.summary(),
+        }
+        folders.write_text(run.path / "training.json", json.dumps(values, indent=1))
+    machine.wait_for_everyone()
+
+
+def _on_pictures(
+    run: Run, splits: Splits, metric: Metric, machine: Accelerator, config: FinetuneConfig, model: AdaptedModel
+) -> dict[str, Any]:
+    job = make_job(config, decoded_once(splits, model, config), model, metric, machine)
+    if model.plan.strategy.kind == "lp-ft" and checkpoint.newest(run.checkpoints, job.identity) is None:
+        _start_from_probe(splits, metric, machine, config, model)
+    return _loop(run, machine, job) | {"environment": environment(machine)}
+
+
+def _start_from_probe(splits: Splits, metric: Metric, machine: Accelerator, config: FinetuneConfig, model: AdaptedModel) -> None:
+    """Solve the head on the features of the backbone as it is (Kumar et al. 2022, arxiv.org/abs/2202.10054). Raises: ConfigError."""
+    head = model.head
+    if not (isinstance(head, nn.Linear) and layout.is_plain_linear(head)):
+        raise ConfigError(f"strategy lp-ft starts from a solved head, which is linear; head {model.head_name} is not: use full")
+    cut = boundary.behind(model)
+    with Extractor(cut.prefix, cut.where, model.backbone, config, machine.device, together=machine) as extractor:
+        train, val = extractor.rows(splits.train), extractor.rows(splits.val)
+    if machine.is_main_process:  # the others get the head's values when the model is prepared for several processes
+        solved = probe.solve([train], val, splits, metric, config, machine.device, [])
+        probe.put(solved.candidate, head)
+        log.info("%s\nprobe: val %s %.4f; from there, everything trains", extractor.work, metric.name, solved.best.value)
+
+
+def _on_rows(
+    run: Run, splits: Splits, metric: Metric, machine: Accelerator, resolved: Resolved, model: AdaptedModel, cut: Cut
+) -> dict[str, Any]:
+    """What comes before the cut once, then the loop on that."""
+    config = resolved.config
+    precision = feature_precision(resolved)
+    with Extractor(
+        cut.prefix, cut.where, model.backbone, config, machine.device, precision=precision, together=machine
+    ) as extractor:
+        train, val = _rows(extractor, splits, config)
+        values = _loop(run, machine, make_row_job(config, splits, model, cut, train, val, metric, machine))
+    work = extractor.work
+    return values | {"features": str(work), "environment": environment(machine) | {"engine": ", ".join(work.engines)}}
+
+
+def _loop(run: Run, machine: Accelerator, job: Job) -> dict[str, Any]:
+    trackers = trackers_of(run, job) if machine.is_main_process else []
+    try:
+        state = loop.train(job, run, machine, trackers)
+    finally:
+        for tracker in trackers:
+            tracker.close()
+    best = state.best
+    return {
+        "seconds": round(state.seconds, 3),
+        "steps": state.step,
+        "epochs": round(state.step / job.steps_per_epoch, 4),
+        "best_step": best.step,
+        "chosen": (
+            f"step {best.step} of {state.step}, the best of the evaluations by {best.metric} on the validation pictures "
+            f"({best.value:.4f}; a tie keeps the earlier)"
+        ),
+    }
+
+
+def _solved(
+    run: Run, splits: Splits, metric: Metric, machine: Accelerator, resolved: Resolved, model: AdaptedModel, cut: Cut
+) -> dict[str, Any]:
+    """Features once, then the head's optimum."""
+    config, precision = resolved.config, feature_precision(resolved)
+    _say_unused(resolved)
+    with Extractor(
+        cut.prefix, cut.where, model.backbone, config, machine.device, precision=precision, together=machine
+    ) as extractor:
+        train, val = _rows(extractor, splits, config)
+        if not machine.is_main_process:
+            return {}
+        trackers: list[Tracker] = [MetricsFile(run.path / "metrics.jsonl", 0)]
+        trackers += [TensorBoard(run.path / "tensorboard", 0)] if config.output.tensorboard else []
+        try:
+            solved = probe.solve(train, val, splits, metric, config, machine.device, trackers)
+        finally:
+            for tracker in trackers:
+                tracker.close()
+        images = extractor.pictures(splits.val, CHECKED)
+    assert isinstance(model.head, nn.Linear)  # else the way would be another
+    probe.put(solved.candidate, model.head)
+    with torch.inference_mode():
+        logits = model.eval()(images.to(machine.device)).cpu().numpy()
+    difference = float(np.abs(logits - solved.logits[: len(logits)]).max() / max(1.0, float(np.abs(logits).max())))
+    if precision == "no" and not difference <= AGREEMENT:
+        raise RunFailed(
+            f"the logits of the features differ from the whole network's by {difference:.2g} of the largest; compute them anew "
+            "(`zoo cache clear features`), or use --engine torch"
+        )
+    write_best(run, model, TrainState(solved.best, Patience(None, 0.0, metric.higher_is_better)), logits)
+    work = extractor.work
+    log.info("%s\nhead solved in %.1f s: val %s %.4f", work, solved.seconds, metric.name, solved.best.value)
+    return {
+        "seconds": round(work.seconds + solved.seconds, 3),
+        "steps": solved.count,
+        "epochs": 1,
+        "best_step": solved.best.step,
+        "chosen": solved.chosen,
+        "features": str(work),
+        "features_difference": difference,
+        "environment": environment(machine) | {"precision": precision, "engine": ", ".join(work.engines)},
+    }
+
+
+def _rows(extractor: Extractor, splits: Splits, config: FinetuneConfig) -> tuple[list[Rows], Rows]:
+    """Rows of the training pictures, one set a view, and of the validation pictures.
+
+    Those of the test pictures are computed along with them, while the engine is warm, and looked at by nobody here.
+    """
+    augment, views = config.data.augment, config.data.views or 1
+    train = [extractor.rows(splits.train, augment, view) for view in range(views)]
+    val = extractor.rows(splits.val)
+    if splits.test is not None and extractor.root is not None:
+        extractor.rows(splits.test)
+    return train, val
+
+
+def feature_precision(resolved: Resolved) -> str:
+    """The arithmetic of what is computed once: fp32, as in every evaluation, unless another was asked for by name."""
+    return "no" if resolved.origins["precision"] in ("default", "machine") else resolved.config.machine.precision
+
+
+_OF_STEPS = {"eval_every", "patience", "min_delta", "checkpoint_every", "keep", "max_minutes"}
+
+
+def _say_unused(resolved: Resolved) -> None:
+    """A solved head takes no steps; say so to whoever gave options for them."""
+    unused = [
+        f"--{name.replace('_', '-')}"
+        for name, option in options().items()
+        if (option.group == "optim" or name in _OF_STEPS) and name != "batch_size" and resolved.origins[name] == "flag"
+    ]
+    if unused:
+        log.warning("the head is solved, not stepped: %s not used; --head-fit stepped uses them", ", ".join(unused))

@@ -1,0 +1,166 @@
+"""What a run's options stand for: the model, its loaders, the identity of its checkpoints, and where its numbers go."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import accelerate
+import timm
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from zoo import backbones, registry, strategy
+from zoo.adaptation.boundary import Cut
+from zoo.adaptation.model import AdaptedModel
+from zoo.cache import Rows
+from zoo.config import FinetuneConfig
+from zoo.data import loaders, transforms
+from zoo.data.splits import Splits
+from zoo.evaluation.metrics import Metric
+from zoo.runs import Run
+from zoo.training import checkpoint
+from zoo.training.loop import Job
+from zoo.training.rows import EvalRows, TrainRows
+from zoo.training.solving import balanced
+from zoo.training.trackers import MetricsFile, TensorBoard, Terminal, Tracker
+
+log = logging.getLogger("zoo")
+
+_PRACTICAL = {
+    "num_workers", "out", "tensorboard", "keep", "checkpoint_every", "max_minutes", "device", "processes", "weights", "cache", "cache_gb",
+    "keep_decoded",
+}  # fmt: skip
+"""Options that do not change what is computed (the weights have a digest of their own)."""
+
+
+def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
+    """The backbone with its weights, the head and the plan, as the config states them. Raises: WeightsError, ConfigError."""
+    chosen = config.model
+    spec = registry.resolve(chosen.backbone)
+    seed = config.machine.seed
+    backbone = backbones.load(spec, chosen.weights, image_size=chosen.image_size, drop_path=chosen.drop_path, seed=seed)
+    if chosen.weights == "random":
+        log.warning("weights random: %s starts untrained; this is a baseline, not transfer learning", chosen.backbone)
+    return AdaptedModel.build(
+        backbone,
+        len(splits.labels),
+        head=chosen.head,
+        strategy=strategy.parse(chosen.strategy),
+        labels=splits.labels,
+        lora_alpha=chosen.lora_alpha,
+        lora_dropout=chosen.lora_dropout,
+        lora_targets=chosen.lora_targets,
+        seed=seed,
+    )
+
+
+def make_job(config: FinetuneConfig, splits: Splits, model: AdaptedModel, metric: Metric, machine: Accelerator) -> Job:
+    """The model on pictures."""
+    preprocess = model.backbone.preprocess
+    workers = config.data.num_workers or 0
+    train = loaders.TrainBatches(
+        splits.train,
+        transforms.train_transform(preprocess, config.data.augment),
+        batch_size=config.optim.batch_size,
+        accumulate=config.optim.accumulate,
+        seed=config.machine.seed,
+        rank=machine.process_index,
+        world=machine.num_processes,
+        num_workers=workers,
+        pin_memory=machine.device.type == "cuda",
+        at_least=preprocess.decode_at,
+    )
+    val = loaders.EvalBatches(
+        splits.val,
+        preprocess.geometry(),
+        batch_size=max(1, config.optim.batch_size // machine.num_processes),
+        rank=machine.process_index,
+        world=machine.num_processes,
+        num_workers=workers,
+        pin_memory=machine.device.type == "cuda",
+        at_least=preprocess.decode_at,
+    )
+    return Job(
+        config, model, model, train, val, metric, class_weights(config, splits), identity(config, splits, model, "pictures")
+    )
+
+
+def make_row_job(
+    config: FinetuneConfig,
+    splits: Splits,
+    model: AdaptedModel,
+    cut: Cut,
+    train: Sequence[Rows],
+    val: Rows,
+    metric: Metric,
+    machine: Accelerator,
+) -> Job:
+    """What follows the cut, on what comes before it: rows of the training pictures, one set a view, and of the validation pictures."""
+    options, rank, world = config.optim, machine.process_index, machine.num_processes
+    train_rows = TrainRows(
+        train,
+        splits.train,
+        batch_size=options.batch_size,
+        accumulate=options.accumulate,
+        seed=config.machine.seed,
+        rank=rank,
+        world=world,
+    )
+    val_rows = EvalRows(val, splits.val, batch_size=max(1, options.batch_size // world), rank=rank, world=world)
+    own = identity(config, splits, model, cut.where)
+    return Job(config, cut.tail, model, train_rows, val_rows, metric, class_weights(config, splits), own)
+
+
+def class_weights(config: FinetuneConfig, splits: Splits) -> Tensor | None:
+    """What a picture of each class counts in the loss, `[C] float32`, one on average over the training pictures; None: all count one."""
+    if config.data.class_weights == "none":
+        return None
+    return torch.from_numpy(balanced(splits.train.targets, len(splits.labels))).float()
+
+
+def identity(config: FinetuneConfig, splits: Splits, model: AdaptedModel, inputs: str) -> dict[str, str]:
+    """Digests of all that a checkpoint belongs to. `inputs`: what the steps see, `pictures` or what is computed of them."""
+    kept: Mapping[str, Any] = {name: value for name, value in config.flat().items() if name not in _PRACTICAL}
+    return {
+        "base weights": model.backbone.base_sha256,
+        "data": splits.facts.sha256,
+        "labels": splits.labels.sha256,
+        "kind of input": inputs,
+        "set of options": hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest(),
+    }
+
+
+def environment(machine: Accelerator) -> dict[str, str]:
+    """Versions and hardware, for the card."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "accelerate": accelerate.__version__,
+        "device": device_name(machine.device),
+        "precision": machine.mixed_precision,
+        "processes": str(machine.num_processes),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """The device for people: the GPU's name, or the number of cores."""
+    return torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {os.cpu_count()} cores"
+
+
+def trackers_of(run: Run, job: Job) -> list[Tracker]:
+    """metrics.jsonl, the terminal, and TensorBoard; what an interrupted run wrote after its last checkpoint is dropped."""
+    found = checkpoint.newest(run.checkpoints, job.identity)
+    step, evaluations = (found.state.step, found.state.evaluations) if found else (0, 0)
+    trackers: list[Tracker] = [MetricsFile(run.path / "metrics.jsonl", evaluations)]
+    trackers.append(Terminal(job.total_steps, step, job.metric.name))
+    if job.config.output.tensorboard:
+        trackers.append(TensorBoard(run.path / "tensorboard", step))
+    return trackers
