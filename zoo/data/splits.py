@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo import cache
 from zoo.config import FinetuneConfig
 from zoo.data import checks, facts
 from zoo.data.facts import DataFacts
@@ -87,11 +88,13 @@ def read_splits(path: str | os.PathLike[str]) -> Record:
 def open_splits(config: FinetuneConfig) -> Splits:
     """Read and check the data that the config names, and split what is not split.
 
-    Every file is read and decoded once. Where the data has no folders for them, validation and test pictures are set aside: see
-    `set_aside`. Raises: DataError, ConfigError, UnknownName: each names the folder, file or class.
+    Every file is read and decoded once; the cache remembers it while it stays as it is. Where the data has no folders for them,
+    validation and test pictures are set aside: see `set_aside`.
+
+    Raises: DataError, ConfigError, UnknownName: each names the folder, file or class.
     """
     options = config.data
-    source = _open(options.data, options.max_unreadable)
+    source = _open(options.data, options.max_unreadable, cache.place(config.machine.cache))
     trained = source.parts["train" if "train" in source.parts else ALL]
     checks.check_readable(source, trained)
     labels = Labels(source.classes)
@@ -201,12 +204,12 @@ def _counts(total: int, fractions: Mapping[str, float]) -> dict[str, int]:
     return counts
 
 
-def _open(spec: str, max_unreadable: float) -> Source:
+def _open(spec: str, max_unreadable: float, place: Path | None) -> Source:
     if spec.startswith(builtin.PREFIX):
         return builtin.open_builtin(spec)
     listing = list_folder(Path(spec).expanduser())
     checks.check_layout(listing)
-    return read_listing(listing, max_unreadable)
+    return read_listing(listing, max_unreadable, place)
 
 
 def _complete(

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from zoo.data.pictures import Checked, check_file
 from zoo.data.sets import DIGEST, FileSet, PictureSet, Source
+from zoo.data.sources.checked import check_all
 from zoo.data.sources.folders import Listing
 from zoo.errors import DataError
 from zoo.types import Labels
-
-log = logging.getLogger("zoo")
 
 _SMALL = 8
 """Pixels; a side shorter than this is worth a word (reliability measurements, section on bad input)."""
 _SHOWN = 5
 """Names in a message."""
-_MANY = 2000
-"""Pictures from which reading takes seconds, and is announced."""
 
 
-def read_listing(listing: Listing, max_unreadable: float) -> Source:
-    """Check every picture, in threads (Pillow decodes without holding Python's lock).
+def read_listing(listing: Listing, max_unreadable: float, place: Path | None = None) -> Source:
+    """Check every picture that was not checked before.
 
     Args:
         max_unreadable: share of the pictures that may be left out, 0 to 1.
+        place: the cache, which remembers what was checked; None: everything is.
 
     Raises: DataError if more cannot be read, naming the first.
     """
@@ -40,10 +36,7 @@ def read_listing(listing: Listing, max_unreadable: float) -> Source:
         for one in sorted(by_class, key=classes.index)
         for name in by_class[one]
     ]
-    if len(rows) >= _MANY:
-        log.info("reading %s pictures in %s", f"{len(rows):,}", listing.root)
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        results = list(pool.map(lambda row: _try_check(listing.root, row[2]), rows, chunksize=1))
+    results = check_all(listing.root, [row[2] for row in rows], lambda name: _try_check(listing.root, name), place)
     unreadable = [str(result) for result in results if isinstance(result, DataError)]
     if len(unreadable) > max_unreadable * len(rows):
         share = f"{len(unreadable):,} of {len(rows):,} pictures cannot be read, more than --max-unreadable {max_unreadable:.2%}"
