@@ -138,6 +138,8 @@ class MachineConfig:
     """Arithmetic of the forward and backward passes; auto: bf16 where the hardware has it, else fp32 (`no`)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto: a GPU if there is one."""
+    compile: bool = False
+    """Compile the training step by torch.compile: it takes a minute at the start, and pays on a GPU or in long runs."""
     engine: Literal["auto", "torch", "compile", "onnxruntime", "openvino"] = "auto"
     """What runs the inert part of a network (the last two come with `pip install 'zoo-finetune[cpu]'`); auto: the fastest as timed
     here, with its preparation, whose features agree with torch's."""

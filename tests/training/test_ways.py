@@ -64,6 +64,7 @@ class TestSolved:
         assert said["chosen"].startswith("the best of 39 solutions by accuracy on the validation pictures")
         assert said["features_difference"] <= AGREEMENT
         assert len(run.metrics()) == said["steps"] == 39
+        assert run.resolved().config.machine.engine == "torch"
         best = [line for line in run.metrics() if line["best"]][-1]
         assert best["step"] == said["best_step"]
         assert best["metrics"]["accuracy"] == run.result()["validation_value"]

@@ -64,6 +64,9 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
             "trains": model.plan.summary(),
         }
         folders.write_text(run.path / "training.json", json.dumps(values, indent=1))
+        if resolved.config.machine.engine == "auto":
+            engine = values["environment"].get("engine", "torch").partition(",")[0]
+            runs.write_config(run, resolved.settle("machine", engine=engine))
     machine.wait_for_everyone()
 
 

@@ -87,6 +87,8 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
     frozen = freezing.frozen_digests(model)
     audit: freezing.GradientAudit | None = freezing.GradientAudit(model)
     _check_phases(job)
+    if config.machine.compile:
+        model.compile()  # in place: names and files stay as they are, and evaluation, which calls the class's forward, is not compiled
     wrapped, prepared = accelerator.prepare(model, optimizer)
     phase = -1
     saver = _Saver(job, run, accelerator, optimizer)
