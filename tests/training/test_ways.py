@@ -200,7 +200,7 @@ class TestDecoded:
     def test_decoded_pictures_change_nothing(self, finetune, make_unbalanced, tmp_path):
         options = {"strategy": "full", "epochs": 2, "augment": "strong", "data": make_unbalanced, "batch_size": 16}
         kept, plain = finetune("kept", keep_decoded="always", **options), finetune("plain", **options)
-        assert [path.name for path in (tmp_path / "cache").iterdir()] == ["pictures"]
+        assert {path.name for path in (tmp_path / "cache").iterdir()} == {"pictures", "checked"}
         assert folders.sha256(kept.best / "model.safetensors") == folders.sha256(plain.best / "model.safetensors")
 
 
@@ -211,7 +211,17 @@ class TestLpFt:
         # At a rate of zero nothing moves but batch-norm statistics, and a transformer has none: the probe is left as it was.
         assert run.result()["validation_value"] == probe.result()["validation_value"]
         assert run.result()["trained_tensors"] > 20
-        assert losses(run)[0] < 0.9 * np.log(10)
+        first, second = run.metrics()
+        assert first["train_loss"] is None
+        assert first["metrics"] == pytest.approx(second["metrics"])
+        assert second["train_loss"] < 0.9 * np.log(10)
+
+    def test_the_probe_is_the_best_where_training_does_harm(self, finetune):
+        run = finetune("run", strategy="lp-ft", epochs=1, lr=10.0, clip=None)
+        assert run.result()["best_step"] == 0
+        assert (
+            run.result()["validation_value"] == run.metrics()[0]["metrics"]["accuracy"] > run.metrics()[1]["metrics"]["accuracy"]
+        )
         assert json.loads((run.best / "config.json").read_text())["zoo"]["layout"] == "timm"
 
     def test_another_head_is_refused(self, finetune):

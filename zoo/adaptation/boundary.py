@@ -116,8 +116,9 @@ def _inside(model: AdaptedModel, touched: list[str]) -> Cut | None:
     net = model.backbone.net
     stage_of = {parameter: number for number, stage in enumerate(model.backbone.stages) for parameter in stage.parameters}
     units = _units(net, stage_of)
-    stages_of_units = [number for unit, number in units.items() if any(f"{name}.".startswith(f"{unit}.") for name in touched)]
-    first = min([*stages_of_units, *(stage_of[name] for name in touched if name in stage_of)], default=0)
+    first = min(
+        (number for unit, number in units.items() if any(f"{name}.".startswith(f"{unit}.") for name in touched)), default=0
+    )
     before = [unit for unit, number in units.items() if number < first]
     after = [unit for unit, number in units.items() if number >= first]
     if not before or not after:

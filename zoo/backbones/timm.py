@@ -101,11 +101,10 @@ def build_empty(spec: BackboneSpec, *, image_size: int | None = None, drop_path:
             raise ConfigError(f"{spec.name} has no drop-path: leave drop_path at 0") from error
         raise ConfigError(f"{spec.name} cannot be built with {_spell(arguments)}: {_first_line(error)}") from error
     patch = getattr(getattr(net, "patch_embed", None), "patch_size", None)
-    if patch is not None and size % max(patch):
-        low = max(size // max(patch), 1) * max(patch)
-        raise ConfigError(
-            f"image_size {size} is no multiple of {max(patch)}, the side of its patches; try {low} or {low + max(patch)}"
-        )
+    side = max(patch) if isinstance(patch, tuple) else patch  # XCiT's is a number
+    if side is not None and size % side:
+        low = max(size // side, 1) * side
+        raise ConfigError(f"image_size {size} is no multiple of {side}, the side of its patches; try {low} or {low + side}")
     return net.eval()
 
 

@@ -133,7 +133,8 @@ def _solved(
 ) -> dict[str, Any]:
     """Features once, then the head's optimum."""
     config, precision = resolved.config, feature_precision(resolved)
-    _say_unused(resolved)
+    if machine.is_main_process:
+        _say_unused(resolved)
     with Extractor(
         cut.prefix, cut.where, model.backbone, config, machine.device, precision=precision, together=machine
     ) as extractor:

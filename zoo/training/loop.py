@@ -96,6 +96,14 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
     if state.best.step == state.step and best_step(run) != state.step:  # killed between a checkpoint and its best/
         saver.best(state, validate(job, accelerator)[1])
 
+    if (
+        state.step == 0 and state.evaluations == 0 and model.plan.strategy.kind == "lp-ft"
+    ):  # the head is solved: it may be the best
+        improved, logits, _ = _evaluate(job, state, accelerator, trackers, clock)
+        saver.checkpoint(state)
+        if improved:
+            saver.best(state, logits)
+
     with Stopper(accelerator, config.selection.max_minutes, state.seconds) as stopper:
         for step, batches in clock.over(job.train.steps(state.step, state.step if state.done else job.total_steps)):
             if model.plan.phases and phase != (phase := model.plan.phase_at(step / job.steps_per_epoch)):
@@ -125,17 +133,8 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
             last = state.step == job.total_steps or reason == "time"
             evaluated = improved = False
             if due(state.step, job.eval_steps, last=last):
-                report, logits = validate(job, accelerator)
-                value = report.values[job.metric.name].value
-                evaluated, improved = True, state.best.better(value)
-                if improved:
-                    state.best.value, state.best.step = value, state.step
-                last = state.patience.update(value) or last
-                record = _record(job, state, report, clock, improved)
-                state.evaluations, state.loss_sum, state.pictures = state.evaluations + 1, 0.0, 0
-                for tracker in trackers:
-                    tracker.evaluation(state.step, record)
-                clock.restart()
+                improved, logits, enough = _evaluate(job, state, accelerator, trackers, clock)
+                evaluated, last = True, last or enough
             state.done = last
             # A new best is checkpointed first: then no resumed run can be behind the folder in best/.
             every = config.selection.checkpoint_every
@@ -192,6 +191,27 @@ def train_step(
         accelerator.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], config.optim.clip)
     optimizer.step()
     return loss
+
+
+def _evaluate(
+    job: Job, state: TrainState, accelerator: Accelerator, trackers: list[Tracker], clock: _Clock
+) -> tuple[bool, np.ndarray, bool]:
+    """Measure on the validation pictures, and tell the trackers.
+
+    Returns whether this is the best so far, the logits `[N, C]`, and whether patience has run out.
+    """
+    report, logits = validate(job, accelerator)
+    value = report.values[job.metric.name].value
+    improved = state.best.better(value)
+    if improved:
+        state.best.value, state.best.step = value, state.step
+    enough = state.patience.update(value)
+    record = _record(job, state, report, clock, improved)
+    state.evaluations, state.loss_sum, state.pictures = state.evaluations + 1, 0.0, 0
+    for tracker in trackers:
+        tracker.evaluation(state.step, record)
+    clock.restart()
+    return improved, logits, enough
 
 
 def validate(job: Job, accelerator: Accelerator) -> tuple[Report, np.ndarray]:
@@ -258,7 +278,7 @@ def _record(job: Job, state: TrainState, report: Report, clock: _Clock, improved
     return {
         "step": state.step,
         "epoch": round(state.step / job.steps_per_epoch, 4),
-        "train_loss": state.loss_sum / state.pictures,
+        "train_loss": state.loss_sum / state.pictures if state.pictures else None,
         "metrics": {name: value.value for name, value in report.values.items()},
         "best": improved,
         "seconds": state.seconds,

@@ -128,8 +128,9 @@ class Terminal(AbstractContextManager["Terminal"]):
         shown = "undefined" if value is None else f"{value:.4f}"
         mark = "  best" if record["best"] else ""
         self.latest = f"  {self.metric} {shown}"
+        loss = "" if record["train_loss"] is None else f"  loss {record['train_loss']:.4f}"
         line = (
-            f"epoch {record['epoch']:g}  step {step}  loss {record['train_loss']:.4f}  val {self.metric} {shown}"
+            f"epoch {record['epoch']:g}  step {step}{loss}  val {self.metric} {shown}"
             f"  {record['pictures_per_second']:.0f} pictures/s ({record['waiting']:.0%} waiting for data)  {record['seconds']:.0f} s{mark}"
         )
         if self.progress:
