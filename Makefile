@@ -2,12 +2,13 @@
 # make demo      fine-tune a real backbone on real pictures, and say where its card is
 # make lint      style, imports and types
 # make test      lint, and every test
+# make bench     zoo and its peers on the same pictures, into benchmarks/RESULTS.md: an hour or two on an idle machine
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: install demo lint test
+.PHONY: install demo lint test bench
 
 install: .venv/installed
 
@@ -28,3 +29,9 @@ lint: install
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Needs Debian's package dataset-fashion-mnist, or --data digits.
+bench: install
+	$(PIP) --editable '.[bench]'
+	$(BIN)/python -m benchmarks.run --rounds 3
+	$(BIN)/python -m benchmarks.run --growth --fine-tuning

@@ -63,8 +63,9 @@ class Preprocess:
         """
         if images.is_floating_point():
             return images
-        scaled = functional.to_dtype(images, torch.float32, scale=True)
-        normalised: Tensor = functional.normalize(scaled, list(self.mean), list(self.std))
+        # The kernels themselves: what chooses between them by the type of the input cannot be exported.
+        scaled = functional.to_dtype_image(images, torch.float32, scale=True)
+        normalised: Tensor = functional.normalize_image(scaled, list(self.mean), list(self.std))
         return normalised
 
     def transform(self) -> Callable[[Image.Image], Tensor]:

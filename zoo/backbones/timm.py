@@ -164,8 +164,8 @@ def _widths(spec: BackboneSpec, skeleton: nn.Module, image_size: int | None) -> 
     picture = torch.empty(1, 3, size, size, device="meta")
     try:
         with torch.no_grad():
-            pooled = skeleton(picture)
-            tokens = _as_tokens(skeleton, skeleton.forward_features(picture))  # type: ignore[operator]
+            features = skeleton.forward_features(picture)  # type: ignore[operator]
+            pooled, tokens = skeleton.forward_head(features), _as_tokens(skeleton, features)  # type: ignore[operator]
     except _FAULTS as error:
         raise ConfigError(f"{spec.name} cannot take pictures of {size} x {size}: {_first_line(error)}") from error
     if pooled.ndim != 2 or spec.feature_dim not in (None, pooled.shape[1]):

@@ -31,7 +31,7 @@ class Engine(ABC):
         self.batch_size = batch_size
 
     def __call__(self, images: Tensor) -> NDArray[np.float32]:
-        """The network's output for pictures `[b, 3, S, S] float32` on the CPU, `1 <= b <= batch_size`: rows `[b, ...]`.
+        """The network's output for pictures `[b, 3, S, S]` of the example's type on the CPU, `1 <= b <= batch_size`: rows `[b, ...]`.
 
         Raises: ValueError for another number of pictures.
         """

@@ -51,7 +51,7 @@ def prepare(
     precision: str,
     folder: Path | None,
 ) -> Engine:
-    """An engine for batches of `example`'s shape, `[B, 3, S, S] float32` on the CPU. `net` is left as it is, in every respect.
+    """An engine for batches of `example`'s shape and type, `[B, 3, S, S]` on the CPU. `net` is left as it is, in every respect.
 
     net: gives one tensor `[B, ...]`; its weights stay as they are while the engine is used.
     channels_last, precision (`no`, `bf16`, `fp16`): of torch and compile; the others compute in fp32 in a layout of their own.

@@ -45,15 +45,15 @@ class Expected:
 
 
 EXPECTED = {
-    "openvino": Expected(gain=2.0, convert=3.0, load=0.5),
-    "onnxruntime": Expected(gain=1.7, convert=6.0, load=0.4),
+    "openvino": Expected(gain=2.0, convert=2.0, load=0.5),
+    "onnxruntime": Expected(gain=1.7, convert=5.0, load=0.4),
     "compile": Expected(gain=1.3, convert=40.0, load=40.0),
 }
 """In the order in which they are tried.
 
 Measured on two cores of an x86 CPU with AVX-512, batches of 16, as ratios of CPU time to torch's (EfficientNet-Lite0 at 128 pixels,
 ResNet-50, ViT-S/16, ConvNeXt-T, Swin-T): OpenVINO 2.8, 1.3, 2.1, 2.0, 2.3; ONNX Runtime 2.5, 1.3, 1.5, 1.7, 1.7; compiled 2.1 for the
-first, 1.0 for the third. Conversions took 1.5 to 2.6 s and 5.6 to 9.4 s, loading 0.4 to 0.7 s and 0.1 to 0.4 s.
+first, 1.0 for the third. Conversions took 1.1 to 2.6 s and 3.1 to 9.4 s, loading 0.4 to 0.7 s and 0.1 to 0.4 s.
 """
 
 
@@ -93,7 +93,7 @@ def choose(
 
     Args:
         net: gives one tensor `[B, ...]`; left as it is (see `prepare`, also for `channels_last`, `precision` and `folder`).
-        images: the first of them, `[b, 3, S, S] float32` on the CPU; up to 64 are of use.
+        images: the first of them, `[b, 3, S, S]` on the CPU, of the type that `net` takes; up to 64 are of use.
         name: one of `NAMES`, or `auto`: on a CPU in fp32 the one that is expected to be done first, measured on `images`,
             else torch.
         batch_size: None is 16 on a CPU and 64 on a GPU; where there is time to try others on a CPU, the fastest.

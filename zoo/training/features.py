@@ -26,7 +26,7 @@ from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from zoo import cache, engines
-from zoo.backbones.base import Backbone
+from zoo.backbones.base import Backbone, Preprocess
 from zoo.cache import Integers, Keys, Rows, Shards, Space
 from zoo.config import FinetuneConfig
 from zoo.data.loaders import EvalBatches
@@ -83,24 +83,27 @@ class Extractor:
         *,
         precision: str = "no",
         together: Accelerator | None = None,
+        expected: int = 0,
     ) -> None:
         """
         Args:
-            prefix: `[B, 3, S, S] float32`, normalised, to one tensor `[B, ...]`; in eval mode, and never changed.
+            prefix: pictures `[B, 3, S, S] float32`, normalised, to one tensor `[B, ...]`; in eval mode, and never changed.
             where: what that is: `pooled features`, `tokens`, `the input of blocks.5`.
             backbone: whose weights, as they were loaded, `prefix` has.
             config: cache, engine, workers, seed.
             device: where torch computes.
             precision: `no` for fp32, `bf16` or `fp16`.
             together: the processes that share the work, and all call `rows`; None: this one works alone.
+            expected: pictures to come in all, by which an engine is chosen; as many as the first set has, if those are more.
         """
-        self.prefix, self.where, self.backbone, self.config = prefix, where, backbone, config
+        self.network = _Normalised(backbone.preprocess, prefix)
+        self.where, self.backbone, self.config = where, backbone, config
         self.device, self.precision = device, precision
         self._rank: int = together.process_index if together else 0
         self._world: int = together.num_processes if together else 1
         self._meet = together.wait_for_everyone if together else lambda: None
         self.root = cache.place(config.machine.cache)
-        self.work = Work()
+        self.work, self.expected = Work(), expected
         self._engine: Engine | None = None
         self._spaces: list[Path] = []
         self._passing: list[Path] = []
@@ -117,10 +120,10 @@ class Extractor:
             cache.trim(self.root, int(self.config.machine.cache_gb * 1e9), spare=self._spaces)
 
     def pictures(self, pictures: PictureSet, count: int) -> torch.Tensor:
-        """The first pictures, `[n, 3, S, S] float32`, normalised."""
+        """The first pictures, as they are read: `[n, 3, S, S]`, uint8, or float32 where they are normalised already."""
         some = np.arange(min(count, len(pictures)), dtype=np.int64)
         (batch,) = self._batches(pictures, some, len(some), "none", 0)
-        return self.backbone.preprocess.normalise(batch.images)
+        return batch.images
 
     def rows(self, pictures: PictureSet, augment: str = "none", view: int = 0) -> Rows:
         """What the prefix gives for each picture, `[N, ...] float32`, in their order. All processes call it, and get the same.
@@ -158,7 +161,7 @@ class Extractor:
             root = self.root if known else None
             path, facts = self._existing(root, common, keys) if root else (None, {})
             if path is None:
-                facts = self._new_facts(pictures, common, augment)
+                facts = self._new_facts(pictures, common)
                 path = self._folder(root, facts)
             decided = [(str(path), facts)]
         if self._world > 1:
@@ -207,25 +210,30 @@ class Extractor:
             cache.folder(root, self._kind, best[2])  # marks it as used
         return best[1], best[2]
 
-    def _new_facts(self, pictures: PictureSet, common: dict[str, Any], augment: str) -> dict[str, Any]:
+    def _new_facts(self, pictures: PictureSet, common: dict[str, Any]) -> dict[str, Any]:
         """The facts with an engine in them, chosen by running some of the pictures."""
+        first = self.pictures(pictures, 64)
         if self._engine is None:
-            folder = None if self.root is None else cache.folder(self.root, "engines", self._facts("none", 0))
             self._engine, said = engines.choose(
-                self.prefix,
-                self.pictures(pictures, 64),
+                self.network,
+                first,
                 name=self.config.machine.engine,
-                batch_size=None,
-                pictures=len(pictures),
+                pictures=max(self.expected, len(pictures)),
                 device=self.device,
                 channels_last=channels_last(self.backbone),
                 precision=self.precision,
-                folder=folder,
+                folder=self._converted(first),
+                batch_size=None,
             )
             log.info("%s", said)
         engine = self._engine
-        shape = list(engine(self.pictures(pictures, 1)).shape[1:])
+        shape = list(engine(first[:1]).shape[1:])
         return common | {"engine": engine.name, "version": engine.version, "batch": engine.batch_size, "shape": shape}
+
+    def _converted(self, images: torch.Tensor) -> Path | None:
+        """Where the network is kept as it was converted for such pictures."""
+        facts = self._facts("none", 0) | {"input": str(images.dtype)}
+        return None if self.root is None else cache.folder(self.root, "engines", facts)
 
     def _folder(self, root: Path | None, facts: dict[str, Any]) -> Path:
         if root is not None:
@@ -263,7 +271,7 @@ class Extractor:
                 self.work.waited += time.perf_counter() - began
                 if batch is None:
                     break
-                rows = engine(self.backbone.preprocess.normalise(batch.images))
+                rows = engine(batch.images)
                 bad = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
                 if len(bad):
                     name = pictures.name(int(batch.indices[bad[0]]))
@@ -276,18 +284,31 @@ class Extractor:
         """The engine that `_space` decided on."""
         name, batch = self._wanted
         if self._engine is None or (self._engine.name, self._engine.batch_size) != (name, batch):
-            folder = None if self.root is None else cache.folder(self.root, "engines", self._facts("none", 0))
-            size = self.backbone.preprocess.size
+            first = self.pictures(pictures, 1)
             self._engine = engines.prepare(
                 name,
-                self.prefix,
-                torch.zeros(batch, 3, size, size),
+                self.network,
+                first.expand(batch, -1, -1, -1).contiguous(),
                 device=self.device,
                 channels_last=channels_last(self.backbone),
                 precision=self.precision,
-                folder=folder,
+                folder=self._converted(first),
             )
         return self._engine
+
+
+class _Normalised(nn.Module):
+    """A network on pictures as they are read. Normalising is part of what an engine converts: between it and other threads that
+    decode, doing it beside costs half as much as the whole forward pass of a small network."""
+
+    def __init__(self, preprocess: Preprocess, network: nn.Module) -> None:
+        super().__init__()
+        self.preprocess, self.network = preprocess, network
+        self.eval()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = self.network(self.preprocess.normalise(images))
+        return rows
 
 
 def _keys(pictures: PictureSet, augment: str) -> Keys:

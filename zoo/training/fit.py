@@ -85,7 +85,7 @@ def _start_from_probe(splits: Splits, metric: Metric, machine: Accelerator, conf
     if not (isinstance(head, nn.Linear) and layout.is_plain_linear(head)):
         raise ConfigError(f"strategy lp-ft starts from a solved head, which is linear; head {model.head_name} is not: use full")
     cut = boundary.behind(model)
-    with Extractor(cut.prefix, cut.where, model.backbone, config, machine.device, together=machine) as extractor:
+    with _extractor(cut, model, splits, config, machine, "no") as extractor:
         train, val = extractor.rows(splits.train), extractor.rows(splits.val)
     if machine.is_main_process:  # the others get the head's values when the model is prepared for several processes
         solved = probe.solve([train], val, splits, metric, config, machine.device, [])
@@ -99,9 +99,7 @@ def _on_rows(
     """What comes before the cut once, then the loop on that."""
     config = resolved.config
     precision = feature_precision(resolved)
-    with Extractor(
-        cut.prefix, cut.where, model.backbone, config, machine.device, precision=precision, together=machine
-    ) as extractor:
+    with _extractor(cut, model, splits, config, machine, precision) as extractor:
         train, val = _rows(extractor, splits, config)
         values = _loop(run, machine, make_row_job(config, splits, model, cut, train, val, metric, machine))
     work = extractor.work
@@ -135,9 +133,7 @@ def _solved(
     config, precision = resolved.config, feature_precision(resolved)
     if machine.is_main_process:
         _say_unused(resolved)
-    with Extractor(
-        cut.prefix, cut.where, model.backbone, config, machine.device, precision=precision, together=machine
-    ) as extractor:
+    with _extractor(cut, model, splits, config, machine, precision) as extractor:
         train, val = _rows(extractor, splits, config)
         if not machine.is_main_process:
             return {}
@@ -172,6 +168,22 @@ def _solved(
         "features_difference": difference,
         "environment": environment(machine) | {"precision": precision, "engine": ", ".join(work.engines)},
     }
+
+
+def _extractor(
+    cut: Cut, model: AdaptedModel, splits: Splits, config: FinetuneConfig, machine: Accelerator, precision: str
+) -> Extractor:
+    expected = len(splits.train) * ((config.data.views or 1) - 1) + sum(len(part) for part in splits.parts().values())
+    return Extractor(
+        cut.prefix,
+        cut.where,
+        model.backbone,
+        config,
+        machine.device,
+        precision=precision,
+        together=machine,
+        expected=expected,
+    )
 
 
 def _rows(extractor: Extractor, splits: Splits, config: FinetuneConfig) -> tuple[list[Rows], Rows]:

@@ -1,0 +1,1 @@
+"""zoo against its peers, each pair measured in one run (`python -m benchmarks.run --help`)."""
