@@ -89,7 +89,7 @@ def _start_from_probe(splits: Splits, metric: Metric, machine: Accelerator, conf
         train, val = extractor.rows(splits.train), extractor.rows(splits.val)
     if machine.is_main_process:  # the others get the head's values when the model is prepared for several processes
         solved = probe.solve([train], val, splits, metric, config, machine.device, [])
-        probe.put(solved.candidate, head)
+        probe.put(solved.tried.candidate, head)
         log.info("%s\nprobe: val %s %.4f; from there, everything trains", extractor.work, metric.name, solved.best.value)
 
 
@@ -146,10 +146,10 @@ def _solved(
                 tracker.close()
         images = extractor.pictures(splits.val, CHECKED)
     assert isinstance(model.head, nn.Linear)  # else the way would be another
-    probe.put(solved.candidate, model.head)
+    probe.put(solved.tried.candidate, model.head)
     with torch.inference_mode():
         logits = model.eval()(images.to(machine.device)).cpu().numpy()
-    difference = float(np.abs(logits - solved.logits[: len(logits)]).max() / max(1.0, float(np.abs(logits).max())))
+    difference = float(np.abs(logits - solved.tried.logits[: len(logits)]).max() / max(1.0, float(np.abs(logits).max())))
     if precision == "no" and not difference <= AGREEMENT:
         raise RunFailed(
             f"the logits of the features differ from the whole network's by {difference:.2g} of the largest; compute them anew "

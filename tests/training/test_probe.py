@@ -1,0 +1,60 @@
+"""Which of the solved heads is kept."""
+
+import numpy as np
+import pytest
+import torch
+
+from zoo.evaluation import metrics
+from zoo.evaluation.outputs import Outputs
+from zoo.training import probe
+from zoo.training.probe import Tried, choose
+from zoo.training.solving import Candidate
+
+N = 400
+
+
+def tried(number, right, loss, value=None):
+    """A candidate that is right for so many of 400 pictures of two classes, and has this log-loss by the number we give it."""
+    targets = np.arange(N) % 2
+    said = np.where(np.arange(N) < right, targets, 1 - targets)
+    logits = np.eye(2, dtype=np.float32)[said]
+    candidate = Candidate("centred", 1.0, np.zeros((2, 1), np.float32), np.zeros(2, np.float32), 1, True, 0.5)
+    return Tried(number, candidate, Outputs.from_logits(targets, logits), logits, right / N if value is None else value, loss)
+
+
+def test_within_one_standard_error_the_lowest_log_loss_is_taken():
+    """At 360 of 400, a standard error is sqrt(0.9 * 0.1 / 400) = 0.015, six pictures."""
+    accuracy = metrics.get("accuracy")
+    assert choose([tried(1, 360, 0.30), tried(2, 356, 0.25), tried(3, 340, 0.10)], accuracy).number == 2
+    assert choose([tried(1, 360, 0.30), tried(2, 350, 0.25)], accuracy).number == 1
+    assert choose([tried(1, 360, 0.25), tried(2, 358, 0.30)], accuracy).number == 1
+
+
+def test_a_metric_that_is_better_when_lower():
+    log_loss = metrics.get("log_loss")
+    ones = [tried(1, 360, 0.30, value=0.30), tried(2, 360, 0.20, value=0.20), tried(3, 360, 0.25, value=0.25)]
+    assert choose(ones, log_loss).number == 2
+
+
+def test_only_what_can_be_chosen_is_kept():
+    rng = np.random.default_rng(0)
+    accuracy = metrics.get("accuracy")
+    for _ in range(50):
+        everyone = [tried(number, int(rng.integers(300, 400)), float(rng.integers(10, 40)) / 100) for number in range(1, 12)]
+        front: list[Tried] = []
+        for one in everyone:
+            front = probe._front([*front, one], accuracy)
+        assert len(front) <= len(everyone)
+        assert choose(front, accuracy).number == choose(everyone, accuracy).number
+
+
+@pytest.mark.parametrize("products", [probe.SMALL - 1, probe.SMALL])
+def test_threads_are_given_back(products):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with probe._threads(products):
+            assert torch.get_num_threads() == (1 if products < probe.SMALL else 2)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
