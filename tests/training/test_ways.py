@@ -180,7 +180,7 @@ class TestRows:
     def test_activations_that_do_not_fit_are_not_kept(self, finetune, monkeypatch, tmp_path):
         monkeypatch.setattr("zoo.training.way.WORTH", 0.0)
         run = finetune("run", strategy="partial:1", epochs=0.1, cache_gb=1e-5)
-        assert "there is room for 0.0 (--cache-gb, the disk): not computed once" in training(run)["way"]
+        assert "there is room for 0.0 MB (--cache-gb, the disk): not computed once" in training(run)["way"]
         assert not (tmp_path / "cache").exists()
 
     def test_little_to_save_is_not_saved(self, finetune, monkeypatch):

@@ -33,7 +33,7 @@ from zoo.data.loaders import EvalBatches
 from zoo.data.sets import PictureSet
 from zoo.data.transforms import train_transform
 from zoo.engines import Engine
-from zoo.errors import NonFinite
+from zoo.errors import ConfigError, NonFinite
 from zoo.training.collect import channels_last
 from zoo.training.trackers import Bar
 
@@ -105,6 +105,7 @@ class Extractor:
         self.root = cache.place(config.machine.cache)
         self.work, self.expected = Work(), expected
         self._engine: Engine | None = None
+        self._wanted = ("", 0)
         self._spaces: list[Path] = []
         self._passing: list[Path] = []
 
@@ -204,7 +205,8 @@ class Extractor:
                 if all(facts.get(name) == value for name, value in common.items()) and asked in ("auto", facts["engine"]):
                     space = Space(file.parent, tuple(facts["shape"]), "<f4")
                     has = int(space.has(keys).sum())
-                    if has > best[0] and len(keys) - has <= _MORE * len(space):
+                    can = has == len(keys) or facts["engine"] in engines.installed()
+                    if can and has > best[0] and len(keys) - has <= _MORE * len(space):
                         best = (has, file.parent, facts)
         if best[1] is not None:
             cache.folder(root, self._kind, best[2])  # marks it as used
@@ -214,26 +216,26 @@ class Extractor:
         """The facts with an engine in them, chosen by running some of the pictures."""
         first = self.pictures(pictures, 64)
         if self._engine is None:
-            self._engine, said = engines.choose(
-                self.network,
-                first,
-                name=self.config.machine.engine,
-                pictures=max(self.expected, len(pictures)),
-                device=self.device,
-                channels_last=channels_last(self.backbone),
-                precision=self.precision,
-                folder=self._converted(first),
-                batch_size=None,
-            )
+            self._engine, said = self._choose(first, self.config.machine.engine, max(self.expected, len(pictures)), None)
             log.info("%s", said)
         engine = self._engine
         shape = list(engine(first[:1]).shape[1:])
         return common | {"engine": engine.name, "version": engine.version, "batch": engine.batch_size, "shape": shape}
 
-    def _converted(self, images: torch.Tensor) -> Path | None:
-        """Where the network is kept as it was converted for such pictures."""
-        facts = self._facts("none", 0) | {"input": str(images.dtype)}
-        return None if self.root is None else cache.folder(self.root, "engines", facts)
+    def _choose(self, first: torch.Tensor, name: str, pictures: int, batch_size: int | None) -> tuple[Engine, str]:
+        """An engine that agrees with torch on the first pictures, and a line about it."""
+        facts = self._facts("none", 0) | {"input": str(first.dtype)}
+        return engines.choose(
+            self.network,
+            first,
+            name=name,
+            pictures=pictures,
+            device=self.device,
+            channels_last=channels_last(self.backbone),
+            precision=self.precision,
+            folder=None if self.root is None else cache.folder(self.root, "engines", facts),
+            batch_size=batch_size,
+        )
 
     def _folder(self, root: Path | None, facts: dict[str, Any]) -> Path:
         if root is not None:
@@ -281,19 +283,15 @@ class Extractor:
                 bar.advance(len(rows))
 
     def _ready(self, pictures: PictureSet) -> Engine:
-        """The engine that `_space` decided on."""
+        """The engine that `_space` decided on. Raises: ConfigError if it no longer agrees with torch."""
         name, batch = self._wanted
         if self._engine is None or (self._engine.name, self._engine.batch_size) != (name, batch):
-            first = self.pictures(pictures, 1)
-            self._engine = engines.prepare(
-                name,
-                self.network,
-                first.expand(batch, -1, -1, -1).contiguous(),
-                device=self.device,
-                channels_last=channels_last(self.backbone),
-                precision=self.precision,
-                folder=self._converted(first),
-            )
+            self._engine, _ = self._choose(self.pictures(pictures, 64), name, len(pictures), batch)
+            if self._engine.name != name:
+                raise ConfigError(
+                    f"features by the engine {name} are in the cache, and it cannot go on (see above); use --engine torch, or remove them "
+                    "by `zoo cache clear features`"
+                )
         return self._engine
 
 

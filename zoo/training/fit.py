@@ -101,8 +101,10 @@ def _on_rows(
     precision = feature_precision(resolved)
     with _extractor(cut, model, splits, config, machine, precision) as extractor:
         train, val = _rows(extractor, splits, config)
+        work = extractor.work
+        if machine.is_main_process:
+            log.info("%s", work)
         values = _loop(run, machine, make_row_job(config, splits, model, cut, train, val, metric, machine))
-    work = extractor.work
     return values | {"features": str(work), "environment": environment(machine) | {"engine": ", ".join(work.engines)}}
 
 

@@ -8,6 +8,7 @@ pictures   everything else: the loop on pictures
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,12 +81,16 @@ def _if_worth(cut: Cut, model: AdaptedModel, config: FinetuneConfig, rows: int) 
     before, after = seconds(cut.prefix, example), seconds(cut.tail, activations)
     share = before / (before + after)
     free, need = room(config), rows * activations[0].numel() * 4
-    what = f"activations at {cut.where}: {share:.0%} of the forward pass comes before; they take {need / 1e9:.1f} GB"
+    what = f"activations at {cut.where}: {share:.0%} of the forward pass comes before; they take {_size(need)}"
     if share < WORTH:
         return Way("pictures", None, f"{what}; not worth computing once")
     if need > free:
-        return Way("pictures", None, f"{what}, and there is room for {free / 1e9:.1f} (--cache-gb, the disk): not computed once")
+        return Way("pictures", None, f"{what}, and there is room for {_size(free)} (--cache-gb, the disk): not computed once")
     return Way("rows", cut, f"{what}, and are computed once")
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def seconds(module: nn.Module, inputs: torch.Tensor) -> float:
@@ -102,6 +107,6 @@ def seconds(module: nn.Module, inputs: torch.Tensor) -> float:
 def room(config: FinetuneConfig) -> float:
     """Bytes that what is computed once may take."""
     place = cache.place(config.machine.cache)
-    existing = next(path for path in (place or Path.cwd()).absolute().parents if path.exists())
+    existing = next(path for path in ((place or Path(tempfile.gettempdir())) / "x").absolute().parents if path.exists())
     free = 0.8 * shutil.disk_usage(existing).free
     return free if place is None else min(free, config.machine.cache_gb * 1e9)
