@@ -27,8 +27,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The engines are tested in processes of their own: each brings a thread pool of its own, beside those of torch and scikit-learn.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/engines
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/engines
 
 # Needs Debian's package dataset-fashion-mnist, or --data digits.
 bench: install

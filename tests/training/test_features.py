@@ -1,8 +1,6 @@
 """Features are those of the network, computed once each, whoever asks, whatever was killed."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -135,8 +133,9 @@ def test_off_keeps_nothing(model, photos, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "passing"))
     (tmp_path / "passing").mkdir()
     monkeypatch.setattr("tempfile.tempdir", None)
+    own = pictures(photos)
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    rows, work = extract(model, pictures(photos), "off")
+    rows, work = extract(model, own, "off")
     assert len(rows) == work.computed == 40
     assert not (tmp_path / "cache").exists()
     assert list((tmp_path / "passing").iterdir()) == []
@@ -231,7 +230,7 @@ def test_killed_anywhere_it_ends_with_the_same_bytes_and_computes_nothing_twice(
                 if (tmp_path / "killed/features").exists() and len(shards(tmp_path / "killed")) > had + number:
                     break
                 time.sleep(0.005)
-            os.kill(process.pid, signal.SIGKILL)
+            process.kill()
     with worker(tmp_path / "killed") as process:
         left = int(process.communicate(timeout=120)[0].split()[-1])
     found = np.concatenate(shards(tmp_path / "killed"))
