@@ -81,6 +81,7 @@ class Space:
         self.path = path
         self.record = np.dtype([("key", KEY), ("row", dtype, shape)])
         self._shards: dict[str, Any] = {}
+        self._keys: dict[str, Keys] = {}
         self._order: Keys = np.empty(0, KEY)
         self._places: NDArray[np.int64] = np.empty((0, 2), np.int64)
         self.refresh()
@@ -95,9 +96,11 @@ class Space:
             if path.name not in self._shards:
                 shard = _open(path, self.record)
                 if shard is not None:
+                    # Reading the keys touches every page; another map is read and let go, so that memory does not grow with the rows.
+                    self._keys[path.name] = np.load(path, mmap_mode="r", allow_pickle=False)["key"].copy()
                     self._shards[path.name] = shard
         shards = list(self._shards.values())
-        keys = np.concatenate([np.empty(0, KEY), *(shard["key"] for shard in shards)])
+        keys = np.concatenate([np.empty(0, KEY), *self._keys.values()])
         places = [np.stack([np.full(len(shard), number), np.arange(len(shard))], axis=1) for number, shard in enumerate(shards)]
         self._order, first = np.unique(keys, return_index=True)
         self._places = np.concatenate([np.empty((0, 2), np.int64), *places])[first]
