@@ -164,6 +164,14 @@ class TestRows:
         assert losses(rows) == pytest.approx(losses(pictures), rel=1e-4)
         assert rows.result()["metrics"]["log_loss"] == pytest.approx(pictures.result()["metrics"]["log_loss"], rel=1e-3)
 
+    def test_a_run_that_ended_before_it_was_measured_goes_on(self, finetune):
+        """The engine that was chosen stands in its options by then."""
+        run = finetune("run", strategy="backbone", head="mlp", epochs=1, engine="auto")
+        assert run.resolved().config.machine.engine != "auto"
+        before = run.value
+        (run.path / "result.json").unlink()
+        assert zoo.resume(run.path).value == before
+
     def test_a_stepped_linear_head(self, finetune, on_pictures):
         rows = finetune("rows", strategy="backbone", head_fit="stepped", epochs=2)
         assert "the head is trained on them" in training(rows)["way"]

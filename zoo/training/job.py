@@ -35,9 +35,10 @@ log = logging.getLogger("zoo")
 
 _PRACTICAL = {
     "num_workers", "out", "tensorboard", "keep", "checkpoint_every", "max_minutes", "device", "processes", "weights", "cache", "cache_gb",
-    "keep_decoded",
+    "keep_decoded", "engine",
 }  # fmt: skip
-"""Options that do not change what is computed (the weights have a digest of their own)."""
+"""Options that do not change what is computed (the weights have a digest of their own; engines agree, and the one that was chosen replaces
+`auto` in the options once training has ended)."""
 
 
 def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:

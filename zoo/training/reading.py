@@ -59,7 +59,7 @@ def decoded_once(splits: Splits, model: AdaptedModel, config: FinetuneConfig) ->
     """
     root, asked = cache.place(config.machine.cache), config.data.keep_decoded
     known = all(part.digests.astype(bool).all() for part in (splits.train, splits.val))
-    if asked == "never" or root is None or not known:
+    if asked == "never" or root is None or not known or (asked == "auto" and config.optim.epochs <= 1):
         return splits
     at_least = model.backbone.preprocess.decode_at
     need = decoded.size(splits.train, at_least) + decoded.size(splits.val, at_least)
@@ -69,7 +69,7 @@ def decoded_once(splits: Splits, model: AdaptedModel, config: FinetuneConfig) ->
         example = torch.zeros(4, 3, model.backbone.preprocess.size, model.backbone.preprocess.size)
         step = BACKWARD * seconds(model, example.to(next(model.parameters()).device)) / len(example)
         waits = (reading.decode + reading.vary) / workers > step and reading.decode > reading.vary
-        if not waits or config.optim.epochs <= 1:
+        if not waits:
             return splits
         log.info(
             "reading a picture takes %.1f ms (decoding %.1f), a step %.1f: they are decoded once, %.1f GB",
