@@ -80,19 +80,19 @@ def test_same_seed_same_interval_whatever_is_measured_beside_it():
 def test_one_picture_has_no_interval():
     one = interval("accuracy", Outputs.from_logits([0], [[1.0, 0.0]]))
     assert (one.low, one.high) == (None, None)
-    assert "one picture" in one.why
+    assert "one sample" in one.why
 
 
 def test_resamples_of_one_class_are_left_out_and_counted():
     targets = np.array([1, 0, 0, 0, 0, 0, 0, 0, 0, 0])
     outputs = Outputs.from_logits(targets, np.random.default_rng(0).normal(size=(10, 2)))
     one = interval("auroc", outputs)
-    assert one.dropped / one.resamples == pytest.approx(0.9**10, abs=0.05)  # the one picture of class 1 is not drawn
+    assert one.dropped / one.resamples == pytest.approx(0.9**10, abs=0.05)  # the one sample of class 1 is not drawn
     assert one.low is not None
 
 
 def test_a_class_that_a_resample_misses_does_not_count_in_its_mean():
-    """Nine classes of two pictures, all right: F1 is 1 on every resample, though most miss some class."""
+    """Nine classes of two samples, all right: F1 is 1 on every resample, though most miss some class."""
     targets = np.repeat(np.arange(9), 2)
     one = interval("macro_f1", Outputs.from_logits(targets, np.eye(9)[targets]))
     assert (one.low, one.high, one.dropped) == (1.0, 1.0, 0)

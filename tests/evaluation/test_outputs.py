@@ -30,17 +30,17 @@ def test_a_tie_goes_to_the_first_class():
 def test_logits_that_are_not_finite_are_refused_by_name(bad):
     logits = np.zeros((5, 3))
     logits[3, 1] = bad
-    with pytest.raises(NonFinite, match=r"1 of 5 pictures \(first: number 3\)"):
+    with pytest.raises(NonFinite, match=r"1 of 5 samples \(first: number 3\)"):
         Outputs.from_logits(np.zeros(5, dtype=int), logits)
 
 
 @pytest.mark.parametrize(
     ("targets", "logits", "words"),
     [
-        ([], np.zeros((0, 3)), "no pictures"),
+        ([], np.zeros((0, 3)), "no samples"),
         ([0, 1], np.zeros((3, 3)), r"shape \[2\]; expected \[3\]"),
         ([[0], [1]], np.zeros((2, 3)), "shape"),
-        ([0, 1], np.zeros(2), "expected \\[pictures, classes\\]"),
+        ([0, 1], np.zeros(2), "expected \\[samples, classes\\]"),
         ([0.0, 1.0], np.zeros((2, 3)), "whole numbers"),
         ([0, 3], np.zeros((2, 3)), r"0\.\.3; expected 0\.\.2"),
         ([0, -1], np.zeros((2, 3)), r"-1\.\.0"),

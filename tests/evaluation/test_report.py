@@ -73,7 +73,7 @@ def test_a_model_that_does_not_beat_the_majority_is_warned_about():
     targets = np.array([0] * 9 + [1])
     constant = np.tile([1.0, 0.0, 0.0], (10, 1))
     report = evaluate(targets, constant, LABELS)
-    assert report.majority == 0.9
+    assert report.baseline.value == 0.9
     assert any("0.9000 does not beat always answering 'cat'" in warning for warning in report.warnings)
     better = evaluate(np.array([0, 0, 1, 1, 2]), np.eye(3)[[0, 0, 1, 0, 2]], LABELS)
     assert not any("does not beat" in warning for warning in better.warnings)
@@ -81,7 +81,7 @@ def test_a_model_that_does_not_beat_the_majority_is_warned_about():
 
 def test_classes_without_pictures_are_named():
     report = evaluate([0, 1, 1], np.eye(3)[[0, 1, 0]], LABELS)
-    assert any(warning.startswith("1 of 3 classes have no pictures here: 'fox'") for warning in report.warnings)
+    assert any(warning.startswith("1 of 3 classes have no samples here: 'fox'") for warning in report.warnings)
 
 
 def test_intervals_without_width_are_explained():

@@ -86,7 +86,7 @@ def test_one_class_alone_leaves_them_undefined_too(name):
 
 
 def test_a_class_that_is_never_predicted_counts_as_zero():
-    """F1 of a class with pictures and no predictions is 0 of some, not 0 of nothing."""
+    """F1 of a class with samples and no predictions is 0 of some, not 0 of nothing."""
     outputs = Outputs.from_predictions([0, 0, 1, 1], [0, 0, 0, 0], 2)
     assert measure("macro_f1", outputs) == pytest.approx((2 * 2 / (4 + 2) + 0) / 2)
     assert measure("balanced_accuracy", outputs) == 0.5

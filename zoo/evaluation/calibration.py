@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zoo.evaluation.outputs import Floats, Ints, Outputs
+from zoo.evaluation.checked import Floats, Ints
+from zoo.evaluation.outputs import Outputs
 
 BINS = 15
 """Bins of equal width over 0..1, as in Guo et al. 2017, arxiv.org/abs/1706.04599, section 2 and table 1."""
@@ -14,7 +15,7 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Bin:
-    """The pictures whose highest probability p has low < p <= high (the first bin holds 0 too)."""
+    """The samples whose highest probability p has low < p <= high (the first bin holds 0 too)."""
 
     low: float
     high: float
@@ -26,7 +27,7 @@ class Bin:
 
 
 def confidences(outputs: Outputs) -> Floats:
-    """`[N] float64`: the highest probability of each picture."""
+    """`[N] float64`: the highest probability of each sample."""
     return np.asarray(outputs.probabilities.max(axis=1), dtype=np.float64)
 
 
@@ -50,7 +51,7 @@ def bins(outputs: Outputs) -> list[Bin]:
 
 
 def expected_error(diagram: list[Bin]) -> float:
-    """Mean gap between confidence and accuracy, in 0..1, each bin weighted by its pictures (Guo et al. 2017, equation 3)."""
+    """Mean gap between confidence and accuracy, in 0..1, each bin weighted by its samples (Guo et al. 2017, equation 3)."""
     total = sum(one.count for one in diagram)
     return sum(
         one.count / total * abs(one.accuracy - one.confidence)

@@ -1,6 +1,6 @@
-"""95 % intervals by bootstrap: the percentiles 2.5 and 97.5 of a metric over resamples of the pictures, drawn with replacement.
+"""95 % intervals by bootstrap: the percentiles 2.5 and 97.5 of a metric over resamples of the samples, drawn with replacement.
 
-Pictures are taken as independent. The resamples are a function of the seed and of the number of pictures alone, and the same for
+Pictures are taken as independent. The resamples are a function of the seed and of the number of samples alone, and the same for
 every metric. Where a metric is undefined on a resample, that resample is left out and counted.
 """
 
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.errors import ConfigError
-from zoo.evaluation.outputs import Floats, Outputs, Undefined
+from zoo.evaluation.checked import Floats
+from zoo.evaluation.outputs import AnyOutputs, Undefined
 from zoo.evaluation.shipped import RESAMPLES, Metric
 
 LEVEL = (2.5, 97.5)
@@ -35,16 +36,16 @@ class Interval:
     """Why there is no interval, where there is none."""
 
 
-def bootstrap(metrics: Iterable[Metric], outputs: Outputs, seed: int = 0) -> dict[str, Interval]:
+def bootstrap(metrics: Iterable[Metric], outputs: AnyOutputs, seed: int = 0) -> dict[str, Interval]:
     """The interval of each metric, by name.
 
-    There is none for fewer than two pictures, and where half of the resamples or more have no value. The values of a `biased`
+    There is none for fewer than two samples, and where half of the resamples or more have no value. The values of a `biased`
     metric are moved by their mean's distance from the estimate (Efron and Tibshirani 1993, section 10.3): else the interval of a
     calibration error, which any resampling makes larger, would lie above the error itself.
     """
     wanted = {metric.name: metric for metric in metrics}
     if len(outputs) < 2:
-        return {name: Interval(None, None, 0, 0, "one picture has no spread") for name in wanted}
+        return {name: Interval(None, None, 0, 0, "one sample has no spread") for name in wanted}
     counts = {name: metric.resamples(outputs) for name, metric in wanted.items()}
     values: dict[str, list[Floats]] = {name: [] for name in wanted}
     drawn = 0
@@ -60,7 +61,7 @@ def bootstrap(metrics: Iterable[Metric], outputs: Outputs, seed: int = 0) -> dic
 
 
 def _weights(length: int, seed: int) -> Iterator[Floats]:
-    """`[N, R] float64`, chunk after chunk up to 1,000 resamples: how often each picture occurs in each."""
+    """`[N, R] float64`, chunk after chunk up to 1,000 resamples: how often each sample occurs in each."""
     generator = np.random.default_rng(seed)
     width = max(1, min(RESAMPLES, _CHUNK // length))
     for start in range(0, RESAMPLES, width):
@@ -70,7 +71,7 @@ def _weights(length: int, seed: int) -> Iterator[Floats]:
         yield np.ascontiguousarray(counts.T, dtype=np.float64)
 
 
-def _values(metric: Metric, outputs: Outputs, weights: Floats) -> Floats:
+def _values(metric: Metric, outputs: AnyOutputs, weights: Floats) -> Floats:
     """`[R] float64`, NaN where the metric is undefined."""
     if metric.resampled is not None:
         return metric.resampled(outputs, weights)
@@ -84,7 +85,7 @@ def _values(metric: Metric, outputs: Outputs, weights: Floats) -> Floats:
     return found
 
 
-def _interval(metric: Metric, outputs: Outputs, values: Floats) -> Interval:
+def _interval(metric: Metric, outputs: AnyOutputs, values: Floats) -> Interval:
     known = values[np.isfinite(values)]
     dropped = len(values) - len(known)
     if 2 * dropped >= len(values):

@@ -1,6 +1,6 @@
-"""The `evaluate` library, both ways: a user's module as a metric of ours, and a metric of ours as an `evaluate` module.
+"""A user's function or module of the `evaluate` library as a metric of ours (`exported` is the other way).
 
-Its import takes seconds, so it happens only when one of these functions is called. Modules come from this machine alone: a
+The import of that library takes seconds, so it happens only when one of these functions is called. Modules come from this machine alone: a
 folder, a script, or what `evaluate` has in its cache. Such a script is the user's own code and runs as that.
 """
 
@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo.errors import ConfigError, DataError
-from zoo.evaluation.outputs import Outputs, Undefined
+from zoo.evaluation import checked, exported
+from zoo.evaluation.outputs import AnyOutputs, Outputs, Undefined, ValueOutputs
 from zoo.evaluation.shipped import Metric
 
 USER_RESAMPLES = 100
@@ -59,7 +60,7 @@ def from_module(module: Any, *, key: str | None = None, higher_is_better: bool |
         )
     inputs, needs = _inputs(module, title)
 
-    def compute(outputs: Outputs) -> Any:
+    def compute(outputs: AnyOutputs) -> Any:
         answer = module.compute(**inputs(outputs))
         if not isinstance(answer, dict):
             return answer
@@ -74,15 +75,29 @@ def from_module(module: Any, *, key: str | None = None, higher_is_better: bool |
     )  # fmt: skip
 
 
-def user_resamples(outputs: Outputs) -> int:
+def user_resamples(outputs: AnyOutputs) -> int:
     """How many resamples a user's metric gets, whatever the outputs."""
     return USER_RESAMPLES
 
 
-def guarded(name: str, function: Callable[[Outputs], Any]) -> Callable[[Outputs], float]:
+def arrays(outputs: AnyOutputs, needs: str, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Targets, and predictions or probabilities, as a user's metric gets them; one value a sample is `[N]`.
+
+    Raises: ConfigError if it needs what a regression does not have.
+    """
+    if not isinstance(outputs, ValueOutputs):
+        return outputs.targets, outputs.probabilities if needs == "probabilities" else outputs.predictions
+    if needs == "probabilities":
+        raise ConfigError(f"metric {name!r} needs probabilities, and a regression has none; choose another")
+    if outputs.num_targets > 1:
+        return outputs.targets, outputs.predictions
+    return outputs.targets[:, 0], outputs.predictions[:, 0]
+
+
+def guarded(name: str, function: Callable[[AnyOutputs], Any]) -> Callable[[AnyOutputs], float]:
     """A user's function as a metric's: what it raises becomes one line, and NaN, infinity and None become undefined."""
 
-    def value(outputs: Outputs) -> float:
+    def value(outputs: AnyOutputs) -> float:
         try:
             answer = function(outputs)
         except (ConfigError, DataError, Undefined):
@@ -103,31 +118,30 @@ def guarded(name: str, function: Callable[[Outputs], Any]) -> Callable[[Outputs]
     return value
 
 
-def _inputs(module: Any, title: str) -> tuple[Callable[[Outputs], dict[str, Any]], bool]:
-    """The function from outputs to the module's inputs, and whether it needs probabilities."""
+def _inputs(module: Any, title: str) -> tuple[Callable[[AnyOutputs], dict[str, Any]], bool]:
+    """The function from outputs to the module's inputs, and whether it needs probabilities of classes.
+
+    Rows of numbers are probabilities of classes; of labels they are what the module's name for them says, predictions or scores.
+    """
     features = module.features[0] if isinstance(module.features, list) else module.features
     columns = set(features)
     scores = next((name for name in ("prediction_scores", "predictions") if name in columns), None)
     if scores is None or columns != {scores, "references"}:
         raise ConfigError(f"metric {title!r} wants {', '.join(sorted(columns))}; zoo gives predictions and references")
-    wide = not hasattr(features[scores], "dtype")  # a list of numbers a picture, not one number
+    wide = not hasattr(features[scores], "dtype")  # a list of numbers a sample, not one number
     if not wide and scores == "prediction_scores":
-        raise ConfigError(f"metric {title!r} wants one score a picture; zoo gives one for each class")
+        raise ConfigError(f"metric {title!r} wants one score a sample; zoo gives one for each class")
     if not wide and str(features[scores].dtype) == "string":
         raise ConfigError(f"metric {title!r} wants texts; zoo gives the numbers of classes")
 
-    def inputs(outputs: Outputs) -> dict[str, Any]:
-        return {"references": outputs.targets, scores: outputs.probabilities if wide else outputs.predictions}
+    def inputs(outputs: AnyOutputs) -> dict[str, Any]:
+        probable = scores == "prediction_scores" or (wide and isinstance(outputs, Outputs))
+        targets, said = arrays(outputs, "probabilities" if probable else "predictions", title)
+        if wide and isinstance(outputs, ValueOutputs):
+            targets, said = checked.columns(targets), checked.columns(said)
+        return {"references": targets, scores: said}
 
     return inputs, wide
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """For importing `evaluate`: the warnings of its dependencies are nobody's here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 @contextlib.contextmanager
@@ -144,7 +158,7 @@ def _offline() -> Iterator[None]:
 
 
 def _load(reference: str) -> Any:
-    with _quiet():
+    with exported.quiet():
         import evaluate
     script = _script(reference, Path(evaluate.config.HF_MODULES_CACHE))
     try:
@@ -175,55 +189,3 @@ def _script(reference: str, cache: Path) -> Path:
             "nothing is fetched: give the path of a folder, as in evaluate:./my_metric"
         )
     return max(found, key=lambda one: one.stat().st_mtime)
-
-
-def as_evaluate(metric: Metric, num_classes: int | None = None) -> Any:
-    """The metric as an `evaluate.Metric`; see `zoo.evaluation.metrics.as_evaluate`."""
-    with _quiet():
-        import datasets  # type: ignore[import-untyped]
-        import evaluate
-
-    needs_scores = metric.needs == "probabilities"
-    column = "prediction_scores" if needs_scores else "predictions"
-    kind = datasets.Sequence(datasets.Value("float64")) if needs_scores else datasets.Value("float64")
-
-    class ZooMetric(evaluate.Metric):  # type: ignore[misc]
-        higher_is_better = metric.higher_is_better
-
-        def _info(self) -> Any:
-            return evaluate.MetricInfo(
-                description=f"{metric.title} (zoo)",
-                citation="",
-                inputs_description=f"{column} and references; references are the indices of the true classes",
-                # Not int64, into which evaluate would silently cut 1.5 to 1: whole numbers are checked below.
-                features=datasets.Features({column: kind, "references": datasets.Value("float64")}),
-            )
-
-        def _compute(self, **inputs: Any) -> dict[str, Any]:
-            targets = _whole(inputs["references"], "references")
-            if needs_scores:
-                outputs = Outputs.from_probabilities(targets, inputs[column])
-            else:
-                outputs = _outputs(targets, _whole(inputs[column], column), num_classes)
-            try:
-                return {metric.name: metric.function(outputs)}
-            except Undefined as reason:
-                return {metric.name: None, f"{metric.name}_undefined": str(reason)}
-
-    ZooMetric.__name__ = ZooMetric.__qualname__ = metric.name
-    return ZooMetric(keep_in_memory=True)
-
-
-def _outputs(targets: Any, predictions: Any, num_classes: int | None) -> Outputs:
-    """Without a number of classes, those that occur are all there are, as in scikit-learn."""
-    if num_classes is not None:
-        return Outputs.from_predictions(targets, predictions, num_classes)
-    classes, numbers = np.unique(np.concatenate([targets, predictions]), return_inverse=True)
-    return Outputs.from_predictions(numbers[: len(targets)], numbers[len(targets) :], len(classes))
-
-
-def _whole(values: Any, what: str) -> Any:
-    array = np.asarray([np.nan if value is None else value for value in values], dtype=np.float64)
-    if not (np.isfinite(array).all() and (array == np.round(array)).all()):
-        raise DataError(f"{what} are not all whole numbers; expected the index of each class")
-    return array.astype(np.int64)

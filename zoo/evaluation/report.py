@@ -1,21 +1,23 @@
-"""The report on a set of pictures: every number that tables, cards and figures show, measured in one pass over all outputs."""
+"""The report on a set of samples: every number that tables, cards and figures show, measured in one pass over all outputs."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from zoo.errors import ConfigError, DataError
-from zoo.evaluation import calibration, intervals
+from zoo.evaluation import calibration, intervals, metrics, outputs, tables
 from zoo.evaluation.calibration import Bin
-from zoo.evaluation.outputs import Ints, Outputs, Undefined
-from zoo.evaluation.shipped import SHIPPED, Metric
-from zoo.types import Labels
+from zoo.evaluation.checked import Ints
+from zoo.evaluation.outputs import AnyOutputs, MultilabelOutputs, Outputs, Undefined
+from zoo.evaluation.remarks import Baseline, baseline, majority, remarks
+from zoo.evaluation.shipped import Metric
+from zoo.evaluation.tables import ClassRow, Confusion, LabelRow, ValueRow
+from zoo.types import Labels, Task
 
 
 @dataclass(frozen=True)
@@ -41,61 +43,36 @@ class Value:
         return f"{self.value:.4f}{interval}"
 
 
-@dataclass(frozen=True)
-class ClassRow:
-    """One class. A number is None where it would be a share of nothing."""
-
-    name: str
-    precision: float | None
-    """Share of the pictures predicted as this class that are of it."""
-    recall: float | None
-    """Share of the pictures of this class that are found."""
-    f1: float | None
-    """2 right / (pictures + predictions)."""
-    support: int
-    """Pictures of this class."""
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """How often pictures of one class were taken for another."""
-
-    true: str
-    predicted: str
-    count: int
-    share: float
-    """Of the true class's pictures, in 0..1."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a model's outputs are worth on N pictures of C classes."""
+    """What a model's outputs are worth on N samples. The tables of other tasks than its own are empty."""
 
     n: int
     labels: Labels
+    """The names of the classes, labels or values."""
+    task: Task = Task.CLASSIFICATION
     values: dict[str, Value]
     """By metric name: zoo's own in their order, then the user's."""
-    per_class: list[ClassRow]
-    """In the order of the labels."""
-    confusion: Ints
-    """`[C, C] int64`; row: true class, column: predicted class."""
-    calibration: list[Bin]
-    """The 15 bins of the reliability diagram."""
-    majority: float
-    """Accuracy of always answering the most frequent class of these pictures."""
+    per_class: list[ClassRow] = field(default_factory=list)
+    """Of classification, in the order of the labels."""
+    per_label: list[LabelRow] = field(default_factory=list)
+    """Of multilabel, in the order of the labels."""
+    per_value: list[ValueRow] = field(default_factory=list)
+    """Of regression, in the order of the labels."""
+    confusion: Ints = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
+    """Of classification, `[C, C] int64`; row: true class, column: predicted class."""
+    calibration: list[Bin] = field(default_factory=list)
+    """Of classification: the 15 bins of the reliability diagram."""
+    baseline: Baseline
+    """What can be had without looking, and whether the model has more."""
     warnings: tuple[str, ...]
     """What a reader should know before believing the numbers; a sentence each."""
 
-    @property
-    def beats_majority(self) -> bool:
-        """Whether more pictures are classified rightly than by always answering the most frequent class."""
-        return bool(np.trace(self.confusion) > self.confusion.sum(axis=1).max())
-
     def most_confused(self, count: int = 5) -> list[Confusion]:
         """The pairs that are confused most often, the worst first; fewer than `count` if there are no more."""
-        errors = self.confusion * (1 - np.eye(len(self.labels), dtype=np.int64))
+        errors = self.confusion * (1 - np.eye(len(self.confusion), dtype=np.int64))
         order = np.argsort(-errors, axis=None, kind="stable")[:count]
-        pairs = (divmod(int(index), len(self.labels)) for index in order if errors.flat[index] > 0)
+        pairs = (divmod(int(index), len(errors)) for index in order if errors.flat[index] > 0)
         names, support = self.labels.names, self.confusion.sum(axis=1)
         return [
             Confusion(names[true], names[said], int(errors[true, said]), float(errors[true, said] / support[true]))
@@ -104,31 +81,44 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-safe values."""
-        values = {name: dataclasses.asdict(value) for name, value in self.values.items()}
         return {
             "n": self.n,
+            "task": self.task.value,
             "labels": list(self.labels.names),
             "labels_sha256": self.labels.sha256,
-            "values": values,
-            "per_class": [dataclasses.asdict(row) for row in self.per_class],
+            "values": {name: asdict(value) for name, value in self.values.items()},
+            "per_class": [asdict(row) for row in self.per_class],
+            "per_label": [asdict(row) for row in self.per_label],
+            "per_value": [asdict(row) for row in self.per_value],
             "confusion": self.confusion.tolist(),
-            "calibration": [dataclasses.asdict(one) for one in self.calibration],
-            "majority": self.majority,
+            "calibration": [asdict(one) for one in self.calibration],
+            "baseline": asdict(self.baseline),
             "warnings": list(self.warnings),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Report:
-        """The inverse of `to_dict`. Raises: DataError if the values are not a report's."""
+        """The inverse of `to_dict`, which also reads what was written when all reports were of classification.
+
+        Raises: DataError if the values are not a report's.
+        """
         try:
+            confusion = np.asarray(values["confusion"], dtype=np.int64)
             return cls(
                 n=values["n"],
                 labels=Labels(tuple(values["labels"])),
+                task=Task(values.get("task", Task.CLASSIFICATION)),
                 values={name: Value(**value) for name, value in values["values"].items()},
                 per_class=[ClassRow(**row) for row in values["per_class"]],
-                confusion=np.asarray(values["confusion"], dtype=np.int64),
+                per_label=[LabelRow(**row) for row in values.get("per_label", ())],
+                per_value=[ValueRow(**row) for row in values.get("per_value", ())],
+                confusion=confusion if confusion.size else np.zeros((0, 0), dtype=np.int64),
                 calibration=[Bin(**one) for one in values["calibration"]],
-                majority=values["majority"],
+                baseline=(
+                    Baseline(**values["baseline"])
+                    if "baseline" in values
+                    else majority(float(np.trace(confusion) / values["n"]), values["majority"])
+                ),
                 warnings=tuple(values["warnings"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -140,95 +130,77 @@ def evaluate(
     logits: ArrayLike,
     labels: Labels,
     *,
+    task: Task = Task.CLASSIFICATION,
+    thresholds: ArrayLike | None = None,
     extra_metrics: Iterable[Metric] = (),
     intervals: bool = True,
     seed: int = 0,
 ) -> Report:
-    """Report on pictures whose true classes are `targets` `[N]` (whole numbers) and whose logits are `[N, C]`.
+    """Report on samples whose true answers are `targets` and whose outputs are `logits`, of the shapes that `outputs.from_logits` says.
 
-    All of zoo's metrics are computed, and `extra_metrics`; with `intervals`, each gets a 95 % bootstrap interval, equal for the
-    same seed. Nothing is averaged over batches. Raises: DataError if shapes or targets do not fit; NonFinite if a logit is NaN or
-    infinite; ConfigError if a user's metric fails, or its name is taken.
+    All of zoo's metrics of the task are computed, and `extra_metrics`; with `intervals`, each gets a 95 % bootstrap interval, equal
+    for the same seed. Nothing is averaged over batches.
+
+    Args:
+        labels: the names of the classes, labels or values, one for each column of `logits`.
+        thresholds: for multilabel alone: from which probability a label is said to hold, one for all or `[C]`; None: 0.5.
+
+    Raises: DataError if shapes or targets do not fit; NonFinite if a logit is NaN or infinite; ConfigError if a user's metric fails,
+    its name is taken, a metric is of another task, or the thresholds do not fit.
     """
-    outputs = Outputs.from_logits(targets, logits)
-    if outputs.num_classes != len(labels):
-        raise DataError(f"the logits have {outputs.num_classes} columns; expected {len(labels)}, one for each class")
-    wanted = _wanted(extra_metrics)
-    values = _values(wanted, outputs, intervals, seed)
+    found = outputs.from_logits(task, targets, logits, thresholds)
+    columns = np.shape(logits)[1] if np.ndim(logits) > 1 else 1
+    if columns != len(labels):
+        raise DataError(f"the logits have {columns} columns; expected {len(labels)}, one for each {_NOUNS[task]}")
+    values = _values(_wanted(task, extra_metrics), found, intervals, seed)
+    against = baseline(found, {name: value.value for name, value in values.items()})
     return Report(
-        n=len(outputs),
+        n=len(found),
         labels=labels,
+        task=task,
         values=values,
-        per_class=_per_class(outputs, labels),
-        confusion=_confusion(outputs),
-        calibration=calibration.bins(outputs),
-        majority=float(outputs.support.max() / len(outputs)),
-        warnings=tuple(_warnings(outputs, labels)),
+        baseline=against,
+        warnings=tuple(remarks(found, labels, against)),
+        **_tables(found, labels),
     )
 
 
-def _wanted(extra: Iterable[Metric]) -> list[Metric]:
-    wanted = dict(SHIPPED)
-    for metric in extra:
+_NOUNS = {Task.CLASSIFICATION: "class", Task.MULTILABEL: "label", Task.REGRESSION: "value"}
+
+
+def _tables(found: AnyOutputs, labels: Labels) -> dict[str, Any]:
+    """Those of the outputs' task, by the field of the report."""
+    if isinstance(found, Outputs):
+        return {
+            "per_class": tables.class_rows(found, labels),
+            "confusion": tables.confusion(found),
+            "calibration": calibration.bins(found),
+        }
+    if isinstance(found, MultilabelOutputs):
+        return {"per_label": tables.label_rows(found, labels)}
+    return {"per_value": tables.value_rows(found, labels)}
+
+
+def _wanted(task: Task, extra: Iterable[Metric]) -> list[Metric]:
+    wanted = metrics.of(task)
+    for metric in (metrics.resolve(one, task=task) for one in extra):
         if wanted.setdefault(metric.name, metric) != metric:
             raise ConfigError(f"there are two metrics {metric.name!r}; give one of them another name")
     return list(wanted.values())
 
 
-def _values(metrics: list[Metric], outputs: Outputs, with_intervals: bool, seed: int) -> dict[str, Value]:
+def _values(wanted: list[Metric], found: AnyOutputs, with_intervals: bool, seed: int) -> dict[str, Value]:
     points: dict[str, Value] = {}
     defined = []
-    for metric in metrics:
+    for metric in wanted:
         try:
-            points[metric.name] = Value(metric.function(outputs), metric.higher_is_better)
+            points[metric.name] = Value(metric.function(found), metric.higher_is_better)
             defined.append(metric)
         except Undefined as reason:
             points[metric.name] = Value(None, metric.higher_is_better, why=str(reason))
     if with_intervals:
-        for name, one in intervals.bootstrap(defined, outputs, seed).items():
-            points[name] = dataclasses.replace(
+        for name, one in intervals.bootstrap(defined, found, seed).items():
+            points[name] = replace(
                 points[name], low=one.low, high=one.high, why=one.why, resamples=one.resamples, dropped=one.dropped
             )
     return points
-
-
-def _confusion(outputs: Outputs) -> Ints:
-    classes = outputs.num_classes
-    pairs = outputs.targets * classes + outputs.predictions
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
-
-
-def _per_class(outputs: Outputs, labels: Labels) -> list[ClassRow]:
-    right = np.bincount(outputs.targets[outputs.correct > 0], minlength=len(labels))
-    predicted = np.bincount(outputs.predictions, minlength=len(labels))
-    rows = []
-    for name, hits, pictures, said in zip(
-        labels.names, right.tolist(), outputs.support.tolist(), predicted.tolist(), strict=True
-    ):
-        precision = hits / said if said else None
-        recall = hits / pictures if pictures else None
-        f1 = 2 * hits / (pictures + said) if pictures and said + pictures else None
-        rows.append(ClassRow(name, precision, recall, f1, pictures))
-    return rows
-
-
-def _warnings(outputs: Outputs, labels: Labels) -> Iterable[str]:
-    accuracy, n = float(outputs.correct.mean()), len(outputs)
-    common = int(outputs.support.argmax())
-    majority = float(outputs.support[common] / n)
-    if accuracy <= majority:
-        yield (
-            f"The accuracy of {accuracy:.4f} does not beat always answering {labels.names[common]!r}, "
-            f"which gives {majority:.4f} on these pictures."
-        )
-    absent = [name for name, count in zip(labels.names, outputs.support, strict=True) if count == 0]
-    if absent:
-        named = ", ".join(repr(name) for name in absent[:5]) + (", ..." if len(absent) > 5 else "")
-        yield f"{len(absent)} of {len(labels)} classes have no pictures here: {named}. Nothing is known about them."
-    if accuracy in (0.0, 1.0):
-        kind = "right" if accuracy else "wrong"
-        # The rule of three: with 0 errors in n, a 95 % upper bound of their share (Hanley and Lippman-Hand 1983).
-        yield (
-            f"All {n} pictures are {kind}, so the intervals by resampling have no width; "
-            f"by the rule of three, up to {min(1.0, 3 / n):.1%} may still be otherwise."
-        )

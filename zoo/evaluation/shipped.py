@@ -1,7 +1,8 @@
-"""The metrics that come with zoo: plain functions over arrays, on scikit-learn, each with a declared direction.
+"""What a metric is, and those of classification that come with zoo: plain functions over arrays, on scikit-learn, each with a
+declared direction. Those of the other tasks are in `shipped_multilabel` and `shipped_regression`.
 
 Most have a second form for the bootstrap, over many resamples at once: a function of the outputs and of `[N, R] float64` weights,
-where weight [i, r] says how often picture i occurs in resample r; the answer is `[R] float64`, NaN where that resample has none.
+where weight [i, r] says how often sample i occurs in resample r; the answer is `[R] float64`, NaN where that resample has none.
 Metrics that average over classes average over those that occur in a resample (a small class is missing from some by chance); on
 the whole data they are defined only if every class occurs.
 """
@@ -10,17 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
 from zoo.evaluation import calibration
-from zoo.evaluation.outputs import Floats, Ints, Outputs, Undefined
+from zoo.evaluation.checked import Floats
+from zoo.evaluation.outputs import Outputs, Undefined
+from zoo.evaluation.resampling import area, mean, over_present, sums
+from zoo.types import Task
 
 RESAMPLES = 1000
 """Resamples of a bootstrap interval (Efron and Tibshirani 1993, section 19.3: 1,000 or more for percentiles)."""
 AREA_BUDGET = 400_000_000
-"""AUROC costs pictures x classes x resamples; the number of resamples is cut to this product, though never below 100."""
+"""An area under a curve costs samples x classes x resamples; the number of resamples is cut to this product, though never below 100."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +38,27 @@ class Metric:
     """How people read it, with what it is."""
     higher_is_better: bool
     """Declared, never guessed from the name."""
-    function: Callable[[Outputs], float]
-    """The value. Raises: Undefined, saying why there is none."""
+    function: Callable[[Any], float]
+    """The value, of outputs of its task. Raises: Undefined, saying why there is none."""
     needs: Literal["predictions", "probabilities"] = "predictions"
     """What of the outputs it looks at."""
     low: float = 0.0
     """The smallest value it can have."""
     high: float = 1.0
     """The largest value it can have."""
-    resampled: Callable[[Outputs, Floats], Floats] | None = None
+    resampled: Callable[[Any, Floats], Floats] | None = None
     """The values of many resamples at once; None: `function` is called for each."""
-    resamples: Callable[[Outputs], int] = lambda outputs: RESAMPLES
+    resamples: Callable[[Any], int] = lambda outputs: RESAMPLES
     """How many resamples its interval takes."""
     biased: bool = False
     """Resamples are larger than the estimate on average; its interval is moved back by the mean difference."""
+    task: Task | None = None
+    """The task that it is for. None: any, as a user's own; it then gets what that task's outputs hold."""
+
+
+def fewer(cells: int) -> int:
+    """Resamples for a metric that sorts: `cells` is samples x classes."""
+    return min(RESAMPLES, max(100, AREA_BUDGET // cells))
 
 
 def _accuracy(outputs: Outputs) -> float:
@@ -54,11 +66,7 @@ def _accuracy(outputs: Outputs) -> float:
 
 
 def _accuracy_resampled(outputs: Outputs, weights: Floats) -> Floats:
-    return _mean(outputs.correct, weights)
-
-
-def _mean(values: Floats, weights: Floats) -> Floats:
-    return np.asarray(values @ weights / weights.sum(axis=0), dtype=np.float64)
+    return mean(outputs.correct, weights)
 
 
 def _in_top5(outputs: Outputs) -> Floats:
@@ -77,13 +85,13 @@ def _top5(outputs: Outputs) -> float:
 
 
 def _top5_resampled(outputs: Outputs, weights: Floats) -> Floats:
-    return _mean(_in_top5(outputs), weights)
+    return mean(_in_top5(outputs), weights)
 
 
 def _every_class(outputs: Outputs) -> None:
     absent = np.flatnonzero(outputs.support == 0)
     if len(absent):
-        raise Undefined(f"{len(absent)} of {outputs.num_classes} classes have no pictures here (first: class number {absent[0]})")
+        raise Undefined(f"{len(absent)} of {outputs.num_classes} classes have no samples here (first: class number {absent[0]})")
 
 
 def _balanced_accuracy(outputs: Outputs) -> float:
@@ -94,37 +102,20 @@ def _balanced_accuracy(outputs: Outputs) -> float:
     return float(recall_score(outputs.targets, outputs.predictions, labels=classes, average="macro", zero_division=0))
 
 
-def _sums(weights: Floats, groups: Ints, count: int) -> Floats:
-    """`[count, R]`: the weights added up by group; `groups` is `[N]` in 0..count-1."""
-    order = np.argsort(groups, kind="stable")
-    sizes = np.bincount(groups, minlength=count)
-    filled = sizes > 0
-    sums = np.zeros((count, weights.shape[1]))
-    if len(groups):
-        sums[filled] = np.add.reduceat(weights[order], (np.cumsum(sizes) - sizes)[filled], axis=0)
-    return sums
-
-
 def _counts(outputs: Outputs, weights: Floats) -> tuple[Floats, Floats, Floats]:
-    """(right predictions, pictures, predictions) of each class in each resample, `[C, R]` each."""
+    """(right predictions, samples, predictions) of each class in each resample, `[C, R]` each."""
     right = outputs.correct > 0
     classes = outputs.num_classes
     return (
-        _sums(weights[right], outputs.targets[right], classes),
-        _sums(weights, outputs.targets, classes),
-        _sums(weights, outputs.predictions, classes),
+        sums(weights[right], outputs.targets[right], classes),
+        sums(weights, outputs.targets, classes),
+        sums(weights, outputs.predictions, classes),
     )
 
 
-def _over_present(values: Floats, present: Floats) -> Floats:
-    """The mean over the classes that occur, for each resample; `[C, R]` to `[R]`."""
-    occurs = present > 0
-    return np.asarray(np.where(occurs, values, 0).sum(axis=0) / occurs.sum(axis=0), dtype=np.float64)
-
-
 def _balanced_accuracy_resampled(outputs: Outputs, weights: Floats) -> Floats:
-    right, pictures, _ = _counts(outputs, weights)
-    return _over_present(right / np.maximum(pictures, 1), pictures)
+    right, samples, _ = _counts(outputs, weights)
+    return over_present(right / np.maximum(samples, 1), samples)
 
 
 def _macro_f1(outputs: Outputs) -> float:
@@ -136,8 +127,8 @@ def _macro_f1(outputs: Outputs) -> float:
 
 
 def _macro_f1_resampled(outputs: Outputs, weights: Floats) -> Floats:
-    right, pictures, predicted = _counts(outputs, weights)
-    return _over_present(2 * right / np.maximum(pictures + predicted, 1), pictures)
+    right, samples, predicted = _counts(outputs, weights)
+    return over_present(2 * right / np.maximum(samples + predicted, 1), samples)
 
 
 def _micro_f1(outputs: Outputs) -> float:
@@ -158,25 +149,23 @@ def _auroc(outputs: Outputs) -> float:
 
 
 def _auroc_resampled(outputs: Outputs, weights: Floats) -> Floats:
-    """Area = share of pairs (picture of the class, other picture) in which the first scores higher; ties count one half."""
-    total, known = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
-    for one in range(outputs.num_classes):
-        own = np.flatnonzero(outputs.targets == one)
-        others = np.flatnonzero(outputs.targets != one)
-        scores = outputs.probabilities[:, one]
-        others = others[np.argsort(scores[others], kind="stable")]
-        below = np.vstack([np.zeros((1, weights.shape[1])), np.cumsum(weights[others], axis=0)])
-        first = np.searchsorted(scores[others], scores[own], side="left")
-        last = np.searchsorted(scores[others], scores[own], side="right")
-        won = (weights[own] * (below[first] + below[last])).sum(axis=0) / 2
-        pairs = weights[own].sum(axis=0) * below[-1]
-        total += np.where(pairs > 0, won / np.maximum(pairs, 1), 0)
-        known += pairs > 0
-    return np.asarray(np.where(known > 0, total / np.maximum(known, 1), np.nan), dtype=np.float64)
+    areas, pairs = zip(
+        *(
+            area(
+                np.flatnonzero(outputs.targets == one),
+                np.flatnonzero(outputs.targets != one),
+                outputs.probabilities[:, one],
+                weights,
+            )
+            for one in range(outputs.num_classes)
+        ),
+        strict=True,
+    )
+    return over_present(np.stack(areas), np.stack(pairs))
 
 
 def _auroc_resamples(outputs: Outputs) -> int:
-    return min(RESAMPLES, max(100, AREA_BUDGET // (len(outputs) * outputs.num_classes)))
+    return fewer(outputs.probabilities.size)
 
 
 def _surprise(outputs: Outputs) -> Floats:
@@ -189,7 +178,7 @@ def _log_loss(outputs: Outputs) -> float:
 
 
 def _log_loss_resampled(outputs: Outputs, weights: Floats) -> Floats:
-    return _mean(_surprise(outputs), weights)
+    return mean(_surprise(outputs), weights)
 
 
 def _ece(outputs: Outputs) -> float:
@@ -199,39 +188,40 @@ def _ece(outputs: Outputs) -> float:
 def _ece_resampled(outputs: Outputs, weights: Floats) -> Floats:
     confidence = calibration.confidences(outputs)
     gaps = weights * (outputs.correct - confidence)[:, None]
-    sums = _sums(gaps, calibration.assign(confidence), calibration.BINS)
-    return np.asarray(np.abs(sums).sum(axis=0) / weights.sum(axis=0), dtype=np.float64)
+    added = sums(gaps, calibration.assign(confidence), calibration.BINS)
+    return np.asarray(np.abs(added).sum(axis=0) / weights.sum(axis=0), dtype=np.float64)
 
 
+_metric = partial(Metric, task=Task.CLASSIFICATION)
 SHIPPED: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "accuracy: share of right predictions", True, _accuracy, resampled=_accuracy_resampled),
-        Metric(
-            "top5_accuracy", "top-5 accuracy: share of pictures whose class is among the five most probable (6 classes or more)",
+        _metric("accuracy", "accuracy: share of right predictions", True, _accuracy, resampled=_accuracy_resampled),
+        _metric(
+            "top5_accuracy", "top-5 accuracy: share of samples whose class is among the five most probable (6 classes or more)",
             True, _top5, needs="probabilities", resampled=_top5_resampled,
         ),
-        Metric(
+        _metric(
             "balanced_accuracy", "balanced accuracy: mean over the classes of the share that is found",
             True, _balanced_accuracy, resampled=_balanced_accuracy_resampled,
         ),
-        Metric("macro_f1", "macro F1: mean over the classes of F1", True, _macro_f1, resampled=_macro_f1_resampled),
-        Metric(
-            "micro_f1", "micro F1: F1 of all decisions together; equals accuracy where each picture has one class",
+        _metric("macro_f1", "macro F1: mean over the classes of F1", True, _macro_f1, resampled=_macro_f1_resampled),
+        _metric(
+            "micro_f1", "micro F1: F1 of all decisions together; equals accuracy where each sample has one class",
             True, _micro_f1, resampled=_accuracy_resampled,
         ),
-        Metric(
+        _metric(
             "auroc", "AUROC: mean over the classes of the area under the curve, one class against the rest",
             True, _auroc, needs="probabilities", resampled=_auroc_resampled, resamples=_auroc_resamples,
         ),
-        Metric(
+        _metric(
             "log_loss", "log-loss: mean of -ln(probability of the true class); 0 is best",
             False, _log_loss, needs="probabilities", high=float("inf"), resampled=_log_loss_resampled,
         ),
-        Metric(
+        _metric(
             "ece", "expected calibration error: mean gap between confidence and accuracy over 15 bins; 0 is best",
             False, _ece, needs="probabilities", resampled=_ece_resampled, biased=True,
         ),
     )
 }  # fmt: skip
-"""Every metric of zoo's own by name, in the order of reports."""
+"""The metrics of classification by name, in the order of reports."""
