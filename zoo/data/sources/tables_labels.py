@@ -1,0 +1,183 @@
+"""What the labels of a table mean: the task, the names of the outputs, and an array of targets.
+
+Works on the different labels of a table and on which of them each row has, so that a million rows of ten classes are ten labels.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import reprlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.sources.tables_values import Label
+from zoo.errors import ConfigError, DataError
+from zoo.types import Labels
+
+TaskName = Literal["classification", "multilabel", "regression"]
+Codes = NDArray[np.int64]
+Targets = NDArray[np.int64] | NDArray[np.int8] | NDArray[np.float64]
+
+_MEASURED = 20
+"""Whole numbers are taken as measured, not as classes, if there are more different ones than this, and than half the rows."""
+_MOSTLY = 0.9
+"""Share of rows whose labels are numbers from which the others are mistakes."""
+_FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1}
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What was decided of the different labels of a table."""
+
+    task: TaskName
+    names: tuple[str, ...]
+    """Class names in natural order, or the columns as they were given."""
+    targets: Targets
+    """A row for each different label: `[D] int64` indices into the names, `[D, C] int8` 0 or 1, or `[D, K] float64`."""
+    flawed: dict[int, str] = field(default_factory=dict)
+    """Different labels that cannot be used, by their position, and why."""
+    notices: list[str] = field(default_factory=list)
+
+
+def resolve(labels: Sequence[Label], codes: Codes, columns: tuple[str, ...], task: str | None) -> Resolved:
+    """Decide the task, or hold the data against the one that is asked for.
+
+    Args:
+        labels: the different labels, `[D]`.
+        codes: `[N]`, which of them each row has.
+        columns: where they come from; with several, each label is a tuple with one value from each.
+        task: None: inferred. Several columns are multilabel if all are 0 and 1, else regression; lists and delimited fields are
+            multilabel; numbers of which any is not whole are regression, and so are whole ones that hardly repeat; all else is
+            classification.
+
+    Raises: ConfigError: the labels cannot be of this task.
+    """
+    shares = np.bincount(codes, minlength=len(labels)) / max(len(codes), 1)
+    if len(columns) > 1:
+        return _from_columns(labels, shares, columns, task)
+    if any(isinstance(one, tuple) for one in labels):
+        return _from_lists([one if isinstance(one, tuple) else (one,) for one in labels], codes, columns[0], task)
+    texts = [one for one in labels if isinstance(one, str)]
+    if task == "multilabel":
+        reason = "multilabel takes several columns of 0 and 1 (--label a,b,c), lists, or a --label-delimiter"
+        raise ConfigError(f"--label {columns[0]} --task multilabel: each row has one label; {reason}")
+    if task is None:
+        task, notices = _infer(texts, shares, columns[0], len(codes))
+    else:
+        notices = []
+    if task == "regression":
+        return _numbers([(one,) for one in texts], columns, notices)
+    return _classes(texts, columns[0], len(codes), notices)
+
+
+def _infer(texts: list[str], shares: NDArray[np.float64], column: str, rows: int) -> tuple[str, list[str]]:
+    """Classification or regression, and what to say of it."""
+    numeric = np.array([_NUMBER.fullmatch(one) is not None or _COMMA.fullmatch(one) is not None for one in texts], bool)
+    if shares[numeric].sum() < _MOSTLY:
+        return "classification", []
+    found = [_number(one) for one, is_number in zip(texts, numeric, strict=True) if is_number]
+    measured = any(value is None or not value.is_integer() for value in found)
+    if measured or (len(found) > _MEASURED and 2 * len(found) > rows):
+        return "regression", [f"{column} holds numbers: regression (--task classification takes them as classes)"]
+    if len(found) > _MEASURED:
+        text = f"the {len(found):,} whole numbers of {column} are taken as classes (--task regression takes them as numbers)"
+        return "classification", [text]
+    return "classification", []
+
+
+def _classes(texts: list[str], column: str, rows: int, notices: list[str]) -> Resolved:
+    names = Labels.sort(texts).names
+    if len(names) > _MEASURED and 2 * len(names) > rows:
+        notices.append(f"{column} has {len(names):,} classes in {rows:,} rows; is it the column of labels?")
+    for mark in ("|", ";"):
+        if sum(mark in name for name in names) * 2 > len(names):
+            notices.append(
+                f"labels such as {reprlib.repr(names[0])} seem to be several in one; --label-delimiter '{mark}' takes them so"
+            )
+    nobody = [name for name in names if name.casefold() in ("none", "na")]
+    if nobody:
+        notices.append(f"the label {nobody[0]!r} is taken as a class; leave the field empty where there is no label")
+    place = {name: index for index, name in enumerate(names)}
+    return Resolved("classification", names, np.array([place[one] for one in texts], np.int64), {}, notices)
+
+
+def _from_lists(labels: list[tuple[str, ...]], codes: Codes, column: str, task: str | None) -> Resolved:
+    if task not in (None, "multilabel"):
+        raise ConfigError(f"--label {column} --task {task}: rows have several labels each; that is multilabel")
+    names = Labels.sort(itertools.chain.from_iterable(labels)).names
+    place = {name: index for index, name in enumerate(names)}
+    targets = np.zeros((len(labels), len(names)), np.int8)
+    for row, own in enumerate(labels):
+        targets[row, [place[name] for name in own]] = 1
+    bare = sum(int((codes == row).sum()) for row, own in enumerate(labels) if not own)
+    notices = [f"{column} is empty in {bare:,} rows: taken as none of the labels"] if bare else []
+    return Resolved("multilabel", names, targets, {}, notices)
+
+
+def _from_columns(labels: Sequence[Any], shares: NDArray[np.float64], columns: tuple[str, ...], task: str | None) -> Resolved:
+    if task == "classification":
+        raise ConfigError(f"--label {','.join(columns)} --task classification: several columns are multilabel or regression")
+    flags = np.array([all(one.casefold() in _FLAGS for one in own) for own in labels], bool)
+    if task == "regression" or (task is None and shares[flags].sum() < _MOSTLY):
+        said = f"{', '.join(columns)} hold numbers: regression with {len(columns)} outputs (--task multilabel takes 0 and 1)"
+        return _numbers(labels, columns, [] if task else [said])
+    targets, flawed = _convert(labels, columns, lambda text: _FLAGS.get(text.casefold()), "0 or 1")
+    return Resolved("multilabel", columns, targets.astype(np.int8), flawed)
+
+
+def _numbers(labels: Sequence[tuple[str, ...]], columns: tuple[str, ...], notices: list[str]) -> Resolved:
+    targets, flawed = _convert(labels, columns, _number, "a number")
+    return Resolved("regression", columns, targets, flawed, notices)
+
+
+def _convert(
+    labels: Sequence[tuple[str, ...]], columns: tuple[str, ...], read: Callable[[str], float | None], expected: str
+) -> tuple[NDArray[np.float64], dict[int, str]]:
+    """`[D, K]`, and why a label that has no value has none (its row is 0)."""
+    targets = np.zeros((len(labels), len(columns)))
+    flawed: dict[int, str] = {}
+    for row, own in enumerate(labels):
+        values = [read(text) for text in own]
+        if None in values:
+            index = values.index(None)
+            hint = " (a decimal comma? write a point)" if _COMMA.fullmatch(own[index]) else ""
+            flawed[row] = f"{columns[index]} is {reprlib.repr(own[index])}, expected {expected}{hint}"
+        else:
+            targets[row] = values
+    return targets, flawed
+
+
+def _number(text: str) -> float | None:
+    """A finite number, written in digits with a point."""
+    value = float(text) if _NUMBER.fullmatch(text) else math.inf
+    return value if math.isfinite(value) else None
+
+
+def check_enough(place: str, resolved: Resolved, targets: Targets) -> None:
+    """Raises: DataError if the targets of the rows that are left are all the same."""
+    if resolved.task == "classification" and len(np.unique(targets)) < 2:
+        raise DataError(f"{place}: one label only ({resolved.names[int(targets[0])]}); at least two are needed")
+    if resolved.task == "multilabel" and (targets == targets[:1]).all():
+        raise DataError(f"{place}: every row has the same labels; there is nothing to tell apart")
+    if resolved.task == "regression":
+        same = (targets == targets[:1]).all(axis=0)
+        if same.any():
+            index = int(same.argmax())
+            raise DataError(f"{place}: {resolved.names[index]} is {targets[0, index]:g} in every row; there is nothing to learn")
+
+
+def spellings(labels: Sequence[Label]) -> list[tuple[str, str]]:
+    """Pairs of labels that differ in case or white space alone, each as the first two spellings of it."""
+    flat: Iterable[str] = itertools.chain.from_iterable((one,) if isinstance(one, str) else one for one in labels)
+    by_folded: dict[str, list[str]] = {}
+    for text in dict.fromkeys(flat):
+        by_folded.setdefault("".join(text.casefold().split()), []).append(text)
+    return [(found[0], found[1]) for found in by_folded.values() if len(found) > 1]
