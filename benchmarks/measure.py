@@ -61,7 +61,7 @@ def read_answer(line: str) -> dict[str, Any]:
     """`correct`, `total`, `phases` and `notes` from the line of JSON that a peer's script, or `zoo finetune --json`, ends with."""
     said: Mapping[str, Any] = json.loads(line)
     if "value" in said:
-        total = said["pictures"]
+        total = said["samples"]
         return {"correct": round(said["value"] * total), "total": total, "phases": {"train": said["seconds"]}, "notes": ""}
     total = len(said["correct"]) or None
     right = sum(said["correct"]) if total else None

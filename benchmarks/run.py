@@ -4,6 +4,7 @@
     python -m benchmarks.run --rounds 3           # three times, in turn
     python -m benchmarks.run --only zoo expert --quick
     python -m benchmarks.run --growth --fine-tuning
+    python -m benchmarks.run --texts              # the linear probe of a sentence encoder
 
 results.json keeps every number, by section; a section that is not measured again stays as it is. A trial (`--quick`) writes nothing but
 to standard output, unless `--out` says where. Nothing else should run on the machine meanwhile.
@@ -23,8 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure, pictures, plots, tables
-from benchmarks.commands import FINE_TUNING, GROWTH, GROWTH_SIZES, PROBE, Command, chosen
+from benchmarks import measure, pictures, plots, tables, texts
+from benchmarks.commands import ENCODER, FINE_TUNING, GROWTH, GROWTH_SIZES, PROBE, TEXT, Command, chosen
+from zoo import registry
+from zoo.backbones import weights
 from zoo.errors import RunFailed, ZooError
 
 IMAGE_SIZE = 128
@@ -33,6 +36,7 @@ PLOTS = {
     "probe": plots.accuracy_against_seconds,
     "growth": plots.seconds_against_pictures,
     "fine_tuning": plots.accuracy_against_seconds,
+    "text": plots.accuracy_against_seconds,
 }
 
 
@@ -59,6 +63,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--fine-tuning", action="store_true", help="full, lora:16 and partial:1 against a plain loop, instead of the probe"
     )
+    parser.add_argument("--texts", action="store_true", help="a sentence encoder on texts, instead of the probe")
     parser.add_argument("--out", type=Path, help=f"folder of the results; {HERE.name}/ unless --quick")
     return parser.parse_args(arguments)
 
@@ -68,24 +73,34 @@ def plans(options: argparse.Namespace) -> list[Plan]:
     train = options.pictures or (200 if options.quick else pictures.SIZES[options.data][0])
     sizes = (100, 200) if options.quick else GROWTH_SIZES
     named = [Plan("growth", GROWTH, sizes)] * options.growth + [Plan("fine_tuning", FINE_TUNING, (train,))] * options.fine_tuning
+    named += [Plan("text", TEXT, (200 if options.quick else options.pictures or texts.SIZES[0],))] * options.texts
     return named or [Plan("probe", PROBE, (train,))]
 
 
 def measured(plan: Plan, options: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Run the commands of a section, round after round. One that fails is named in `not_run`, and the others go on."""
     commands, not_run = chosen(plan.commands, options.only)
-    val, test = (50, 50) if options.quick else pictures.SIZES[options.data][1:]
-    epochs = 1 if options.quick else 5
+    of_texts = plan.section == "text"
+    val, test = (50, 50) if options.quick else (texts.SIZES if of_texts else pictures.SIZES[options.data])[1:]
+    epochs = 3 if of_texts else 1 if options.quick else 5
     for train in plan.pictures:
-        pictures.write(options.data, work / str(train), (train, val, test))
+        if of_texts:
+            texts.write(work / str(train), (train, val, test))
+        else:
+            pictures.write(options.data, work / str(train), (train, val, test))
+    encoder = weights.find(registry.resolve(ENCODER)).path.parent if of_texts else None
     measurements = []
     for number in range(options.rounds):
         for train in plan.pictures:
             values = {"data": work / str(train), "image_size": IMAGE_SIZE, "weights": work.parent / "weights", "epochs": epochs}
-            values |= {"seed": number, "cache": work / f"cache-{number}-{train}"}
+            values |= {"encoder": encoder, "seed": number, "cache": work / f"cache-{number}-{train}"}
             for command in commands:
                 arguments = [text.format(**values) for text in command.arguments]
-                print(f"round {number + 1}, {train:,} pictures: {command.title}", file=sys.stderr, flush=True)
+                print(
+                    f"round {number + 1}, {train:,} {'texts' if of_texts else 'pictures'}: {command.title}",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 try:
                     found = measure.run(arguments, work / f"run-{number}-{train}-{commands.index(command)}")
                 except RunFailed as error:
@@ -93,8 +108,8 @@ def measured(plan: Plan, options: argparse.Namespace, work: Path) -> dict[str, A
                     continue
                 key = {"title": command.title, "pictures": train, "round": number}
                 measurements.append({**key, **found, "command": shlex.join(["python", *arguments])})
-    settings = {"data": options.data, "pictures": _listed(plan.pictures), "val": val, "test": test}
-    settings |= {"image_size": IMAGE_SIZE, "epochs": epochs, "rounds": options.rounds}
+    settings = {"data": "fortunes" if of_texts else options.data, "pictures": _listed(plan.pictures), "val": val, "test": test}
+    settings |= {"epochs": epochs, "rounds": options.rounds} | ({} if of_texts else {"image_size": IMAGE_SIZE})
     return {"settings": settings, "measurements": measurements, "not_run": not_run}
 
 

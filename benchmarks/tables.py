@@ -123,6 +123,7 @@ SECTIONS = {
     "probe": ("Linear probe", probe_table),
     "growth": ("Linear probe of ever more pictures", growth_table),
     "fine_tuning": ("Fine-tuning, zoo and a plain loop of the same settings", fine_tuning_table),
+    "text": ("Linear probe of a sentence encoder on texts", probe_table),
 }
 INTRODUCTION = """# zoo against its peers
 
@@ -150,10 +151,12 @@ def render(results: Mapping[str, Any]) -> str:
 
 def _circumstances(section: Mapping[str, Any]) -> str:
     machine, settings = section["machine"], section["settings"]
+    side = settings.get("image_size")
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return (
-        f"{settings['data']}, {settings['pictures']} pictures to train on, {settings['val']:,} to choose on and {settings['test']:,} to "
-        f"measure on, {settings['image_size']} px; epochs, where a tool counts them: {settings['epochs']}; rounds: {settings['rounds']}. "
+        f"{settings['data']}, {settings['pictures']} {'pictures' if side else 'texts'} to train on, {settings['val']:,} to choose on and "
+        f"{settings['test']:,} to measure on{f', {side} px' if side else ''}; epochs, where a tool counts them: {settings['epochs']}; "
+        f"rounds: {settings['rounds']}. "
         f"{section['date']}, `{section['command']}`.\n\n"
         f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, {machine['memory_gb']} GB; Python "
         f"{machine['python']}, {versions}.\n"
