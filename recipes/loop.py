@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from zoo import AdaptedModel
 from zoo.adaptation import saved
 from zoo.config import build
-from zoo.data import EvalBatches, TrainBatches, open_splits, train_transform
+from zoo.data import EvalBatches, TrainBatches, open_splits
 from zoo.folders import whole
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -62,16 +62,17 @@ model = AdaptedModel.build(
 accelerator.print(model.plan.summary())
 
 preprocess = model.backbone.preprocess
-shares = {"rank": rank, "world": world, "num_workers": options.num_workers, "at_least": preprocess.decode_at}
+shares = {"rank": rank, "world": world, "num_workers": options.num_workers}
 train = TrainBatches(
     splits.train,
-    train_transform(preprocess, options.augment),
+    preprocess,
+    augment=options.augment,
     batch_size=options.batch_size,
     accumulate=options.accumulate,
     seed=options.seed,
     **shares,
 )
-val = EvalBatches(splits.val, preprocess.geometry(), batch_size=options.batch_size, **shares)
+val = EvalBatches(splits.val, preprocess, batch_size=options.batch_size, **shares)
 total = options.steps or options.epochs * train.steps_per_epoch
 
 parameters = dict(model.named_parameters())
@@ -93,7 +94,7 @@ def accuracy() -> float:
     model.eval()
     with torch.inference_mode():
         for batch in val:
-            answers = model(batch.images.to(accelerator.device)).argmax(dim=1)
+            answers = model(batch.inputs.to(accelerator.device)).argmax(dim=1)
             hits = answers == batch.targets.to(accelerator.device)
             gathered = accelerator.gather((batch.indices.to(accelerator.device), hits))
             right.update(zip(gathered[0].tolist(), gathered[1].tolist(), strict=True))
@@ -110,7 +111,7 @@ for step, batches in train.steps(0, total):
     for number, batch in enumerate(batches):
         # Gradients are summed over the micro-batches and sent between processes once, with the last.
         with contextlib.nullcontext() if number == len(batches) - 1 else accelerator.no_sync(wrapped):
-            logits = wrapped(batch.images.to(accelerator.device))
+            logits = wrapped(batch.inputs.to(accelerator.device))
             losses = F.cross_entropy(logits, batch.targets.to(accelerator.device), reduction="none")
             losses = losses * batch.weights.to(accelerator.device)
             accelerator.backward(losses.sum() * world / train.step_size(step))

@@ -52,7 +52,7 @@ def test_settling_keeps_the_rest_and_says_who_decided():
         ({"precision": "fp61"}, "did you mean 'fp16'"),
         ({"augment": False}, "none | light"),
         ({"val_fraction": 0.6, "test_fraction": 0.5}, "leave nothing"),
-        ({"batch_size": 2, "accumulate": 4}, "every micro-batch needs a picture"),
+        ({"batch_size": 2, "accumulate": 4}, "every micro-batch needs a sample"),
         ({"strategy": "lora:0"}, "rank"),
         ({"backbone": 50}, "expected a text"),
     ],

@@ -176,7 +176,7 @@ class TestFromPython:
 
     def test_data_sets_a_head_and_a_metric_of_the_user(self):
         generator = torch.Generator().manual_seed(0)
-        data = [(torch.randint(0, 255, (3, 40, 40), dtype=torch.uint8, generator=generator), number % 2) for number in range(12)]
+        data = [(torch.randint(0, 255, (3, 40, 40), dtype=torch.uint8, generator=generator), number % 2) for number in range(16)]
 
         def recall_of_b(targets, predictions):
             return float(predictions[targets == 1].mean())
@@ -185,7 +185,7 @@ class TestFromPython:
         run = zoo.finetune(
             "timm/test_resnet.r160_in1k",
             weights="random",
-            data=(data, data[:4]),
+            data=(data[:12], data[12:]),
             label_names=["a", "b"],
             head=lambda width, count: torch.nn.Sequential(torch.nn.LayerNorm(width), torch.nn.Linear(width, count)),
             metric=recall_of_b,

@@ -24,7 +24,7 @@ FLOORS = [
     {"adaptation", "data", "evaluation", "runs"},
     {"configure"},
     {"training", "inference"},
-    {"publishing"},
+    {"publishing", "inspection"},
     {"api"},
     {"zoo"},
     {"cli"},

@@ -13,9 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.adaptation.model import AdaptedModel
-    from zoo.api import evaluate, finetune, list_runs, load, predict, publish, resume, show
+    from zoo.api import evaluate, finetune, inspect, list_runs, load, predict, publish, resume, show
     from zoo.evaluation import metrics
-    from zoo.registry import register_backbone, register_head
+    from zoo.registry import (
+        register_backbone,
+        register_batch_sampler,
+        register_collate,
+        register_head,
+        register_sampler,
+        register_worker_init,
+    )
 
     __version__: str
 
@@ -23,13 +30,18 @@ _HOMES = {
     "AdaptedModel": "zoo.adaptation.model",
     "evaluate": "zoo.api",
     "finetune": "zoo.api",
+    "inspect": "zoo.api",
     "list_runs": "zoo.api",
     "load": "zoo.api",
     "metrics": "zoo.evaluation",
     "predict": "zoo.api",
     "publish": "zoo.api",
     "register_backbone": "zoo.registry",
+    "register_batch_sampler": "zoo.registry",
+    "register_collate": "zoo.registry",
     "register_head": "zoo.registry",
+    "register_sampler": "zoo.registry",
+    "register_worker_init": "zoo.registry",
     "resume": "zoo.api",
     "show": "zoo.api",
 }
@@ -40,13 +52,18 @@ __all__ = [
     "__version__",
     "evaluate",
     "finetune",
+    "inspect",
     "list_runs",
     "load",
     "metrics",
     "predict",
     "publish",
     "register_backbone",
+    "register_batch_sampler",
+    "register_collate",
     "register_head",
+    "register_sampler",
+    "register_worker_init",
     "resume",
     "show",
 ]

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from zoo import recipes, registry, runs, strategy
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, UnknownName
+from zoo.types import Kind, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from zoo.evaluation.metrics import Metric
     from zoo.evaluation.report import Report
     from zoo.inference import Input, Predictor
+    from zoo.inspection.report import DataReport
+    from zoo.publishing.answers import Written
     from zoo.registry import HeadFactory
     from zoo.runs import Run
     from zoo.training.bench import Bench
@@ -42,7 +45,8 @@ def finetune(backbone: str | None = None, **options: Any) -> Run: ...
 def finetune(
     backbone: str | None = None,
     *,
-    data: str | os.PathLike[str] | Sequence[Any] | None = None,
+    data: Any = None,
+    keys: Sequence[str] | None = None,
     head: str | HeadFactory | nn.Module | None = None,
     metric: str | Metric | Any = None,
     label_names: Sequence[str] | None = None,
@@ -55,8 +59,10 @@ def finetune(
 
     Args:
         backbone: a curated name (`list_backbones()`), or any of timm's as `timm/NAME`.
-        data: a folder of class folders, `builtin:digits`, or torch data sets `(train, val)` or `(train, val, test)` that give
-            (picture, class index).
+        data: a folder of class folders, a table, `hf:NAME`, `builtin:digits`; or data in memory, one or (train, val) or (train, val,
+            test), each a torch data set of (sample, class) or of dictionaries, a list of such, a pandas or polars data frame, a
+            `datasets.Dataset`, or a pair of arrays (samples, classes).
+        keys: (sample, class): which keys or columns of data in memory are what; two of samples for pairs of texts. None: guessed.
         head: a registered name, a callable `(in_features, num_outputs)`, or a module.
         metric: what `best` means: a name, `evaluate:DIR`, a module of the evaluate library, or a function of
             (targets, predictions) with an attribute `higher_is_better`.
@@ -81,11 +87,12 @@ def finetune(
     from zoo.backbones import weights
 
     chosen = resolved.config.model
-    weights.require(registry.resolve(chosen.backbone), chosen.weights)
+    if chosen.init_from is None:
+        weights.require(registry.resolve(chosen.backbone), chosen.weights)
     from zoo.publishing import pipeline
 
     data_sets = None if data is None or isinstance(data, (str, os.PathLike)) else data
-    resolved, extras = pipeline.extras(resolved, data_sets, metric, label_names)
+    resolved, extras = pipeline.extras(resolved, data_sets, metric, label_names, keys)
     if dry_run:
         from zoo.training import preview
 
@@ -96,20 +103,21 @@ def finetune(
 def resume(
     run: str | os.PathLike[str] | Run,
     *,
-    data: Sequence[Any] | None = None,
+    data: Any = None,
+    keys: Sequence[str] | None = None,
     metric: Any = None,
     label_names: Sequence[str] | None = None,
 ) -> Run:
     """Go on with a run from its newest whole checkpoint, with the options it was started with; on a CPU, to the last bit.
 
-    data, metric, label_names: those of the run, if they were Python objects.
+    data, keys, metric, label_names: those of the run, if they were Python objects.
 
     Raises: CheckpointError if it is not a run, or its data or base weights are not those it began with.
     """
     found = run if isinstance(run, runs.Run) else runs.open_run(run)
     from zoo.publishing import pipeline
 
-    return pipeline.resume(found, data, metric, label_names)
+    return pipeline.resume(found, data, metric, label_names, keys)
 
 
 def load(path: str | os.PathLike[str], *, weights: str | None = None, head: HeadFactory | None = None) -> Predictor:
@@ -153,16 +161,52 @@ def predict(
     path: str | os.PathLike[str],
     inputs: str | os.PathLike[str] | Iterable[Input],
     *,
+    column: str | None = None,
+    threshold: float | None = None,
     weights: str | None = None,
     batch_size: int = 32,
 ) -> Predictions:
-    """Answers of a fine-tuned model for paths (folders stand for the pictures in them), pictures or tensors, in order.
+    """Answers of a fine-tuned model for paths, pictures, texts or tensors, in order.
 
-    What cannot be read is left out and listed in `.unreadable`. Raises: CheckpointError; DataError if a path does not exist.
+    A folder stands for the files in it, a table (.csv, .tsv, .jsonl, .parquet) for the inputs in its rows, `-` for the lines of stdin.
+    What cannot be read is left out and listed in `.unreadable`.
+
+    column: of tables, the one with the inputs; two with a comma for pairs of texts; None: guessed.
+
+    threshold: probability from which a label holds, where several may; None: each label's own, as chosen in training.
+
+    Raises: CheckpointError; DataError if a path does not exist.
     """
     from zoo import inference
 
-    return inference.predict_files(path, inputs, weights=weights, batch_size=batch_size)
+    return inference.predict_files(path, inputs, column=column, threshold=threshold, weights=weights, batch_size=batch_size)
+
+
+def predict_to(
+    out: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    inputs: Sequence[Input],
+    *,
+    top: int | None = 1,
+    threshold: float | None = None,
+    column: str | None = None,
+    weights: str | None = None,
+    batch_size: int = 32,
+) -> Written:
+    """As `predict`, into a file, for more inputs than memory holds; a call that was killed goes on where it was, if called again.
+
+    Args:
+        out: .csv, .jsonl or .parquet. Rows without an answer are listed in `OUT.unreadable.csv`.
+        top: classes to give for each, most probable first; None: the probability of every class.
+        threshold: probability from which a label holds, where several may; None: each label's own, as chosen in training.
+
+    Raises: OutputError if `out` holds answers already; ConfigError; and as `predict`.
+    """
+    from zoo.publishing import predicting
+
+    return predicting.predict_to(
+        Path(out), Path(path), inputs, top=top, threshold=threshold, column=column, weights=weights, batch_size=batch_size
+    )
 
 
 def publish(path: str | os.PathLike[str], to: str | os.PathLike[str], *, force: bool = False, private: bool = True) -> str:
@@ -181,6 +225,46 @@ def show(name: str, strategy: str | None = None) -> Shown:
     from zoo.training import preview
 
     return preview.show(name, strategy)
+
+
+def inspect(
+    data: str | os.PathLike[str] | Sequence[Any],
+    backbone: str | None = None,
+    *,
+    label_names: Sequence[str] | None = None,
+    page: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> DataReport:
+    """Describe some data: counts, sizes, what cannot be read, duplicates, leaks, contradicting labels; nothing is changed or left out.
+
+    Args:
+        data: as in `finetune`.
+        backbone: whose features likely label errors are found by; None: they are not looked for.
+        label_names: as in `finetune`.
+        page: HTML file to write, in the place of an earlier one; None: none. (`.html()` of the report gives it, too.)
+        options: those of `finetune` about data, the backbone and the machine: `text="body"`, `label="class"`, `weights=...`, ...
+
+    Raises: ZooError, in one line, where there is nothing to describe; OutputError if `page` is a file of another kind.
+    """
+    from zoo import configure
+
+    given = dict(options) if backbone is None else {"backbone": backbone, **options}
+    data_sets = None
+    if isinstance(data, (str, os.PathLike)):
+        given["data"] = os.fspath(data)
+    else:
+        data_sets = data
+    resolved = configure.configure(given)
+    if backbone is not None:
+        from zoo.backbones import weights
+
+        weights.require(registry.resolve(backbone), resolved.config.model.weights)
+    from zoo.inspection import report
+    from zoo.publishing import pipeline
+
+    resolved, extras = pipeline.extras(resolved, data_sets, None, label_names)
+    out = None if page is None else Path(page)
+    return report.inspect(resolved, extras.splits, judged=backbone is not None, out=out)
 
 
 def bench(backbone: str | None = None, **options: Any) -> Bench:
@@ -203,24 +287,31 @@ def bench(backbone: str | None = None, **options: Any) -> Bench:
     return benching.bench(resolved)
 
 
-def list_backbones(pattern: str = "") -> list[Row]:
+def list_backbones(pattern: str = "", kind: str | None = None) -> list[Row]:
     """The backbones whose name contains `pattern`, or matches it if it has wildcards.
 
     `weights` says where the pretrained weights are on this machine, and is empty if they are nowhere; no network is used.
+
+    kind: those that take one kind of sample alone: `image`, `text` or `audio`. Raises: UnknownName for another.
     """
     from zoo.backbones import weights
 
+    if kind is not None and kind not in set(Kind):
+        raise UnknownName("kind", kind, [one.value for one in Kind], f"(they are: {', '.join(Kind)})")
     return [
         {
             "name": spec.name,
             "family": spec.family.name if spec.family else None,
+            "kind": spec.kind.value,
             "params_m": spec.params_m,
             "feature_dim": spec.feature_dim,
             "input_size": spec.input_size,
+            "max_length": spec.max_length,
             "licence": spec.licence,
             "weights": weights.local(spec) or "",
         }
         for spec in registry.backbones(pattern)
+        if kind in (None, spec.kind)
     ]
 
 
@@ -240,12 +331,19 @@ def list_recipes(pattern: str = "") -> list[Row]:
 
 
 def list_metrics(pattern: str = "") -> list[Row]:
-    """The metrics, what they are and which way is better, filtered as in `list_backbones`."""
+    """The metrics, the tasks they are for, which way is better and what they are, filtered as in `list_backbones`."""
     from zoo.evaluation import metrics
 
-    found = [metrics.get(name) for name in metrics.names()]
-    rows = [{"name": one.name, "better": "higher" if one.higher_is_better else "lower", "what": one.title} for one in found]
-    return _matching(rows, pattern)
+    rows: dict[str, Row] = {}
+    for task in Task:
+        for name, one in metrics.of(task).items():
+            if name in rows:
+                rows[name]["tasks"] += f", {task}"
+                rows[name]["what"] += f"; {task}: {one.title.partition(': ')[2]}"
+            else:
+                better = "higher" if one.higher_is_better else "lower"
+                rows[name] = {"name": name, "tasks": task.value, "better": better, "what": one.title}
+    return _matching(list(rows.values()), pattern)
 
 
 def list_runs(folder: str | os.PathLike[str] = "runs") -> list[Run]:
@@ -275,7 +373,10 @@ def validate_recipe(name: str) -> Row:
     if "metric" in recipe.values:
         from zoo.evaluation import metrics
 
-        metrics.resolve(config.selection.metric)
+        metric, task = config.selection.metric, config.data.task
+        asked = list(Task) if task == "auto" else [Task(task)]
+        fits = next((one for one in asked if metric in metrics.names(one)), asked[0])
+        metrics.resolve(metric, task=fits)
     return dict(recipe.values)
 
 

@@ -36,8 +36,21 @@ class ModelConfig:
     """What trains (`zoo list strategies`): full, linear-probe, partial:N, lora:R, norm-only, bias-only, lp-ft, gradual:E."""
     weights: str | None = None
     """File or folder of pretrained weights, or `random`. Empty: an installed weight package, the cache, the Hub, in this order."""
+    init_from: str | None = None
+    """Folder `best/` of another run (or a published one) whose backbone to start from, in place of pretrained weights."""
+    keep_head: bool = False
+    """Start from the rows of that model's head too, for labels of the same name; new labels come after the old ones."""
     image_size: int | None = None
     """Side of the square picture that the backbone sees, in pixels. Empty: the backbone's own."""
+    max_length: int | None = None
+    """Tokens of a text that the backbone sees, special ones included. Empty: as many as it can, or was trained for."""
+    truncation: Literal["head", "tail", "head+tail", "window"] = "head"
+    """What is kept of a text (or recording) that is longer: its beginning, its end, both, or all of it in windows whose features are
+    averaged."""
+    pooling: Literal["cls", "mean", "max", "last"] | None = None
+    """How the features of a text's tokens (or a recording's frames) become one vector. Empty: the family's way."""
+    max_seconds: float | None = None
+    """Seconds of a recording that the backbone sees. Empty: the family's."""
     drop_path: float = 0.0
     """Probability of dropping a residual branch in training (stochastic depth), where the backbone can; 0 to 1."""
     lora_alpha: float | None = None
@@ -46,7 +59,7 @@ class ModelConfig:
     """Dropout before the LoRA update; 0 to 1."""
     head_fit: Literal["solved", "stepped"] = "solved"
     """How a linear head on an inert backbone is fitted: solved to its optimum, with the L2 penalty and the scaling of the features
-    chosen on the validation pictures; or stepped by the optimiser, as every other head is."""
+    chosen on the validation samples; or stepped by the optimiser, as every other head is."""
     lora_targets: str | None = None
     """Regular expression for the full names of the modules that LoRA adapts. Empty: the family's."""
 
@@ -56,15 +69,30 @@ class DataConfig:
     """Data"""
 
     data: str = "builtin:digits"
-    """Folder of pictures (DIR/CLASS/* or DIR/{train,val,test}/CLASS/*), or builtin:digits."""
+    """Folder of pictures or recordings (DIR/CLASS/* or DIR/{train,val,test}/CLASS/*), a table (.csv, .tsv, .jsonl, .parquet) of texts
+    or paths, or builtin:digits."""
+    text: str | None = None
+    """Column of a table that holds the texts; two with a comma for pairs. Empty: guessed."""
+    image: str | None = None
+    """Column that holds the paths of pictures, relative to the table. Empty: guessed."""
+    audio: str | None = None
+    """Column that holds the paths of recordings, relative to the table. Empty: guessed."""
+    label: str | None = None
+    """Column that holds the label; several with commas where each is a label of its own. Empty: guessed."""
+    label_delimiter: str | None = None
+    """What parts several labels in one field, such as `|` or `;`."""
+    split: str | None = None
+    """Column that says train, val or test. Empty: one of this name, if there is."""
+    task: Literal["auto", "classification", "multilabel", "regression"] = "auto"
+    """What is predicted; auto: what the labels look like."""
     val_fraction: float = 0.15
-    """Share of the pictures set aside to choose the best model, where the data has no `val` folder; 0 to 1."""
+    """Share of the samples set aside to choose the best model by, where the data has no `val` part; 0 to 1."""
     test_fraction: float = 0.15
-    """Share set aside to measure the chosen model, where the data has no split folders; 0 to 1."""
+    """Share set aside to measure the chosen model, where the data has no parts; 0 to 1."""
     max_unreadable: float = 0.01
-    """Share of unreadable pictures that are skipped; more is an error."""
+    """Share of unreadable samples that are left out; more is an error."""
     leaks: Literal["error", "warn", "ignore"] = "warn"
-    """What to do about identical pictures in two splits: stop, drop them from the later split and say so, or keep them."""
+    """What to do about identical samples in two splits: stop, drop them from the later split and say so, or keep them."""
     augment: Literal["none", "light", "standard", "strong"] = "none"
     """How training pictures are varied."""
     views: int | None = None
@@ -73,9 +101,50 @@ class DataConfig:
     keep_decoded: Literal["auto", "always", "never"] = "auto"
     """Whether decoded pictures are kept in the cache for later epochs; auto: where decoding is what training waits for, as timed."""
     class_weights: Literal["none", "balanced"] = "none"
-    """What a training picture counts: one, or in inverse proportion to the size of its class (scikit-learn's `balanced`)."""
+    """What a training sample counts: one, or in inverse proportion to the size of its class (scikit-learn's `balanced`)."""
     num_workers: int | None = None
-    """Processes that read pictures, for each training process. Empty: one less than the cores, at most 8."""
+    """Processes that read samples, for each training process. Empty: as few as keep up, as timed, at most one less than the cores and 8."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderConfig:
+    """Loading"""
+
+    shuffle: bool | None = None
+    """Whether each epoch has an order of its own; no is `sampler sequential`. Empty: yes, unless a sampler is named."""
+    sampler: str | None = None
+    """Which training samples an epoch has, and in what order: random, sequential, weighted (classes alike, by drawing with replacement),
+    balanced-batch (classes alike in every batch), stratified (classes in every batch as in the whole), length-grouped (samples of like
+    length together), subset:N (N of them, the same in every epoch), a registered name, or module:function. Empty: random."""
+    batch_sampler: str | None = None
+    """What gives the training samples in whole batches, each of them an optimiser step: a registered name, or module:function;
+    `batch_size` then counts for evaluation alone. Empty: the sampler's order, cut by `batch_size`."""
+    drop_last: bool = False
+    """Leave out the last step of an epoch where it has fewer samples than `batch_size`."""
+    collate_fn: str | None = None
+    """What makes a training batch of prepared samples: a registered name, or module:function. Empty: the backbone's own way, as in
+    every evaluation."""
+    timeout: float | None = None
+    """Seconds that a process may take to read a batch; 0: as long as it likes. Empty: 300."""
+    worker_init_fn: str | None = None
+    """What each process that reads runs first, with its number: a registered name, or module:function. Empty: nothing."""
+    prefetch_factor: int | None = None
+    """Batches that each process reads ahead. Empty: 2."""
+    persistent_workers: bool | None = None
+    """Keep the processes that read the validation samples from one evaluation to the next; those of training stay for all epochs.
+    Empty: yes."""
+    multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = None
+    """How processes that read are started. Empty: by fork on Linux, elsewhere as the system does."""
+    in_order: bool = True
+    """Evaluate batches in the order of the samples, and not whichever is read first; training keeps its order always, since a resumed
+    run goes on from there."""
+    pin_memory: bool | None = None
+    """Read into memory from which a GPU copies faster. Empty: with a GPU, yes."""
+
+    def of_workers(self) -> list[str]:
+        """The options that were given and mean something only where other processes read."""
+        given = ("timeout", "worker_init_fn", "prefetch_factor", "persistent_workers", "multiprocessing_context")
+        return [name for name in given if getattr(self, name) not in (None, False)] + ["in_order"] * (not self.in_order)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +152,9 @@ class OptimConfig:
     """Training"""
 
     epochs: float = 10
-    """Passes over the training pictures; fractions are allowed."""
+    """Passes over the training samples; fractions are allowed."""
     batch_size: int = 32
-    """Pictures in one optimiser step, over all processes and accumulated micro-batches together."""
+    """Samples in one optimiser step, over all processes and accumulated micro-batches together."""
     accumulate: int = 1
     """Micro-batches that a process splits its share of a step into, to save memory; the result is the same."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -114,8 +183,9 @@ class OptimConfig:
 class SelectionConfig:
     """Selection and checkpoints"""
 
-    metric: str = "accuracy"
-    """What `best` means (`zoo list metrics`), or evaluate:DIR for a local module of the evaluate library."""
+    metric: str | None = None
+    """What `best` means (`zoo list metrics`), or evaluate:DIR for a local module of the evaluate library. Empty: the task's own
+    (accuracy; mean_average_precision of several labels; rmse of values)."""
     eval_every: float = 1.0
     """Epochs between evaluations; the last step is always evaluated."""
     patience: int | None = None
@@ -169,6 +239,7 @@ class FinetuneConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     machine: MachineConfig = field(default_factory=MachineConfig)
@@ -181,6 +252,10 @@ class FinetuneConfig:
             value = flat[name]
             if isinstance(value, (int, float)) and not low <= value <= high:
                 raise ConfigError(f"{name} is {value}; it lies between {low} and {high}")
+        if self.model.keep_head and self.model.init_from is None:
+            raise ConfigError("keep_head keeps the head of the model that --init-from names; give that too")
+        if self.model.init_from is not None and self.model.weights is not None:
+            raise ConfigError("weights and init_from both say where the backbone's weights come from; give one of them")
         if self.data.val_fraction + self.data.test_fraction >= 1:
             raise ConfigError("val_fraction and test_fraction leave nothing to train on; their sum is below 1")
         if self.data.views is not None and self.data.augment == "none":
@@ -188,8 +263,30 @@ class FinetuneConfig:
         if self.optim.batch_size < self.optim.accumulate * self.machine.processes:
             raise ConfigError(
                 f"batch_size {self.optim.batch_size} is smaller than accumulate x processes "
-                f"({self.optim.accumulate} x {self.machine.processes}); every micro-batch needs a picture"
+                f"({self.optim.accumulate} x {self.machine.processes}); every micro-batch needs a sample"
             )
+        self._check_loading()
+
+    def _check_loading(self) -> None:
+        """Raises: ConfigError for options of loading that exclude each other, as they do in torch's DataLoader."""
+        loader = self.loader
+        if loader.sampler is not None and loader.shuffle is not None:
+            raise ConfigError(f"sampler {loader.sampler} decides the order, and so would shuffle; leave one of them out")
+        if loader.batch_sampler is not None:
+            others = [name for name in ("shuffle", "sampler") if getattr(loader, name) is not None] + [
+                "drop_last"
+            ] * loader.drop_last
+            if others:
+                raise ConfigError(f"batch_sampler {loader.batch_sampler} decides the batches; leave out {' and '.join(others)}")
+        idle = loader.of_workers()
+        if self.data.num_workers == 0 and idle:
+            raise ConfigError(
+                f"num_workers is 0, and {' and '.join(idle)} {'is' if len(idle) == 1 else 'are'} for workers; give 1 or more"
+            )
+        if loader.pin_memory and self.machine.device == "cpu":
+            raise ConfigError("pin_memory is for a GPU, and device is cpu; leave it out")
+        if not loader.in_order and self.machine.processes > 1:
+            raise ConfigError(f"in_order false is for one process, and processes is {self.machine.processes}; leave it out")
 
     def flat(self) -> dict[str, Scalar]:
         """Every option by its leaf name."""
@@ -201,9 +298,10 @@ class FinetuneConfig:
 
 
 _RANGES: dict[str, tuple[float, float]] = {
-    "image_size": (8, 4096), "drop_path": (0, 0.99), "lora_alpha": (1e-6, 1e6), "lora_dropout": (0, 0.99),
+    "image_size": (8, 4096), "max_length": (4, 1 << 20), "max_seconds": (0.01, 1e5), "drop_path": (0, 0.99),
+    "lora_alpha": (1e-6, 1e6), "lora_dropout": (0, 0.99),
     "val_fraction": (0, 0.9), "test_fraction": (0, 0.9), "max_unreadable": (0, 1), "num_workers": (0, 256),
-    "views": (1, 1 << 16), "cache_gb": (1e-6, 1e9),
+    "timeout": (0, 1e6), "prefetch_factor": (1, 1 << 16), "views": (1, 1 << 16), "cache_gb": (1e-6, 1e9),
     "epochs": (1e-3, 1e6), "batch_size": (1, 1 << 20), "accumulate": (1, 1 << 16), "lr": (0, 100),
     "backbone_lr_scale": (0, 1e3), "stage_decay": (1e-3, 1),
     "momentum": (0, 0.9999), "weight_decay": (0, 10), "warmup": (0, 1), "clip": (1e-9, 1e9),

@@ -33,11 +33,15 @@ def configure(flags: Mapping[str, Any], *, recipe: str | None = None, config: st
         layers.append((f"recipe {named.name}", named.values))
     layers.append(("flag", flags))
     chosen = resolve(layers).config.model
+    source = [] if chosen.init_from is None else [(f"run {chosen.init_from}", runs.inputs_of(Path(chosen.init_from)))]
+    chosen = resolve([*source, *layers]).config.model
+    if source and chosen.backbone != source[0][1]["backbone"]:
+        raise ConfigError(f"backbone is {chosen.backbone}, and {chosen.init_from} has {source[0][1]['backbone']}; leave it out")
     spec = registry.resolve(chosen.backbone)
     if chosen.head not in registry.heads():
         registry.head(chosen.head)  # says which names are near
     beneath = [] if config is not None else _family_layers(spec, chosen.strategy)
-    return resolve([*beneath, *layers])
+    return resolve([*beneath, *source, *layers])
 
 
 def _family_layers(spec: registry.BackboneSpec, text: str) -> list[tuple[str, Mapping[str, Any]]]:
@@ -47,6 +51,7 @@ def _family_layers(spec: registry.BackboneSpec, text: str) -> list[tuple[str, Ma
     if recipe is not None:
         values = {name: value for name, value in recipe.values.items() if name != "strategy"}
         layers.append((f"{family}: recipe {recipe.name}", values))
-    if spec.input_size is not None:
-        layers.append((family, {"image_size": spec.input_size}))
+    for name, value in (("image_size", spec.input_size), ("max_length", spec.max_length)):
+        if value is not None:
+            layers.append((family, {name: value}))
     return layers

@@ -3,7 +3,8 @@
 No torch here, and no plug-in is imported until its name is used. Packages add names through the entry-point groups
 `zoo.backbones` (a `BackboneSpec`), `zoo.heads` (a head factory), `zoo.recipes` (the path of a YAML) and `zoo.weights`
 (a `zoo.backbones.weights.WeightPackage`); zoo's own heads and weight packages are listed in the same way, in its pyproject.
-A program adds them with `register_backbone` and `register_head`.
+A program adds them with `register_backbone` and `register_head`; and functions that loading data can name, with `register_sampler`,
+`register_batch_sampler`, `register_collate` and `register_worker_init`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import copy
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,17 @@ from typing import Any
 from zoo import content
 from zoo.errors import ConfigError, UnknownName
 from zoo.strategy import Strategy
+from zoo.types import Kind
+
+LOADERS = ("timm", "transformers")
 
 HeadFactory = Callable[[int, int], Any]
 """`(in_features, num_outputs)` to a module from `[B, in_features]` to `[B, num_outputs]`."""
+
+SAMPLERS = ("random", "sequential", "weighted", "balanced-batch", "stratified", "length-grouped", "subset")
+"""Those that zoo has, in `zoo.data.samplers`."""
+
+Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -33,8 +43,9 @@ class Family:
 
     name: str
     summary: str
-    architectures: str
-    """Regular expression that a timm architecture's whole name matches if it belongs here."""
+    architectures: str | None
+    """Regular expression that a timm architecture's whole name, or the `model_type` of transformers' configuration, matches if it
+    belongs here; None: nothing but the members does."""
     stages: Mapping[str, str]
     """Input to output, name to a regular expression on parameter names (`re.match`). A group, as in `blocks\\.(\\d+)\\.`, makes one
     stage of each of its values, in numeric order."""
@@ -42,8 +53,8 @@ class Family:
     """Parameters that join the last stage (the final norm), or None."""
     norms: str
     """Regular expression on the whole names of the normalisation modules."""
-    head_slot: str
-    """Name of the classifier in timm's network, a single Linear."""
+    head_slot: str | None
+    """Name of the classifier in timm's network, a single Linear; None for transformers' networks, which are built without."""
     lora: str | None
     """Regular expression on the whole names of the modules that LoRA adapts; None if it cannot."""
     lora_never: str
@@ -52,6 +63,12 @@ class Family:
     """Whether the network is faster in channels_last memory format (convolutional nets)."""
     recipes: Mapping[str, str]
     """Default recipe by kind of strategy."""
+    loader: str = "timm"
+    """The library that its networks come from: `timm` or `transformers`."""
+    kind: Kind = Kind.IMAGE
+    """What one sample is."""
+    pooling: str | None = None
+    """Of texts and recordings: how the features of the tokens or frames become one vector (`cls`, `mean`, `max`, `last`)."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +77,21 @@ class BackboneSpec:
 
     name: str
     id: str
-    """timm's `architecture.tag`."""
+    """timm's `architecture.tag`, or the Hub's `organisation/name` of what transformers loads."""
     family: Family | None
-    """None: the family is not known; stages are timm's own, and LoRA needs `lora_targets`."""
+    """None: the family is not known; stages are timm's own or the longest list of layers, and LoRA needs `lora_targets`."""
     loader: str = "timm"
+    """`timm` or `transformers`."""
     feature_dim: int | None = None
     """Width of the pooled features; None if it is not known before the network is built."""
     params_m: float | None = None
     """Millions of parameters without the classifier."""
     input_size: int | None = None
     """Side of the picture in pixels at which zoo uses it by default."""
+    max_length: int | None = None
+    """Tokens of a text, special ones included, at which zoo uses it by default."""
+    prefix: str = ""
+    """What the network was trained to see before each text."""
     licence: str = "unknown"
     """SPDX identifier of the pretrained weights' licence, or `unknown`."""
     licence_source: str = ""
@@ -77,11 +99,18 @@ class BackboneSpec:
     pretraining: str = "unknown"
     """`supervised`, `self-supervised`, ..."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Further arguments of the loader."""
+    """Further arguments of the loader: of `timm.create_model`, or what transformers' configuration says (`model_type`, sizes)."""
 
     def __post_init__(self) -> None:
-        if self.loader != "timm":
-            raise ConfigError(f"backbone {self.name!r}: no loader {self.loader!r}; the loaders are: timm")
+        if self.loader not in LOADERS:
+            raise ConfigError(f"backbone {self.name!r}: no loader {self.loader!r}; the loaders are: {', '.join(LOADERS)}")
+
+    @property
+    def kind(self) -> Kind:
+        """What one sample is. Of transformers' networks whose family is not known yet: a text."""
+        if self.family:
+            return self.family.kind
+        return Kind.IMAGE if self.loader == "timm" else Kind.TEXT
 
 
 @dataclass(frozen=True)
@@ -101,6 +130,8 @@ class Recipe:
 
 _backbones: dict[str, BackboneSpec] = {}
 _heads: dict[str, HeadFactory] = {}
+_functions: dict[str, dict[str, Function]] = {"sampler": {}, "batch_sampler": {}, "collate_fn": {}, "worker_init_fn": {}}
+"""By the option that names them."""
 
 
 @cache
@@ -115,9 +146,16 @@ def _content() -> dict[str, tuple[Family, dict[str, BackboneSpec]]]:
     for name, path in content.files("adapters", ".yaml").items():
         values = content.read_yaml(path)
         members = values.pop("members")
-        family = Family(name=name, **values)
-        loaded[name] = (family, {member["name"]: BackboneSpec(family=family, **member) for member in members})
+        family = Family(name=name, **{**values, "kind": Kind(values.get("kind", Kind.IMAGE))})
+        specs = [BackboneSpec(family=family, loader=family.loader, **member) for member in members]
+        loaded[name] = (family, {spec.name: spec for spec in specs})
     return loaded
+
+
+def family_of(loader: str, architecture: str) -> Family | None:
+    """The family that a timm architecture, or a `model_type` of transformers, belongs to."""
+    found = (one for one in families().values() if one.loader == loader and one.architectures is not None)
+    return next((one for one in found if re.fullmatch(one.architectures or "", architecture)), None)
 
 
 def _points(group: str) -> dict[str, EntryPoint]:
@@ -149,18 +187,22 @@ def matches(name: str, pattern: str) -> bool:
 
 
 def resolve(name: str) -> BackboneSpec:
-    """The backbone of this name; `timm/NAME` is any of timm's, its family guessed from its architecture.
+    """The backbone of this name; `timm/NAME` is any of timm's, its family guessed from its architecture; `hf/ORGANISATION/NAME` is
+    any encoder of the Hub that transformers loads: as it is curated, or its family told by its configuration when that is read.
 
-    Raises: UnknownName, with the nearest names. (Whether timm has NAME is found when the network is built.)
+    Raises: UnknownName, with the nearest names. (Whether timm or the Hub has NAME is found when the network is built.)
     """
     if name.startswith("timm/"):
         identity = name.removeprefix("timm/")
-        architecture = identity.partition(".")[0]
-        family = next((one for one in families().values() if re.fullmatch(one.architectures, architecture)), None)
-        return BackboneSpec(name=name, id=identity, family=family)
+        return BackboneSpec(name=name, id=identity, family=family_of("timm", identity.partition(".")[0]))
+    if re.fullmatch(r"hf/[^/\s]+/[^/\s]+", name):
+        identity = name.removeprefix("hf/")
+        curated = next((spec for spec in backbones() if spec.loader == "transformers" and spec.id == identity), None)
+        return replace(curated, name=name) if curated else BackboneSpec(name, identity, family=None, loader="transformers")
     known = {spec.name: spec for spec in backbones()}
     if name not in known:
-        raise UnknownName("backbone", name, known, "(`zoo list backbones` shows all; `timm/NAME` is any of timm's)")
+        hint = "(`zoo list backbones` shows all; `timm/NAME` is any of timm's, `hf/ORGANISATION/NAME` any encoder of the Hub's)"
+        raise UnknownName("backbone", name, known, hint)
     return known[name]
 
 
@@ -205,6 +247,76 @@ def register_head(name: str) -> Callable[[HeadFactory], HeadFactory]:
         return factory
 
     return register
+
+
+def register_sampler(name: str) -> Callable[[Function], Function]:
+    """Decorator: name a function `(samples, seed, epoch) -> order`, the indices of an epoch (any number of them, as many each epoch).
+
+    samples: a `zoo.data.SampleSet`: its length, `targets`, `sizes`. The order is to depend on the three alone: each process asks for
+        it by itself, and so does a resumed run.
+
+    Raises: ConfigError if the name is taken.
+    """
+    return _register("sampler", name)
+
+
+def register_batch_sampler(name: str) -> Callable[[Function], Function]:
+    """Decorator: name a function `(samples, seed, epoch) -> batches`, the indices of each optimiser step of an epoch, over all processes
+    (as many batches each epoch); else as `register_sampler`."""
+    return _register("batch_sampler", name)
+
+
+def register_collate(name: str) -> Callable[[Function], Function]:
+    """Decorator: name a function `(samples) -> batch`, from a list of the tensors that the backbone's `Preprocess.prepare` gives to one
+    tensor with a row for each, which `Preprocess.ready` takes. Targets are joined to it afterwards, in this order. What it draws from
+    torch's generator is the same in every run. Raises: ConfigError if the name is taken."""
+    return _register("collate_fn", name)
+
+
+def register_worker_init(name: str) -> Callable[[Function], Function]:
+    """Decorator: name a function `(number) -> None` that each process that reads runs first. Raises: ConfigError if the name is taken."""
+    return _register("worker_init_fn", name)
+
+
+def _register(option: str, name: str) -> Callable[[Function], Function]:
+    def register(function: Function) -> Function:
+        taken = SAMPLERS if option == "sampler" else ()
+        if name in taken or _functions[option].get(name, function) is not function:
+            raise ConfigError(f"a {option} {name!r} is registered already")
+        if ":" in name:
+            raise ConfigError(f"{option} {name!r}: a name has no colon, which parts a module from its function")
+        _functions[option][name] = function
+        return function
+
+    return register
+
+
+def only_here(option: str, name: str) -> bool:
+    """Whether `name` is registered in this process, and no other would know it."""
+    return name in _functions[option]
+
+
+def function(option: str, name: str) -> Function:
+    """What `sampler`, `batch_sampler`, `collate_fn` or `worker_init_fn` names: a registered function, or `module:function`.
+
+    Raises: UnknownName, with the nearest; ConfigError if there is no such module or function.
+    """
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        known = [*_functions[option], *(SAMPLERS if option == "sampler" else ())]
+        if name not in _functions[option]:
+            raise UnknownName(
+                option, name, known, f"(there are: {', '.join(known) or 'none registered'}; or give module:function)"
+            )
+        return _functions[option][name]
+    try:
+        found = getattr(import_module(module), attribute)
+    except Exception as error:  # whatever the module raises
+        raise ConfigError(f"{option} {name}: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+    if not callable(found):
+        raise ConfigError(f"{option} {name}: a {type(found).__name__}; expected a function")
+    loaded: Function = found
+    return loaded
 
 
 def name_head(head: Any) -> str:

@@ -124,6 +124,21 @@ def _make(path: Path) -> None:
         raise OutputError(f"{path} cannot be made: {error.strerror or error}") from error
 
 
+def inputs_of(folder: Path) -> dict[str, Any]:
+    """The options that say which backbone a fine-tuned model has and what it sees. No torch. Raises: CheckpointError."""
+    path = folder / "config.json"
+    try:
+        block = json.loads(path.read_text(encoding="utf-8"))["zoo"]
+        inputs: dict[str, Any] = {"backbone": block["base"]["name"]}
+        preprocess = block["preprocess"]
+        names = {"image_size": "size"} | {name: name for name in ("max_length", "truncation", "pooling", "max_seconds")}
+        return inputs | {option: preprocess[name] for option, name in names.items() if preprocess.get(name) is not None}
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder}: not a model that zoo saved: there is no config.json; name the best/ of a run") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: damaged: {type(error).__name__} {error}; use another copy") from error
+
+
 def write_config(run: Run, resolved: Resolved) -> None:
     """Write `config.yaml`: every option and, behind it, where its value came from."""
     text = content.dump_yaml(resolved.config.flat(), {name: origin for name, origin in resolved.origins.items()})

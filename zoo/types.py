@@ -6,7 +6,7 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from natsort import natsorted
@@ -18,6 +18,24 @@ class Task(StrEnum):
     """What is predicted; fixes the loss, the metrics and the type of a prediction."""
 
     CLASSIFICATION = "classification"
+    """One class of several."""
+    MULTILABEL = "multilabel"
+    """Any number of several labels, each there or not."""
+    REGRESSION = "regression"
+    """One number, or several."""
+
+
+class Kind(StrEnum):
+    """What one sample of the data is."""
+
+    IMAGE = "image"
+    TEXT = "text"
+    AUDIO = "audio"
+
+    @property
+    def nouns(self) -> str:
+        """How people call several: `pictures`, `texts`, `recordings`."""
+        return {Kind.IMAGE: "pictures", Kind.TEXT: "texts", Kind.AUDIO: "recordings"}[self]
 
 
 @dataclass(frozen=True)
@@ -60,13 +78,17 @@ class Prediction:
     """One input's answer."""
 
     input: str
-    """The path, or `#i` for the i-th picture or tensor of a call."""
-    label: str
-    """The most probable class."""
-    probability: float
-    """Its probability, in 0..1."""
-    probabilities: dict[str, float]
-    """Every class and its probability, most probable first; they sum to 1."""
+    """The path or the text, `#i` for the i-th picture or tensor of a call."""
+    label: str = ""
+    """The most probable class; of several labels that may hold at once, those that do, with `|` between them."""
+    probability: float | None = None
+    """Of the most probable class or label, in 0..1."""
+    probabilities: dict[str, float] = field(default_factory=dict)
+    """Every class and its probability, most probable first; they sum to 1 where one class alone holds."""
+    holds: tuple[str, ...] | None = None
+    """Of several labels that may hold at once: those that do, the most probable first. None: one class alone holds."""
+    values: dict[str, float] = field(default_factory=dict)
+    """Of regression: each value that is predicted, by its name."""
 
 
 class Predictions(Sequence[Prediction]):
@@ -83,4 +105,5 @@ class Predictions(Sequence[Prediction]):
         return len(self.items)
 
     def __repr__(self) -> str:
-        return f"Predictions({[(item.label, round(item.probability, 4)) for item in self.items]})"
+        shown = [item.values or (item.label, round(item.probability or 0.0, 4)) for item in self.items]
+        return f"Predictions({shown})"

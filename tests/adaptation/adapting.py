@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zoo.adaptation.model import AdaptedModel
-from zoo.backbones.base import Backbone, Preprocess, Stage, WeightsOrigin
+from zoo.backbones.base import Backbone, Stage, WeightsOrigin
+from zoo.backbones.pictures import PicturePreprocess
 from zoo.registry import BackboneSpec
 from zoo.types import Labels
 
@@ -25,15 +26,15 @@ class PlainBackbone(Backbone):
         self.feature_dim = self.token_dim = feature_dim
         self.stages = [Stage("all", tuple(name for name, _ in net.named_parameters()))]
         self.norms = [name for name, module in net.named_modules() if "Norm" in type(module).__name__]
-        self.preprocess = Preprocess(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear", 1.0)
+        self.preprocess = PicturePreprocess(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear", 1.0)
         self.origin = WeightsOrigin("random, seed 0", None, "unknown")
         self.base_sha256 = "0" * 64
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.net(images)
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.net(inputs)
 
-    def tokens(self, images: Tensor) -> Tensor:
-        return self.net(images)[:, None]
+    def tokens(self, inputs: Tensor) -> Tensor:
+        return self.net(inputs)[:, None]
 
 
 def pictures(model: AdaptedModel, count: int = 8, seed: int = 0) -> Tensor:

@@ -126,3 +126,14 @@ def test_heads_that_do_not_fit_are_refused(tiny: Callable[..., Backbone], head: 
 def test_an_unknown_name(tiny: Callable[..., Backbone]) -> None:
     with pytest.raises(UnknownName, match="'linear'"):
         AdaptedModel.build(tiny("vit"), 4, head="linaer")
+
+
+def test_attention_passes_over_tokens_that_are_not_there():
+    torch.manual_seed(0)
+    head = heads.AttentionPool(32, 3).eval()
+    with torch.no_grad():
+        head.output.weight.normal_()
+    tokens = torch.randn(2, 7, 32)
+    padded = torch.cat([tokens, torch.full((2, 4, 32), float("nan"))], dim=1)
+    assert torch.allclose(head(padded), head(tokens), atol=1e-6)
+    assert not torch.allclose(head(tokens[:, :6]), head(tokens), atol=1e-3)

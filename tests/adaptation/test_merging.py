@@ -11,6 +11,7 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.base import Backbone
 from zoo.errors import RunFailed
 from zoo.strategy import Full, LoRA
+from zoo.types import Task
 
 Build = Callable[..., AdaptedModel]
 
@@ -75,3 +76,12 @@ def test_values_that_are_not_finite_are_refused(adapted: Build) -> None:
     model.backbone.net.blocks[0].attn.proj.lora_B["default"].weight.data.fill_(float("nan"))
     with pytest.raises(RunFailed, match=r"LoRA of blocks\.0\.attn\.proj cannot be folded"):
         merging.merge(model)
+
+
+def test_the_task_and_the_unit_of_the_outputs_are_kept(tiny: Callable[..., Backbone]) -> None:
+    model = AdaptedModel.build(tiny("vit"), 2, strategy="lora:4", task="regression").eval()
+    torch.nn.init.normal_(model.head.weight)
+    model.scale_outputs([10.0, -1.0], [4.0, 0.5])
+    merged = merging.merge(model)
+    assert merged.task is Task.REGRESSION
+    torch.testing.assert_close(merged(pictures(model)), model(pictures(model)), rtol=0, atol=1e-4)

@@ -81,3 +81,18 @@ def test_logits_are_float32_under_autocast(adapted: Build, dtype: torch.dtype) -
         logits = model(pictures(model))
     assert logits.dtype == torch.float32
     assert not torch.equal(logits, model(pictures(model)))
+
+
+def test_outputs_in_their_own_unit(adapted: Build) -> None:
+    """`std` times what the head gives, and `mean`; no tensor of the state, and nothing that trains."""
+    model = adapted("vit", "linear-probe")
+    torch.nn.init.normal_(model.head.weight)
+    images, state = pictures(model), set(model.state_dict())
+    plain, mean, std = model(images), torch.tensor([1.0, -2.0, 3e4, 0.0, 5.0]), torch.tensor([0.5, 1.0, 1e3, 2.0, 1e-3])
+    model.scale_outputs(mean.tolist(), std.tolist())
+    assert torch.equal(model(images), plain * std + mean)
+    assert set(model.state_dict()) == state
+    model.double()
+    assert model.output_mean.dtype == torch.float64  # it moves with the model
+    model.float().scale_outputs(None, None)
+    assert torch.equal(model(images), plain)

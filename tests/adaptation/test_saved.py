@@ -20,6 +20,7 @@ from zoo.adaptation import merging, saved
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.base import Backbone
 from zoo.errors import CheckpointError, ZooError
+from zoo.types import Labels, Task
 
 Build = Callable[..., AdaptedModel]
 WHOLE = ("full", "partial:2", "partial:50%")
@@ -98,6 +99,23 @@ def test_other_heads_with_whole_weights(tiny: Callable[..., Backbone], folder: P
     saved.save(folder, model.eval(), {})
     assert saved.read_config(folder)["layout"] == "whole"
     assert torch.equal(saved.open_saved(folder)(pictures(model)), model(pictures(model)))
+
+
+@pytest.mark.parametrize(("strategy", "layout"), [("full", "whole"), ("linear-probe", "adapter")])
+def test_outputs_keep_their_unit(tiny: Callable[..., Backbone], folder: Path, strategy: str, layout: str) -> None:
+    """timm has no place for it: its layout would answer in another unit."""
+    model = AdaptedModel.build(tiny("vit"), 2, strategy=strategy, labels=Labels(("height", "weight")), task="regression")
+    model.scale_outputs([1.7, 1 / 3], [0.1, 1e-6])
+    train(model, steps=1)
+    saved.save(folder, model.eval(), {})
+    config = saved.read_config(folder)
+    assert (config["layout"], config["task"]) == (layout, "regression")
+    again = saved.open_saved(folder)
+    assert again.task is Task.REGRESSION
+    images = pictures(model)
+    assert torch.equal(again(images), model(images))
+    again.scale_outputs(None, None)
+    assert not torch.allclose(again(images), model(images))
 
 
 def test_whole_weights_need_no_base(adapted: Build, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

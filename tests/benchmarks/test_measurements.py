@@ -113,7 +113,7 @@ def test_the_options_say_what_is_measured():
 def test_both_kinds_of_answer_are_read():
     peer = json.dumps({"correct": [1, 0, 1], "seconds": {"train": 2.0}, "notes": "n"})
     assert measure.read_answer(peer) == {"correct": 2, "total": 3, "phases": {"train": 2.0}, "notes": "n"}
-    ours = measure.read_answer(json.dumps({"value": 0.8, "pictures": 50, "seconds": 4.0, "run": "r"}))
+    ours = measure.read_answer(json.dumps({"value": 0.8, "samples": 50, "seconds": 4.0, "run": "r"}))
     assert (ours["correct"], ours["total"]) == (40, 50)
 
 

@@ -59,9 +59,9 @@ def test_bench_measures_each_part(zoo_cli):
         "solve the head, all candidates",
     }
     for part in parts.values():
-        assert part["pictures_per_second"] == pytest.approx(1000 / part["milliseconds"])
+        assert part["samples_per_second"] == pytest.approx(1000 / part["milliseconds"])
     forward = parts["forward, torch"]
-    assert forward["gflops"] == pytest.approx(ran.json["gflop_per_picture"] * forward["pictures_per_second"])
+    assert forward["gflops"] == pytest.approx(ran.json["gflop_per_sample"] * forward["samples_per_second"])
     assert forward["of_peak"] == pytest.approx(forward["gflops"] / ran.json["matmul_gflops"])
     assert ran.json["memory_gb_per_second"] > 0.1
 
@@ -69,7 +69,7 @@ def test_bench_measures_each_part(zoo_cli):
 def test_bench_counts_the_operations_of_a_known_network(zoo_cli):
     """ResNet-18 takes 1.82 billion multiply-adds a picture of 224 pixels (He et al. 2016, table 1: 1.8), twice as many operations."""
     words = "bench resnet18 --weights random --num-workers 0 --batch-size 2 --engine torch --json"
-    assert zoo_cli(*words.split()).json["gflop_per_picture"] == pytest.approx(2 * 1.82, rel=0.01)
+    assert zoo_cli(*words.split()).json["gflop_per_sample"] == pytest.approx(2 * 1.82, rel=0.01)
 
 
 def test_bench_refuses_what_it_cannot_measure(zoo_cli):

@@ -10,7 +10,7 @@ import pytest
 from zoo.cli.app import VERBS
 
 ZOO = [sys.executable, "-m", "zoo"]
-SUBS = {"recipes": ("show", "copy"), "cache": ("info", "list", "verify", "clear")}
+SUBS = {"recipes": ("show", "copy"), "cache": ("info", "list", "verify", "clear"), "data": ("inspect",)}
 """Verbs that have verbs."""
 
 
@@ -39,10 +39,10 @@ def test_help_of_a_verb_starts_with_examples_and_has_json(zoo_cli, verb):
     [
         ("finetun", "no verb 'finetun'; did you mean 'finetune'? (verbs: finetune, evaluate,"),
         ("--jason", "no option '--jason' (verbs: finetune, evaluate,"),
-        ("list foo", 'Invalid value "foo" for KIND. Choose from: "backbones", "heads", "strategies", "recipes", "metrics"'),
+        ("list foo", 'Invalid value "foo" for WHAT. Choose from: "backbones", "heads", "strategies", "recipes", "metrics"'),
         ("list heads backbones", "unexpected 'backbones'; `zoo list --help` shows what it takes"),
         ("evaluate", "BEST needs a value; `zoo evaluate --help` shows what it takes"),
-        ("predict runs/x/best", "PATHS needs a value; `zoo predict --help` shows what it takes"),
+        ("predict runs/x/best", "INPUTS needs a value; `zoo predict --help` shows what it takes"),
         ("predict runs/x/best a.jpg --csv --json", "--csv and --json exclude each other; give one of them"),
         ("predict runs/x/best a.jpg --top 0", "--top is 0; it is 1 or more"),
         ("predict runs/x/best a.jpg --top 2.5", "Invalid value for --top: '2.5' is not a whole number"),

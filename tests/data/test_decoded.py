@@ -6,11 +6,10 @@ import torch
 from PIL import Image
 
 from zoo import cache
-from zoo.backbones.base import Preprocess
+from zoo.backbones.pictures import PicturePreprocess
 from zoo.config import build
 from zoo.data import TrainBatches, from_datasets, open_splits
 from zoo.data.decoded import PAGE, decode, size
-from zoo.data.transforms import train_transform
 from zoo.errors import DataError
 
 
@@ -33,22 +32,25 @@ def test_pixels_are_those_of_the_files(pictures, tmp_path):
     decoded = decode(pictures, tmp_path / "cache", 80)
     assert len(decoded) == len(pictures) == 10
     for index in range(len(pictures)):
-        own, other = decoded.picture(index, 80), pictures.picture(index, 80)
+        own, other = decoded.item(index, 80), pictures.item(index, 80)
         assert own.mode == other.mode == "RGB"
         assert np.array_equal(np.asarray(own), np.asarray(other))
         assert decoded.name(index) == pictures.name(index)
-    assert {decoded.picture(index).size for index in range(5)} >= {(113, 80), (20, 30)[::-1]}
+    assert {decoded.item(index).size for index in range(5)} >= {(113, 80), (20, 30)[::-1]}
 
 
 def test_training_sees_the_same_bytes(pictures, tmp_path):
-    transform = train_transform(Preprocess(32, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0), "strong")
+    preprocess = PicturePreprocess(32, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)
+    decoded = decode(pictures, tmp_path / "cache", preprocess.decode_at)
     steps = [
-        torch.cat(
-            [batch.images for _, parts in TrainBatches(one, transform, batch_size=4, at_least=64).steps(0, 6) for batch in parts]
-        )
-        for one in (pictures, decode(pictures, tmp_path / "cache", 64))
+        [
+            batch.inputs
+            for _, parts in TrainBatches(one, preprocess, augment="strong", batch_size=4).steps(0, 6)
+            for batch in parts
+        ]
+        for one in (pictures, decoded)
     ]
-    assert torch.equal(*steps)
+    assert torch.equal(*(torch.cat(inputs) for inputs in steps))
 
 
 def test_files_are_opened_once_and_only_what_is_new(pictures, tmp_path):
@@ -58,8 +60,8 @@ def test_files_are_opened_once_and_only_what_is_new(pictures, tmp_path):
     decoded = decode(pictures, tmp_path / "cache", 80)
     for index in range(4, 10):
         (pictures.root / pictures.name(index)).unlink()
-    assert decoded.picture(0, 80).size == (30, 20)
-    assert len(list(map(decoded.picture, range(10)))) == 10
+    assert decoded.item(0, 80).size == (30, 20)
+    assert len(list(map(decoded.item, range(10)))) == 10
     with pytest.raises(DataError, match="No such file"):
         decode(pictures, tmp_path / "cache", 81)
 

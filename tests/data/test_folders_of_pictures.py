@@ -5,9 +5,10 @@ import unicodedata
 import pytest
 
 from zoo.config import build
-from zoo.data import find_pictures, open_splits
+from zoo.data import find_files, open_splits
 from zoo.data.sources.folders import list_folder
 from zoo.errors import DataError
+from zoo.types import Kind
 
 
 def open_folder(root, **options):
@@ -113,7 +114,7 @@ def test_class_without_pictures(make_folder):
 def test_class_of_which_nothing_can_be_read(make_folder):
     root = make_folder({"cat": 30, "dog": 1})
     (root / "dog/0.png").write_bytes(b"")
-    refused(root, "no picture of the class dog can be read: dog/0.png: an empty file", max_unreadable=0.5)
+    refused(root, "no pictures of the class dog can be read: dog/0.png: an empty file", max_unreadable=0.5)
 
 
 def test_validation_class_unseen_in_train(make_folder):
@@ -158,24 +159,24 @@ def test_file_name_that_is_not_utf8(make_folder):
     splits = open_folder(root)
     assert sum(map(len, splits.parts().values())) == 6
     for pictures in splits.parts().values():
-        assert all(pictures.picture(index).size == (10, 12) for index in range(len(pictures)))
+        assert all(pictures.item(index).size == (10, 12) for index in range(len(pictures)))
 
 
-def test_find_pictures(make_folder):
+def test_find_files(make_folder):
     root = make_folder({"a": 11, "a/deep": 1, ".hidden": 1, "b": 1})
     (root / "a/notes.txt").touch()
-    found = find_pictures([str(root / "b/0.png"), root / "a"])
+    found = find_files([str(root / "b/0.png"), root / "a"], Kind.IMAGE)
     inside = [*(f"{number}.png" for number in range(11)), "deep/0.png"]
     assert found == [str(root / "b/0.png"), *(str(root / "a" / name) for name in inside)]
 
 
-def test_find_pictures_takes_a_named_file_whatever_its_ending(tmp_path):
+def test_find_files_takes_a_named_file_whatever_its_ending(tmp_path):
     (tmp_path / "picture").touch()
-    assert find_pictures([tmp_path / "picture"]) == [str(tmp_path / "picture")]
+    assert find_files([tmp_path / "picture"], Kind.IMAGE) == [str(tmp_path / "picture")]
 
 
-def test_find_pictures_refuses_what_is_not_there(tmp_path):
+def test_find_files_refuses_what_is_not_there(tmp_path):
     with pytest.raises(DataError, match="nowhere: no such file or folder"):
-        find_pictures([tmp_path / "nowhere"])
+        find_files([tmp_path / "nowhere"], Kind.IMAGE)
     with pytest.raises(DataError, match="no pictures in this folder"):
-        find_pictures([tmp_path])
+        find_files([tmp_path], Kind.IMAGE)

@@ -219,15 +219,15 @@ def test_leaks_are_an_error(make_folder):
 def test_a_split_that_is_all_leaks(make_folder):
     root = make_folder({"train/a": 2, "train/b": 2})
     shutil.copytree(root / "train", root / "val")
-    with pytest.raises(DataError, match="every picture of val is in an earlier split"):
+    with pytest.raises(DataError, match="all pictures of val are in an earlier split too; nothing is left to measure on"):
         open_folder(root)
 
 
 def test_one_picture_in_two_classes_is_said(make_folder):
     root = make_folder({"cat": 5, "dog": 5})
     shutil.copy(root / "cat/1.png", root / "dog/same.png")
-    said = [line for line in open_folder(root).facts.notices if "another class" in line]
-    assert said == ["1 pictures of train stand in another class too: cat/1.png (cat) = dog/same.png (dog)"]
+    said = [line for line in open_folder(root).facts.notices if "another label" in line]
+    assert said == ["1 pictures of train stand there with another label too: cat/1.png (cat) = dog/same.png (dog)"]
 
 
 def test_imbalance_is_said(make_folder):
@@ -283,7 +283,7 @@ def test_digits_are_scikit_learns():
     for pictures in splits.parts().values():
         for index in range(0, len(pictures), 50):
             number = int(pictures.name(index).removeprefix("digits/"))
-            picture = np.asarray(pictures.picture(index))
+            picture = np.asarray(pictures.item(index))
             assert picture.shape == (8, 8, 3)
             assert np.array_equal(picture[..., 1], np.rint(truth.images[number] * 255 / 16))
             assert pictures.target(index) == truth.target[number]
@@ -346,14 +346,14 @@ def test_datasets_without_attributes_are_read_once():
     assert splits.labels.names == ("0", "1", "2")
     assert splits.train.targets.tolist() == [0, 1, 2, 1]
     assert splits.test is None
-    assert np.asarray(splits.train.picture(3)).tolist()[0][0] == [103, 103, 103]
+    assert np.asarray(splits.train.item(3)).tolist()[0][0] == [103, 103, 103]
     assert splits.val.name(1) == "val[1]"
 
 
-def test_datasets_with_attributes_are_not_read():
+def test_of_datasets_with_attributes_the_first_row_alone_is_read():
     train = Listed([0, 1, 1, 0], ["no", "yes"])
     splits = from_datasets(Subset(train, [3, 1]), Subset(train, [0, 2]), Subset(Subset(train, [2, 0]), [1]))
-    assert train.reads == 0
+    assert train.reads == 3  # the first row of each part, to see whether it is a picture or a text
     assert splits.labels.names == ("no", "yes")
     assert [part.targets.tolist() for part in splits.parts().values()] == [[0, 1], [0, 1], [0]]
     assert from_datasets(train, train, label_names=["n", "y"]).labels.names == ("n", "y")
@@ -370,7 +370,7 @@ def test_targets_that_contradict_the_items():
     train.own = [0, 0]
     splits = from_datasets(train, train)
     with pytest.raises(DataError, match=r"train\[1\]: gives class 0, but its list of targets says 1"):
-        splits.train.picture(1)
+        splits.train.item(1)
 
 
 @pytest.mark.parametrize(
@@ -378,13 +378,13 @@ def test_targets_that_contradict_the_items():
     [
         (iter([1]), Pairs([0]), "train: a list_iterator has no length"),
         (Pairs([]), Pairs([0]), "train: the data set is empty"),
-        (Pairs([0, 1]), None, "val is missing"),
+        (Pairs([0, 1]), None, "too few pictures to set any aside for val and test"),
         (Pairs([0, 0]), Pairs([0]), "one class only"),
         (Pairs([0, 1]), Pairs([0, 2]), "val: train has no class '2'"),
         (Pairs([0, -1]), Pairs([0]), r"train\[1\]: class -1"),
         (Pairs([0, 0.5]), Pairs([0]), r"train\[1\]: class 0\.5; expected a whole number"),
-        (Pairs([0, "cat"]), Pairs([0]), r"train\[1\]: expected \(picture, class number\)"),
-        (TensorDataset(torch.zeros(2, 3, 4, 4)), Pairs([0]), r"train\[0\]: expected \(picture, class number\)"),
+        (Pairs([0, "cat"]), Pairs([0]), r"train\[1\]: class 'cat'; expected a whole number, as in the first row"),
+        (TensorDataset(torch.zeros(2, 3, 4, 4)), Pairs([0]), r"train\[0\]: expected \(sample, class\)"),
     ],
 )
 def test_datasets_that_are_refused(train, val, match):
@@ -409,9 +409,9 @@ def test_kinds_of_pictures_of_a_dataset():
     ]
     pictures = from_datasets(data := list(zip(images, [0, 1, 0, 1, 0, 1], strict=True)), data).train
     for index in range(3):
-        assert pictures.picture(index).size == (5, 4)
-        assert (np.asarray(pictures.picture(index)) == 7).all()
-    assert torch.equal(pictures.picture(3), images[3].float())
+        assert pictures.item(index).size == (5, 4)
+        assert (np.asarray(pictures.item(index)) == 7).all()
+    assert torch.equal(pictures.item(3), images[3].float())
     for index in (4, 5):
         with pytest.raises(DataError, match=rf"train\[{index}\]: .* expected"):
-            pictures.picture(index)
+            pictures.item(index)

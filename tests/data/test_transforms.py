@@ -1,15 +1,17 @@
 """Training sees what evaluation sees, varied as the name says and no more."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from zoo.backbones.base import Preprocess
-from zoo.data.transforms import AUGMENTATIONS, train_transform
+from zoo.backbones.pictures import PicturePreprocess
+from zoo.data.transforms import AUGMENTATIONS, train_transform, vary_picture
 from zoo.errors import UnknownName
 
-PREPROCESS = Preprocess(32, (0.5, 0.4, 0.3), (0.5, 0.25, 0.2), "bicubic", 0.875)
+PREPROCESS = PicturePreprocess(32, (0.5, 0.4, 0.3), (0.5, 0.25, 0.2), "bicubic", 0.875)
 
 
 @pytest.fixture
@@ -63,8 +65,8 @@ def test_area_of_the_crop(augment, least):
     """Measured by a picture whose red is its column and whose green is its row."""
     rows, columns = np.mgrid[0:200, 0:200].astype(np.uint8)
     picture = Image.fromarray(np.stack([columns, rows, np.zeros_like(rows)], axis=-1))
-    preprocess = Preprocess(100, (0.0,) * 3, (1.0,) * 3, "bilinear", 1.0)
-    transform = train_transform(preprocess, augment).transforms[0]
+    preprocess = PicturePreprocess(100, (0.0,) * 3, (1.0,) * 3, "bilinear", 1.0)
+    transform = vary_picture(preprocess, augment).transforms[0]
     areas = []
     for seed in range(100):
         torch.manual_seed(seed)
@@ -100,10 +102,47 @@ def test_a_batch_is_normalised_as_by_hand(halves):
     assert PREPROCESS.normalise(normalised) is normalised
 
 
+def test_a_picture_is_prepared_as_by_hand_and_a_float_tensor_stays(halves):
+    assert torch.equal(PREPROCESS.prepare(halves), PREPROCESS.geometry()(halves))
+    given = torch.randn(3, 32, 32)
+    assert PREPROCESS.prepare(given) is given
+    assert train_transform(PREPROCESS, "strong")(given) is given
+    with pytest.raises(
+        ValueError, match=r"a float tensor \[3, 32, 31\]; expected \[3, 32, 32\], preprocessed \(or give a PIL picture"
+    ):
+        PREPROCESS.prepare(given[..., 1:])
+
+
+def test_a_batch_is_of_one_kind(halves):
+    plain, normalised = PREPROCESS.prepare(halves), PREPROCESS.transform()(halves)
+    batch = PREPROCESS.collate([plain, plain])
+    assert (batch.shape, batch.dtype) == ((2, 3, 32, 32), torch.uint8)
+    assert torch.equal(PREPROCESS.ready(batch), PREPROCESS.collate([normalised, normalised]))
+    with pytest.raises(ValueError, match="some pictures of one data set are normalised already"):
+        PREPROCESS.collate([plain, normalised])
+
+
+def test_the_example_is_the_same_every_time_and_draws_from_no_generator_of_others():
+    before = torch.get_rng_state()
+    first, again = PREPROCESS.example(3), PREPROCESS.example(3)
+    assert torch.equal(first, again)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (first.shape, first.dtype) == ((3, 3, 32, 32), torch.float32)
+    assert 0.9 < first.std() < 1.1
+    assert PREPROCESS.ready(first) is first
+
+
+def test_what_is_saved_of_it_gives_it_again():
+    values = json.loads(json.dumps(PREPROCESS.to_dict()))
+    assert PicturePreprocess.from_dict(values) == PREPROCESS
+    assert PREPROCESS.options() == {"image_size": 32}
+    assert PREPROCESS.decode_at == 2 * PREPROCESS.resize_to() == 72
+
+
 def test_what_is_erased_has_the_mean_colour():
     picture = Image.new("RGB", (40, 40), (255, 255, 255))
-    preprocess = Preprocess(32, (0.2, 0.4, 0.6), (1.0,) * 3, "bilinear", 1.0)
-    erase = train_transform(preprocess, "strong").transforms[-1]
+    preprocess = PicturePreprocess(32, (0.2, 0.4, 0.6), (1.0,) * 3, "bilinear", 1.0)
+    erase = vary_picture(preprocess, "strong").transforms[-1]
     erase.p = 1.0
     torch.manual_seed(0)
     image = erase(preprocess.geometry()(picture))

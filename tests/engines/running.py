@@ -17,9 +17,9 @@ def prepared(name: str, net: nn.Module, example: Tensor, folder: Path | None = N
     return engines.prepare(name, net, example, **settings)
 
 
-def chosen(net: nn.Module, images: Tensor, name: str, pictures: int = 100, **options: Any) -> tuple[engines.Engine, str]:
+def chosen(net: nn.Module, images: Tensor, name: str, samples: int = 100, **options: Any) -> tuple[engines.Engine, str]:
     settings = {"device": CPU, "channels_last": False, "precision": "no", "folder": None, "batch_size": 4, **options}
-    return engines.choose(net, images, name=name, pictures=pictures, **settings)
+    return engines.choose(net, images, name=name, samples=samples, **settings)
 
 
 def pictures(count: int, size: int = 32, seed: int = 0) -> Tensor:

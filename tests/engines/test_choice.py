@@ -43,7 +43,7 @@ def test_few_pictures_stay_with_torch() -> None:
     engine, line = chosen(Sleepy(), pictures(3), "auto", 10)
     assert (engine.name, engine.batch_size) == ("torch", 4)
     assert line.startswith("engine torch: at most ")
-    assert line.endswith(" s for 10 pictures, no conversion pays; batches of 4")
+    assert line.endswith(" s for 10 samples, no conversion pays; batches of 4")
 
 
 def test_many_pictures_are_worth_a_conversion() -> None:
@@ -51,9 +51,9 @@ def test_many_pictures_are_worth_a_conversion() -> None:
     net = Sleepy()
     engine, line = chosen(net, pictures(3), "auto", 4_000)
     assert engine.name == "openvino", line
-    assert engine.seconds_per_picture is not None
-    assert engine.seconds_per_picture < 0.005
-    assert "for 4,000 pictures" in line
+    assert engine.seconds_per_sample is not None
+    assert engine.seconds_per_sample < 0.005
+    assert "for 4,000 samples" in line
     assert ", torch " in line
 
 
@@ -119,7 +119,7 @@ def test_a_network_that_cannot_be_converted_is_left_to_torch(
 
 def test_out_of_memory_halves_the_batch() -> None:
     assert chosen(Greedy(5), pictures(4), "torch", batch_size=16)[0].batch_size == 4
-    with pytest.raises(RunFailed, match="no room for a single picture"):
+    with pytest.raises(RunFailed, match="no room for a single sample"):
         chosen(Greedy(0), pictures(4), "torch")
 
 

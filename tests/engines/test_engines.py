@@ -73,9 +73,9 @@ def test_bits_do_not_depend_on_how_many_pictures_came_along(name: str, family: s
     full = engine(images)
     for count in range(1, 5):
         assert np.array_equal(engine(images[:count]), full[:count])
-    with pytest.raises(ValueError, match="6 pictures for an engine of batches of 5"):
+    with pytest.raises(ValueError, match="6 samples for an engine of batches of 5"):
         engine(pictures(6, spec.input_size))
-    with pytest.raises(ValueError, match="0 pictures"):
+    with pytest.raises(ValueError, match="0 samples"):
         engine(images[:0])
 
 

@@ -69,8 +69,8 @@ def test_what_is_made_for_a_gpu_is_used(tmp_path):
     assert model.backbone.net.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
     assert optim.build_optimizer(model, config.optim).defaults["fused"]
     _, (batch, *_) = next(job.train.steps(0, 1))
-    assert batch.images.is_pinned()
-    assert next(iter(job.val)).images.is_pinned()
+    assert batch.inputs.is_pinned()
+    assert next(iter(job.val)).inputs.is_pinned()
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("no", 2e-3), ("bf16", 5e-2), ("fp16", 1e-2)])

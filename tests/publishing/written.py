@@ -62,6 +62,7 @@ def facts(names: tuple[str, ...] = NAMES, *, config: dict[str, Any] | None = Non
             "name": "/Users/ann/photos/pets",
             "sha256": "ef" * 32,
             "licence": None,
+            "sizes": {"train": 100 * len(names), "val": 10 * len(names), "test": 30 * len(names)},
             "counts": {"train": dict.fromkeys(names, 100), "val": dict.fromkeys(names, 10), "test": dict.fromkeys(names, 30)},
             "notices": ["2 of 423 files cannot be read and were left out: cat/a<b>.jpg, dog/x|y.jpg"],
         },

@@ -18,7 +18,6 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.cache import Space
 from zoo.config import build
 from zoo.data import TrainBatches, open_splits
-from zoo.data.transforms import train_transform
 from zoo.errors import ConfigError, DataError, NonFinite
 from zoo.training.features import Extractor, Work
 
@@ -62,7 +61,7 @@ def plain(model, images):
 def test_rows_are_the_features_of_a_plain_forward(model, photos, tmp_path):
     own = pictures(photos)
     rows, work = extract(model, own, tmp_path / "cache")
-    images = torch.stack([model.backbone.preprocess.geometry()(own.picture(index)) for index in range(40)])
+    images = torch.stack([model.backbone.preprocess.geometry()(own.item(index)) for index in range(40)])
     assert np.allclose(rows, plain(model, images), atol=1e-5)
     assert (work.computed, work.found) == (40, 0)
 
@@ -110,9 +109,8 @@ def test_other_weights_sizes_cuts_views_or_seeds_miss(model, photos, tmp_path):
 @pytest.mark.parametrize("augment", ["light", "strong"])
 def test_a_view_is_what_training_sees_in_that_epoch(model, photos, tmp_path, augment):
     own = pictures(photos)
-    transform = train_transform(model.backbone.preprocess, augment)
-    steps = TrainBatches(own, transform, batch_size=8, seed=3).steps(10, 15)  # the third epoch
-    seen = {int(index): image for _, (batch,) in steps for index, image in zip(batch.indices, batch.images, strict=True)}
+    steps = TrainBatches(own, model.backbone.preprocess, augment=augment, batch_size=8, seed=3).steps(10, 15)  # the third epoch
+    seen = {int(index): image for _, (batch,) in steps for index, image in zip(batch.indices, batch.inputs, strict=True)}
     rows, _ = extract(model, own, tmp_path / "cache", augment, 2, seed=3)
     assert np.allclose(rows, plain(model, torch.stack([seen[index] for index in range(40)])), atol=1e-5)
 
@@ -171,7 +169,7 @@ def test_a_limit_forgets_other_spaces_not_this_one(model, photos, tmp_path):
 
 
 def test_the_line_for_people():
-    work = Work(computed=1500, found=500, seconds=2.0, waited=0.5, engines=["torch"])
+    work = Work("pictures", computed=1500, found=500, seconds=2.0, waited=0.5, engines=["torch"])
     assert str(work) == (
         "features of 2,000 pictures by torch: 1,500 computed in 2.0 s, 750 pictures/s, 25% of the time waiting for them; 500 were there"
     )

@@ -39,7 +39,7 @@ def test_twenty_lines_of_plain_torch(ours):
     splits = open_splits(build({}))
     model = AdaptedModel.build(BACKBONE, 10, strategy="full", weights="random", image_size=SIZE, labels=splits.labels)
     transform = model.backbone.preprocess.transform()
-    images = torch.stack([transform(splits.train.picture(index)) for index in range(len(splits.train))])
+    images = torch.stack([transform(splits.train.item(index)) for index in range(len(splits.train))])
     targets = torch.tensor(splits.train.targets)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
@@ -75,7 +75,7 @@ def test_processes_and_micro_batches_change_nothing(ours, processes, tmp_path):
     options = {**OPTIONS, "accumulate": 3, "processes": processes}
     run = api.finetune(**options, out=str(tmp_path / "run"))
     assert np.abs(ours - losses(run)).max() < 1e-5
-    assert run.result()["pictures"] == 269
+    assert run.result()["samples"] == 269
     environment = api.list_runs(tmp_path)[0].path / "training.json"
     assert f'"processes": "{processes}"' in environment.read_text()
 

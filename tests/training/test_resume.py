@@ -55,7 +55,7 @@ def last_checkpoint(run):
 
 
 def lines(run):
-    timeless = ("seconds", "pictures_per_second", "waiting")
+    timeless = ("seconds", "samples_per_second", "waiting")
     found = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in line.items() if name not in timeless} for line in found]
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +14,14 @@ from torch import nn
 import zoo
 from zoo import folders, runs
 from zoo.adaptation.model import AdaptedModel
+from zoo.config import resolve
 from zoo.data import open_splits
 from zoo.errors import AuditFailed, ConfigError
+from zoo.publishing import pipeline
 from zoo.training import loop
 from zoo.training.fit import AGREEMENT
+from zoo.training.session import Extras
+from zoo.types import Labels, Task
 
 TINY = {"backbone": "timm/test_vit.r160_in1k", "weights": "random", "image_size": 32, "precision": "no", "engine": "torch"}
 QUICK = {
@@ -83,7 +88,7 @@ class TestSolved:
         model = zoo.load(run.best).model
         pictures = open_splits(run.resolved().config).train
         geometry = model.backbone.preprocess.geometry()
-        images = torch.stack([geometry(pictures.picture(index)) for index in range(len(pictures))])
+        images = torch.stack([geometry(pictures.item(index)) for index in range(len(pictures))])
         with torch.no_grad():
             rows = model.backbone(model.backbone.preprocess.normalise(images)).double().numpy()
         if best["scaling"] == "normalised":
@@ -274,3 +279,27 @@ class TestGradual:
         (broken.path / "result.json").unlink()
         again = zoo.resume(runs.open_run(broken.path))
         assert folders.sha256(again.best / "model.safetensors") == folders.sha256(whole.best / "model.safetensors")
+
+
+@pytest.mark.parametrize("strategy", ["linear-probe", "partial:1"])
+def test_values_are_learnt_in_their_own_unit(tmp_path, strategy):
+    """The written digit as a number of thousands: solved at once it is far nearer than the mean is; stepped, it begins at the mean."""
+    splits = open_splits(resolve([("flag", QUICK)]).config)
+
+    def valued(pictures):
+        return replace(pictures, targets=(1000.0 * pictures.targets[:, None]).astype(np.float32))
+
+    facts = replace(
+        splits.facts, task=Task.REGRESSION, counts={name: {"size": len(part)} for name, part in splits.parts().items()}
+    )
+    parts = {name: valued(part) for name, part in splits.parts().items()}
+    given = replace(splits, **parts, labels=Labels(("size",)), facts=facts)
+    flags = {**QUICK, "strategy": strategy, "epochs": 1, "cache": str(tmp_path / "cache"), "out": str(tmp_path / "run")}
+    run = pipeline.finetune(resolve([("flag", flags)]), Extras(splits=given))
+    spread = float(given.test.targets.std())
+    assert run.metric == "rmse"
+    assert run.value < (0.9 if strategy == "linear-probe" else 1.2) * spread
+    model = zoo.load(run.best)
+    values = [one.values["size"] for one in model.predict([given.test.item(index) for index in range(len(given.test))])]
+    assert run.value == pytest.approx(float(np.sqrt(np.mean((values - given.test.targets[:, 0]) ** 2))), rel=1e-4)
+    assert (model.model.output_std is None) == (strategy == "linear-probe")

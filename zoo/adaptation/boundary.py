@@ -3,7 +3,7 @@
 Both halves are structural copies: module objects of their own, so that each has a mode of its own, around the very dictionaries of
 parameters and buffers that the model has, so that training, moving or loading one is doing it to all. What a half leaves out is
 `nn.Identity`, and the network's own forward runs through it. No network is known by name here; so every cut proves itself on two
-pictures, in eval and in train mode, and one that is not exact to the bit is not made.
+samples, in eval and in train mode, and one that is not exact to the bit is not made.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.plan import NET
 from zoo.backbones.base import Backbone
+from zoo.types import Kind
 
 log = logging.getLogger("zoo")
 
@@ -28,7 +29,7 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Cut:
-    """The two halves of a model: `tail(prefix(pictures))` is `model(pictures)`, to the bit, in eval mode and, seeded alike, in train mode.
+    """The two halves of a model: `tail(prefix(samples))` is `model(samples)`, to the bit, in eval mode and, seeded alike, in train mode.
 
     To the bit for the same batch in the same memory layout: a kernel may round otherwise for another batch size, or where
     activations that came with channels last go on with channels first.
@@ -46,13 +47,16 @@ def cut(model: AdaptedModel) -> Cut | None:
     """Cut a model before the first stage in which its plan trains, keeps state, or lets dropout and the like act.
 
     Behind the whole backbone where that rests: at the pooled features, or the tokens if the head takes those. The model is left as
-    it was, its mode and torch's generators too. Costs three forward passes of two pictures in each mode; memory, next to nothing.
+    it was, its mode and torch's generators too. Costs three forward passes of two samples in each mode; memory, next to nothing.
 
-    Returns None where the first stage trains, as nothing would be gained, and where the network cannot be cut exactly, which is logged.
+    Returns None where the first stage trains, as nothing would be gained; between stages where samples differ in length (rows of what
+    is computed once have one shape); and where the network cannot be cut exactly, which is logged.
     """
     touched = [
         name.removeprefix(NET) for name in (*model.plan.tensors, *model.plan.live, *model.plan.buffers) if name.startswith(NET)
     ]
+    if model.backbone.preprocess.kind is not Kind.IMAGE and (touched or model.takes_tokens):
+        return None
     halves = _inside(model, touched) if touched else behind(model)
     if halves is None:
         return None
@@ -75,8 +79,8 @@ class _Prefix(nn.Module):
         self.method = method
         self.eval()
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        activations: Tensor = getattr(self.network, self.method)(pictures)
+    def forward(self, samples: Tensor) -> Tensor:
+        activations: Tensor = getattr(self.network, self.method)(samples)
         return activations
 
     def train(self, mode: bool = True) -> _Prefix:
@@ -94,11 +98,14 @@ class _Computed(Backbone):
         self.stages, self.norms, self.base_sha256 = backbone.stages, backbone.norms, backbone.base_sha256
         self.eval()
 
-    def forward(self, images: Tensor) -> Tensor:
-        return images
+    def ready(self, batch: Tensor) -> Tensor:
+        return batch
 
-    def tokens(self, images: Tensor) -> Tensor:
-        return images
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+    def tokens(self, inputs: Tensor) -> Tensor:
+        return inputs
 
 
 def behind(model: AdaptedModel) -> Cut:
@@ -184,7 +191,7 @@ def _twin(module: _Module) -> _Module:
 
 @torch.no_grad()
 def _fault(model: AdaptedModel, halves: Cut) -> str:
-    """What is wrong with a cut, in a few words; empty if it is exact on two pictures in both modes.
+    """What is wrong with a cut, in a few words; empty if it is exact on two samples in both modes.
 
     The features are compared, not the logits, which a new head makes zero.
     """
@@ -194,18 +201,16 @@ def _fault(model: AdaptedModel, halves: Cut) -> str:
     if any(type(module).train is not nn.Module.train for module in halves.tail.backbone.net.modules()):
         return "a module after it keeps a cache, which training the other half would leave stale"  # LeViT's attention
     device = next(model.parameters()).device
-    size = model.backbone.preprocess.size
-    pictures = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
-    activations = halves.prefix(pictures)
-    if not isinstance(activations, Tensor) or len(activations) != len(pictures):
+    samples = model.backbone.preprocess.example(2).to(device)
+    activations = halves.prefix(samples)
+    if not isinstance(activations, Tensor) or len(activations) != len(samples):
         return "what passes there is not one tensor"
     whole, tail = _twin(model), halves.tail
     state = model.trained_state()
     kept = {name: state[name].clone() for name in model.plan.buffers}  # statistics of batch-norm, where they are live
     try:
         exact = all(
-            torch.equal(_features(whole.train(mode), pictures), _features(tail.train(mode), activations))
-            for mode in (True, False)
+            torch.equal(_features(whole.train(mode), samples), _features(tail.train(mode), activations)) for mode in (True, False)
         )
     finally:
         tail.train(model.training)
@@ -214,8 +219,8 @@ def _fault(model: AdaptedModel, halves: Cut) -> str:
     return "" if exact else "the result would be another"
 
 
-def _features(model: AdaptedModel, images: Tensor) -> Tensor:
+def _features(model: AdaptedModel, inputs: Tensor) -> Tensor:
     """What the head would get, with torch seeded before, whose generators are left as they were."""
-    with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+    with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
         torch.manual_seed(0)
-        return model.backbone.tokens(images) if model.takes_tokens else model.backbone(images)
+        return model.backbone.tokens(inputs) if model.takes_tokens else model.backbone(inputs)

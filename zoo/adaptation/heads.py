@@ -63,11 +63,13 @@ class AttentionPool(nn.Module):
         self.output = linear(in_features, num_outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """`[B, T, D]` to `[B, C]`."""
+        """`[B, T, D]`, NaN where there is no token, to `[B, C]`."""
         batch, length, width = tokens.shape
+        present = ~tokens[:, None, None, :, 0].isnan()
+        tokens = tokens.nan_to_num()
         shape = (batch, length, 2, self.num_heads, width // self.num_heads)
         keys, values = self.key_value(self.norm_in(tokens)).reshape(shape).permute(2, 0, 3, 1, 4).unbind(0)
         query = self.query.to(keys.dtype).expand(batch, -1, -1, -1)
-        pooled = functional.scaled_dot_product_attention(query, keys, values).reshape(batch, width)
+        pooled = functional.scaled_dot_product_attention(query, keys, values, attn_mask=present).reshape(batch, width)
         logits: Tensor = self.output(self.norm_out(pooled))
         return logits

@@ -2,8 +2,10 @@
 
 `timm`    whole weights under timm's own names, the head in the classifier's place, and a config.json that
           `timm.create_model("local-dir:FOLDER", pretrained=True)` reads: everything trained, and the head a single Linear.
+`transformers`  whole weights, the backbone's under transformers' own names and the head's under `head.`, and a config.json from which
+          `AutoModel.from_pretrained(FOLDER)` gives the backbone: everything trained, and a backbone of transformers'.
 `whole`   whole weights under zoo's names (`backbone.net.…`, `head.…`): everything trained, and another head.
-`adapter` the trained tensors alone, tied to the digest of the base weights: the backbone's own weights rest.
+`adapter` the trained tensors alone, tied to the digest of the base weights: the backbone's own weights rest, and others have them.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from torch import Tensor, nn
 
 from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.plan import NET
+from zoo.backbones.pictures import PicturePreprocess
 from zoo.registry import BackboneSpec
-from zoo.strategy import Full, Gradual, LpFt, Partial
+from zoo.strategy import Full, Gradual, LoRA, LpFt, Partial
 
 _SOURCE = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load", "architecture")
 _OTHER_CLASSES = ("label_offset", "label_names", "label_descriptions")
@@ -29,8 +32,12 @@ _OTHER_SIZES = ("test_input_size", "test_crop_pct", "min_input_size", "pool_size
 
 def describe(model: AdaptedModel) -> tuple[str, dict[str, Any]]:
     """The layout that fits the model, and timm's part of config.json (empty unless the layout is `timm`)."""
-    if not isinstance(model.plan.strategy, (Full, Partial, LpFt, Gradual)):
+    if not (isinstance(model.plan.strategy, (Full, Partial, LpFt, Gradual)) or model.backbone.origin.own):
         return "adapter", {}
+    if isinstance(model.plan.strategy, LoRA):
+        return "whole", {}
+    if model.backbone.spec.loader == "transformers":
+        return "transformers", _transformers_config(model)
     plain = _timm_config(model)
     return ("timm", plain) if plain else ("whole", {})
 
@@ -42,6 +49,8 @@ def tensors(model: AdaptedModel, layout: str) -> dict[str, Tensor]:
     state = model.state_dict()
     if layout == "whole":
         return dict(state)
+    if layout == "transformers":
+        return {name.removeprefix(NET): tensor for name, tensor in state.items()}
     slot = head_slot(model.backbone.spec, model.backbone.net)
     own = {name.removeprefix(NET): tensor for name, tensor in state.items() if name.startswith(NET)}
     return own | {f"{slot}.{leaf}": state[f"head.{leaf}"] for leaf in ("weight", "bias")}
@@ -58,13 +67,28 @@ def is_plain_linear(head: nn.Module) -> bool:
     return type(head) is nn.Linear and head.bias is not None
 
 
+def _transformers_config(model: AdaptedModel) -> dict[str, Any]:
+    """config.json as transformers reads it."""
+    net: Any = model.backbone.net
+    config: dict[str, Any] = json.loads(net.config.to_json_string(use_diff=False))
+    config |= {"architectures": [type(net).__name__]}
+    if model.labels:
+        config |= {"id2label": {str(number): name for number, name in enumerate(model.labels.names)}}
+        config |= {"label2id": {name: number for number, name in enumerate(model.labels.names)}}
+    return config
+
+
 def _timm_config(model: AdaptedModel) -> dict[str, Any]:
     """config.json as timm reads it, proven against a network built from it; empty if timm has no place for this model."""
-    backbone = model.backbone
+    backbone, preprocess = model.backbone, model.backbone.preprocess
     slot = head_slot(backbone.spec, backbone.net)
-    if slot is None or not is_plain_linear(model.head):
+    if (
+        slot is None
+        or not is_plain_linear(model.head)
+        or model.output_std is not None
+        or not isinstance(preprocess, PicturePreprocess)
+    ):
         return {}
-    preprocess = backbone.preprocess
     arguments = get_model_args(backbone.net) | {"num_classes": model.num_outputs}
     dropped = {*_SOURCE, *_OTHER_CLASSES, *_OTHER_SIZES}
     pretrained = {key: value for key, value in backbone.net.pretrained_cfg.items() if key not in dropped}  # type: ignore[union-attr, operator]

@@ -26,16 +26,19 @@ def merge(model: AdaptedModel) -> AdaptedModel:
         _fold(net)
         del net.peft_config
     plan = strategies.apply(Full(), copied.backbone, AdapterOptions())
-    head = copied.head
-    return AdaptedModel(
+    merged = AdaptedModel(
         copied.backbone,
-        head,
+        copied.head,
         plan,
         num_outputs=model.num_outputs,
         head_name=model.head_name,
         labels=model.labels,
         merged_from=model.merged_from or model.plan.strategy,
+        task=model.task,
     )
+    if model.output_mean is not None and model.output_std is not None:
+        merged.scale_outputs(model.output_mean.tolist(), model.output_std.tolist())
+    return merged
 
 
 def _fold(net: nn.Module) -> None:

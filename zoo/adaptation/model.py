@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -17,7 +17,7 @@ from zoo.backbones.base import Backbone
 from zoo.errors import ConfigError
 from zoo.registry import HeadFactory
 from zoo.strategy import LoRA, Strategy, parse
-from zoo.types import Labels
+from zoo.types import Labels, Task
 
 
 class AdaptedModel(nn.Module):
@@ -38,6 +38,7 @@ class AdaptedModel(nn.Module):
         labels: Labels | None = None,
         adapter: AdapterOptions | None = None,
         merged_from: Strategy | None = None,
+        task: Task = Task.CLASSIFICATION,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -50,6 +51,11 @@ class AdaptedModel(nn.Module):
         """The options of LoRA, as they were given."""
         self.merged_from = merged_from
         """The strategy whose result was folded into these plain weights; None: nothing was folded."""
+        self.task = task
+        """What the outputs are: logits of classes, logits of labels, or values."""
+        self.output_mean: Tensor | None
+        self.output_std: Tensor | None
+        self.scale_outputs(None, None)
         self._live = frozenset(self.plan.live)
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name in self.plan.tensors)
@@ -70,6 +76,7 @@ class AdaptedModel(nn.Module):
         lora_alpha: float | None = None,
         lora_dropout: float = 0.0,
         lora_targets: str | None = None,
+        task: Task | str = Task.CLASSIFICATION,
         seed: int = 0,
     ) -> Self:
         """A model in eval mode. New weights (head, LoRA) come from `seed`; torch's own generator is left as it was.
@@ -94,19 +101,31 @@ class AdaptedModel(nn.Module):
         with _seeded(seed):
             name, module = _head(head, backbone, num_outputs)
             plan = strategies.apply(asked, backbone, adapter)
-        return cls(backbone, module, plan, num_outputs=num_outputs, head_name=name, labels=labels, adapter=adapter)
+        return cls(
+            backbone, module, plan, num_outputs=num_outputs, head_name=name, labels=labels, adapter=adapter, task=Task(task)
+        )
 
     @property
     def takes_tokens(self) -> bool:
         """Whether the head gets the features before pooling."""
         return bool(getattr(self.head, "takes_tokens", False))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """`[B, 3, size, size]`, uint8 or float32 and normalised, to logits `[B, num_outputs] float32`, whatever the autocast dtype."""
-        images = self.backbone.preprocess.normalise(images)
-        features = self.backbone.tokens(images) if self.takes_tokens else self.backbone(images)
-        logits: Tensor = self.head(features)
-        return logits.float()
+    def forward(self, batch: Tensor) -> Tensor:
+        """A batch of samples as `Preprocess.collate` gives it, or ready already, to logits `[B, num_outputs] float32`, whatever the
+        autocast dtype."""
+        inputs = self.backbone.ready(batch)
+        features = self.backbone.tokens(inputs) if self.takes_tokens else self.backbone(inputs)
+        logits: Tensor = self.head(features).float()
+        return logits if self.output_std is None or self.output_mean is None else logits * self.output_std + self.output_mean
+
+    def scale_outputs(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+        """Multiply the head's outputs by `std` and add `mean`, `[K]` each, so that a head which begins near zero begins near the values
+        that are to be predicted, whatever their unit. None: leave them as they are."""
+        for name, values in (("output_mean", mean), ("output_std", std)):
+            tensor = (
+                None if values is None else torch.tensor(list(values), dtype=torch.float32, device=next(self.parameters()).device)
+            )
+            self.register_buffer(name, tensor, persistent=False)
 
     def train(self, mode: bool = True) -> Self:
         """As torch's, except that what the plan does not name stays in eval mode."""
@@ -174,8 +193,7 @@ def _features(backbone: Backbone, tokens: bool) -> Tensor:
     device = next(backbone.parameters()).device
     if not tokens:
         return torch.randn(2, backbone.feature_dim, device=device)
-    size = backbone.preprocess.size
-    return backbone.eval().tokens(torch.zeros(2, 3, size, size, device=device))
+    return backbone.eval().tokens(backbone.preprocess.example(2).to(device))
 
 
 @torch.no_grad()

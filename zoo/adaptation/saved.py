@@ -20,16 +20,16 @@ from zoo import backbones, registry
 from zoo.adaptation import layout
 from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.tensors import fill
-from zoo.backbones.base import Backbone, Preprocess, WeightsOrigin
+from zoo.backbones.base import Backbone, WeightsOrigin
 from zoo.errors import CheckpointError, UnknownName
 from zoo.registry import BackboneSpec, HeadFactory
 from zoo.strategy import LoRA, parse
-from zoo.types import Labels, Task
+from zoo.types import Kind, Labels
 
 FORMAT = "zoo/1"
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
-_LAYOUTS = ("timm", "whole", "adapter")
+_LAYOUTS = ("timm", "transformers", "whole", "adapter")
 
 
 def save(folder: Path, model: AdaptedModel, facts: Mapping[str, Any]) -> None:
@@ -44,6 +44,7 @@ def save(folder: Path, model: AdaptedModel, facts: Mapping[str, Any]) -> None:
     mode = path.stat().st_mode  # as the umask has it; safetensors puts a file of mode 0600 in its place
     save_file(_storable(layout.tensors(model, kind)), path, metadata={"zoo": json.dumps(metadata, sort_keys=True)})
     path.chmod(mode)
+    model.backbone.preprocess.save(folder)
     config = plain | {"zoo": _block(model, kind) | {"facts": dict(facts)}}
     (folder / CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -116,11 +117,14 @@ def _block(model: AdaptedModel, kind: str) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "layout": kind,
-        "task": Task.CLASSIFICATION.value,
+        "task": model.task.value,
         "labels": {"names": list(model.labels.names), "sha256": model.labels.sha256} if model.labels else None,
         "preprocess": backbone.preprocess.to_dict(),
         "strategy": str(strategy),
         "merged_from": str(model.merged_from) if model.merged_from else None,
+        "output": None
+        if model.output_mean is None or model.output_std is None
+        else {"mean": model.output_mean.tolist(), "std": model.output_std.tolist()},
         "head": {
             "name": "linear" if layout.is_plain_linear(model.head) else model.head_name,
             "in_features": backbone.token_dim if model.takes_tokens else backbone.feature_dim,
@@ -133,12 +137,14 @@ def _block(model: AdaptedModel, kind: str) -> dict[str, Any]:
             "name": spec.name,
             "id": spec.id,
             "family": spec.family.name if spec.family else None,
+            "loader": spec.loader,
             "arguments": dict(spec.arguments),
             "licence": origin.licence,
             "source": origin.source,
             "sha256": origin.sha256,
             "tensors_sha256": backbone.base_sha256,
             "seed": int(seed[1]) if seed else None,
+            "own": origin.own,
         },
     }
 
@@ -176,16 +182,19 @@ def _backbone(folder: Path, block: Mapping[str, Any], weights: str | None) -> Ba
     if base["family"] is not None and base["family"] not in families:
         raise CheckpointError(f"{folder / CONFIG}: no family {base['family']!r} here; install what provides it")
     family = families[base["family"]] if base["family"] is not None else None
-    spec = BackboneSpec(base["name"], base["id"], family, licence=base["licence"], arguments=base["arguments"])
-    preprocess = Preprocess.from_dict(block["preprocess"])
+    spec = BackboneSpec(
+        base["name"], base["id"], family, loader=base.get("loader", "timm"), licence=base["licence"], arguments=base["arguments"]
+    )
+    preprocess = backbones.restore_preprocess(block["preprocess"], folder)
     whole = block["layout"] != "adapter"
     seed = base["seed"] or 0
     if whole or (weights is None and base["seed"] is not None):
         weights = "random"
-    backbone = backbones.load(spec, weights, image_size=preprocess.size, seed=seed)
+    tokenizer = folder if preprocess.kind is Kind.TEXT else None
+    backbone = backbones.load(spec, weights, **preprocess.options(), tokenizer=tokenizer, seed=seed)
     if whole:  # the file brings every value; what is kept is where the training began
         backbone.base_sha256 = base["tensors_sha256"]
-        backbone.origin = WeightsOrigin(base["source"], base["sha256"], base["licence"])
+        backbone.origin = WeightsOrigin(base["source"], base["sha256"], base["licence"], base.get("own", False))
     elif backbone.base_sha256 != base["tensors_sha256"]:
         raise CheckpointError(
             f"{folder}: trained on other base weights than {backbone.origin.source}: {base['name']} from {base['source']}, "
@@ -221,6 +230,9 @@ def _rebuild(
         lora_alpha=lora["alpha"],
         lora_dropout=lora["dropout"],
         lora_targets=lora["targets"],
+        task=block["task"],
     )
+    if block.get("output"):
+        model.scale_outputs(block["output"]["mean"], block["output"]["std"])
     model.merged_from = parse(block["merged_from"]) if block["merged_from"] else None
     return model

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
-import torch
-from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional
 
 from zoo.registry import BackboneSpec
+from zoo.types import Kind
 
 
 @dataclass(frozen=True)
@@ -24,63 +22,51 @@ class Stage:
     parameters: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Preprocess:
-    """How a picture becomes the network's input at evaluation and prediction; training varies the same steps."""
+class Preprocess(ABC):
+    """How one sample of the data becomes the network's input at evaluation and prediction; training may vary the same steps.
 
-    size: int
-    """Side of the square input in pixels."""
-    mean: tuple[float, float, float]
-    """Subtracted from each RGB channel, whose values lie in 0..1."""
-    std: tuple[float, float, float]
-    """Divides each channel afterwards."""
-    interpolation: str
-    """`bilinear`, `bicubic` or another of torchvision's `InterpolationMode` values."""
-    crop_fraction: float
-    """The shorter side is resized to size / crop_fraction, then the centre is cut out; 0 to 1."""
+    A batch is one tensor, whatever the kind: what is not there (the padding of a short text) is marked in the tensor itself, as each
+    kind says. So loaders, engines and what is computed once treat all kinds alike.
+    """
 
-    def resize_to(self) -> int:
-        """Length of the shorter side before the centre crop, in pixels."""
-        return int(self.size / self.crop_fraction)
+    kind: ClassVar[Kind]
 
     @property
-    def decode_at(self) -> int:
-        """Shortest side at which a JPEG may be decoded, in pixels: twice what it is resized to, so that the resizing still averages
-        (Pillow's `reducing_gap` of 2: "almost indistinguishable"). Large photographs decode several times as fast."""
-        return 2 * self.resize_to()
+    def decode_at(self) -> int | None:
+        """Of pictures: the shortest side, in pixels, at which a JPEG may be decoded. None: there is no choice."""
+        return None
 
-    def geometry(self) -> Callable[[Image.Image], Tensor]:
-        """An RGB picture, resized and cropped, to `[3, size, size] uint8`. Deterministic."""
-        mode = v2.InterpolationMode(self.interpolation)
-        resize = v2.Resize(self.resize_to(), interpolation=mode, antialias=True)
-        steps: Callable[[Image.Image], Tensor] = v2.Compose([resize, v2.CenterCrop(self.size), v2.PILToTensor()])
-        return steps
+    @property
+    def varying(self) -> bool:
+        """Whether the last dimension of a batch differs from batch to batch."""
+        return self.kind is not Kind.IMAGE
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """`[..., 3, size, size] uint8`, values 0..255, to float32, normalised; what is float already is taken as normalised.
+    @abstractmethod
+    def prepare(self, item: Any) -> Tensor:
+        """One item as a sample set gives it, without the batch dimension. Deterministic. Raises: ValueError saying what is wrong."""
 
-        A batch at a time, and on its device: picture by picture it costs more than the resizing (2.5 times, 28 x 28 to 128 x 128).
-        """
-        if images.is_floating_point():
-            return images
-        # The kernels themselves: what chooses between them by the type of the input cannot be exported.
-        scaled = functional.to_dtype_image(images, torch.float32, scale=True)
-        normalised: Tensor = functional.normalize_image(scaled, list(self.mean), list(self.std))
-        return normalised
+    @abstractmethod
+    def collate(self, samples: Sequence[Tensor]) -> Tensor:
+        """Samples to a batch."""
 
-    def transform(self) -> Callable[[Image.Image], Tensor]:
-        """The evaluation transform: an RGB picture to `[3, size, size] float32`, normalised. Deterministic."""
-        steps: Callable[[Image.Image], Tensor] = v2.Compose([self.geometry(), self.normalise])
-        return steps
+    @abstractmethod
+    def ready(self, batch: Tensor) -> Tensor:
+        """A batch as the network takes it. On the batch's device, and a batch at a time; what is ready already stays as it is."""
 
+    @abstractmethod
+    def example(self, count: int) -> Tensor:
+        """So many random samples as the network takes them, the same every time: to prove by, to measure with."""
+
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """The options of `zoo.backbones.load` that give this again, all of them settled."""
+
+    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for `config.json`."""
-        return asdict(self)
+        """As plain values, for `config.json`; everything that a sample's tensor depends on."""
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Preprocess:
-        """The inverse of `to_dict`."""
-        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+    def save(self, folder: Path) -> None:  # noqa: B027 - most kinds have nothing to write
+        """Write the files that it needs beside `config.json`."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +79,8 @@ class WeightsOrigin:
     """Digest of the file; None for random weights."""
     licence: str
     """SPDX identifier or `unknown`."""
+    own: bool = False
+    """Whether they were fine-tuned before, so that nobody else has them: what is built on them ships them whole."""
 
 
 class Backbone(nn.Module, ABC):
@@ -116,10 +104,16 @@ class Backbone(nn.Module, ABC):
     base_sha256: str
     """Digest of every tensor of `net` right after loading, by name and value: what an adapter's file is tied to."""
 
-    @abstractmethod
-    def forward(self, images: Tensor) -> Tensor:
-        """Pooled features `[B, feature_dim]` of pictures `[B, 3, size, size] float32`."""
+    def ready(self, batch: Tensor) -> Tensor:
+        """A batch of samples as the network takes it."""
+        return self.preprocess.ready(batch)
 
     @abstractmethod
-    def tokens(self, images: Tensor) -> Tensor:
-        """Features before pooling, `[B, T, token_dim]`: tokens of a transformer, positions of a feature map."""
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Pooled features `[B, feature_dim]` of a batch that is ready (of pictures: `[B, 3, size, size] float32`)."""
+
+    @abstractmethod
+    def tokens(self, inputs: Tensor) -> Tensor:
+        """Features before pooling, `[B, T, token_dim]`: tokens of a transformer, positions of a feature map, frames of a recording.
+
+        Tokens that are padding are NaN."""

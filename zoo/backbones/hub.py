@@ -64,6 +64,15 @@ def download(repository: str, names: Sequence[str]) -> Path:
     raise AssertionError("no file names")
 
 
+def complete(repository: str, revision: str, names: Sequence[str]) -> None:
+    """Fetch those of these files that the repository has into the cache, beside others of the same revision. Raises: Unavailable."""
+    if constants.is_offline_mode():
+        raise Unavailable("HF_HUB_OFFLINE forbids to ask the Hub")
+    for name in names:
+        if _status(hf_hub_url(repository, name, revision=revision)) != 404:
+            _download(repository, name, revision)
+
+
 def _status(url: str) -> int:
     """HTTP status of a HEAD request, redirections not followed. Raises: Unavailable if there is no answer in time."""
     answers: list[int | Exception] = []
@@ -83,10 +92,10 @@ def _status(url: str) -> int:
     return answer
 
 
-def _download(repository: str, name: str) -> Path:
+def _download(repository: str, name: str, revision: str | None = None) -> Path:
     for attempt in range(1, TRIES + 1):
         try:
-            return Path(hf_hub_download(repository, name))
+            return Path(hf_hub_download(repository, name, revision=revision))
         except (EntryNotFoundError, HfHubHTTPError, httpx2.HTTPError, OSError) as error:
             reset = isinstance(error, httpx2.TransportError) and not isinstance(error, LocalEntryNotFoundError)
             if not reset or attempt == TRIES:

@@ -1,6 +1,7 @@
 """Which parts a network has: its stages and its normalisation modules, by name.
 
-A family's YAML says it in regular expressions; where the family is not known, timm's own grouping of the parameters does.
+A family's YAML says it in regular expressions; where the family is not known, timm's own grouping of the parameters does, or the
+longest list of layers.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ def family_stages(family: Family, parameters: Iterable[str]) -> list[Stage]:
 def guessed_stages(net: Any) -> list[Stage]:
     """The stages of a network of unknown family: timm's groups, which it uses for layer-wise learning rates.
 
-    A last group of nothing but normalisation joins the one before it. One stage in all where timm has no groups.
+    A last group of nothing but normalisation joins the one before it. Where there are no groups, one stage a layer: see `layers`.
     """
     if not hasattr(net, "group_matcher"):
-        return [Stage("network", tuple(name for name, _ in net.named_parameters()))]
+        return layers(net)
     # group_parameters applies timm's patterns as timm means them, with re.match: several have alternatives without an anchor.
     group_of = group_parameters(net, net.group_matcher(coarse=True), reverse=True)
     groups: dict[int, list[str]] = defaultdict(list)
@@ -63,10 +64,32 @@ def guessed_stages(net: Any) -> list[Stage]:
     return [Stage(f"group{number}", tuple(inside)) for number, inside in enumerate(ordered)]
 
 
+def layers(net: nn.Module) -> list[Stage]:
+    """A stage for each layer of the longest list of modules, after one for what stands before it (`embeddings`).
+
+    What stands behind the list joins its last layer. One stage in all (`network`) where there is no list of two or more.
+    """
+    lists = [(name, len(module)) for name, module in net.named_modules() if isinstance(module, nn.ModuleList) and len(module) > 1]
+    parameters = [name for name, _ in net.named_parameters()]
+    if not lists:
+        return [Stage("network", tuple(parameters))]
+    longest, count = max(lists, key=lambda item: item[1])  # of equals the first, so the outermost
+    members: list[list[str]] = [[] for _ in range(count + 1)]
+    at = 0
+    for parameter in parameters:
+        if parameter.startswith(f"{longest}."):
+            at = 1 + int(parameter.removeprefix(f"{longest}.").partition(".")[0])
+        elif at:
+            at = count
+        members[at].append(parameter)
+    names = ["embeddings", *(f"layer{number}" for number in range(count))]
+    return [Stage(name, tuple(inside)) for name, inside in zip(names, members, strict=True) if inside]
+
+
 def norm_modules(net: nn.Module, family: Family | None = None) -> list[str]:
     """Names of the normalisation modules that hold tensors; of those, the ones that the family's expression names if it is known.
 
-    A norm is told by the name of its class: torch's and timm's all have `Norm` in it, and share no base class.
+    A norm is told by the name of its class: torch's, timm's and transformers' all have `Norm` in it, and share no base class.
     """
     pattern = re.compile(family.norms if family else ".*")
     return [

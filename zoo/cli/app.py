@@ -16,6 +16,7 @@ VERBS = (
     "list",
     "show",
     "recipes",
+    "data",
     "cache",
     "bench",
     "completion",

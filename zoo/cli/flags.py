@@ -76,14 +76,17 @@ def typed(only: Iterable[str] | None = None) -> Any:
     return typing.cast(Any, TypedDict)("Flags", keys, total=False)
 
 
+_SECOND = {"strategy": "--freeze", "init_from": "--from"}
+
+
 def parameter(option: Option, panel: Group) -> Parameter:
-    """An option as cyclopts needs it. `--freeze` is a second spelling of `--strategy`."""
+    """An option as cyclopts needs it. `--freeze` is a second spelling of `--strategy`, `--from` of `--init-from`."""
     flag = "--" + option.name.replace("_", "-")
     arms = {option.type, *typing.get_args(option.type)}
     converter = exactly_or_none if type(None) in arms else exactly if arms & {int, float} else None
     return Parameter(
-        name=(flag, "--freeze") if option.name == "strategy" else flag,
-        help=option.help,
+        name=(flag, _SECOND[option.name]) if option.name in _SECOND else flag,
+        help=" ".join(option.help.split()),  # else the line breaks of the source, with its indent, are kept
         group=panel,
         show_default=False if option.default is None else str(option.default),
         converter=converter,
@@ -94,7 +97,7 @@ def parameter(option: Option, panel: Group) -> Parameter:
 def exactly(kind: Any, tokens: list[Token]) -> str | int | float:
     """One value of the type `kind`; cyclopts itself rounds 2.7 to a whole number."""
     text = tokens[0].value
-    if kind is str:
+    if kind not in (int, float):
         return text
     try:
         return int(text) if kind is int else float(text)

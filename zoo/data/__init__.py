@@ -1,11 +1,14 @@
-"""Pictures and their classes: opened, checked, split, varied, and served in batches."""
+"""Samples and their targets: opened, checked, split, varied, and served in batches."""
 
 from zoo.data.facts import DataFacts
 from zoo.data.loaders import Batch, EvalBatches, TrainBatches
 from zoo.data.pictures import open_picture
 from zoo.data.samplers import order, steps_per_epoch
-from zoo.data.sets import PictureSet
-from zoo.data.sources.folders import find_pictures
+from zoo.data.sets import SampleSet
+from zoo.data.sounds import open_sound
+from zoo.data.sources.folders import find_files
+from zoo.data.sources.tables import is_table
+from zoo.data.sources.tabular import open_inputs
 from zoo.data.splits import Record, Splits, from_datasets, open_for_evaluation, open_splits, read_splits
 from zoo.data.transforms import train_transform
 
@@ -13,14 +16,17 @@ __all__ = [
     "Batch",
     "DataFacts",
     "EvalBatches",
-    "PictureSet",
     "Record",
+    "SampleSet",
     "Splits",
     "TrainBatches",
-    "find_pictures",
+    "find_files",
     "from_datasets",
+    "is_table",
     "open_for_evaluation",
+    "open_inputs",
     "open_picture",
+    "open_sound",
     "open_splits",
     "order",
     "read_splits",

@@ -6,20 +6,21 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from zoo.data.sets import PictureSet, Source
+from zoo.data import targets
+from zoo.data.sets import SampleSet, Source
 from zoo.data.sources.folders import ALL, LAYOUT, Listing
 from zoo.errors import DataError, nearest
-from zoo.types import Labels
+from zoo.types import Labels, Task
 
 SPLITS = ("train", "val", "test")
-"""In the order in which a picture that is in two of them is kept: the first keeps it."""
+"""In the order in which a sample that is in two of them is kept: the first keeps it."""
 _SHOWN = 3
 
 
 def check_layout(listing: Listing) -> None:
     """Check the class folders of data to train on, by names alone.
 
-    Raises: DataError: no train folder; one class; a class without pictures; a class that train has not.
+    Raises: DataError: no train folder; one class; a class without samples; a class that train has not.
     """
     trained = listing.parts.get("train", listing.parts.get(ALL))
     if trained is None:
@@ -28,12 +29,14 @@ def check_layout(listing: Listing) -> None:
         only = f"one class only ({', '.join(trained)})" if trained else "no class folders in train"
         linked = f"; links to folders are not followed: {', '.join(listing.links[:_SHOWN])}" if listing.links else ""
         raise DataError(f"{listing.root}: {only}; at least two are needed: {LAYOUT}{linked}")
-    empty = [name for name, pictures in trained.items() if not pictures]
+    empty = [name for name, samples in trained.items() if not samples]
     if empty:
         where = listing.root if ALL in listing.parts else listing.root / "train"
-        raise DataError(f"{where}: no pictures of the class {', '.join(empty[:_SHOWN])}; add some, or remove the folder")
+        raise DataError(
+            f"{where}: no {listing.kind.nouns} of the class {', '.join(empty[:_SHOWN])}; add some, or remove the folder"
+        )
     for part, by_class in listing.parts.items():
-        check_known(f"{listing.root}/{part}", [name for name, pictures in by_class.items() if pictures], list(trained), "train")
+        check_known(f"{listing.root}/{part}", [name for name, samples in by_class.items() if samples], list(trained), "train")
 
 
 def check_known(place: str, names: list[str], known: list[str], owner: str) -> None:
@@ -45,12 +48,16 @@ def check_known(place: str, names: list[str], known: list[str], owner: str) -> N
         raise DataError(f"{place}: {owner} has no class {', '.join(map(repr, unknown[:_SHOWN]))}{hint}")
 
 
-def check_readable(source: Source, trained: PictureSet) -> None:
-    """Raises: DataError naming a class of which no picture could be read."""
+def check_readable(source: Source, trained: SampleSet) -> None:
+    """Raises: DataError naming a class of which no sample could be read."""
+    if source.task is not Task.CLASSIFICATION:
+        return
     missing = set(range(len(source.classes))) - set(trained.targets.tolist())
     if missing:
         names = ", ".join(source.classes[index] for index in sorted(missing)[:_SHOWN])
-        raise DataError(f"{source.description}: no picture of the class {names} can be read: {'; '.join(source.unreadable[:5])}")
+        raise DataError(
+            f"{source.description}: no {source.kind.nouns} of the class {names} can be read: {'; '.join(source.unreadable[:5])}"
+        )
 
 
 def similar_names(labels: Labels) -> list[str]:
@@ -59,59 +66,59 @@ def similar_names(labels: Labels) -> list[str]:
     for name in labels.names:
         by_folded.setdefault("".join(name.casefold().split()), []).append(name)
     return [
-        f"classes {' and '.join(map(repr, names))} differ in case or spaces alone; merge the folders if they are one class"
+        f"classes {' and '.join(map(repr, names))} differ in case or spaces alone; merge them if they are one class"
         for names in by_folded.values()
         if len(names) > 1
     ]
 
 
-def conflicting(pictures: PictureSet, labels: Labels) -> list[str]:
-    """A notice if one picture, byte by byte, stands in two classes."""
+def conflicting(samples: SampleSet, labels: Labels, task: Task) -> list[str]:
+    """A notice if one sample, byte by byte, stands there with two targets."""
     seen: dict[bytes, int] = {}
     pairs: list[tuple[int, int]] = []
-    for index, digest in enumerate(pictures.digests.tolist()):
+    for index, digest in enumerate(samples.digests.tolist()):
         first = seen.setdefault(digest, index) if digest else index
-        if pictures.target(first) != pictures.target(index):
+        if samples.target(first) != samples.target(index):
             pairs.append((first, index))
     if not pairs:
         return []
 
     def show(index: int) -> str:
-        return f"{pictures.name(index)} ({labels.names[pictures.target(index)]})"
+        return f"{samples.name(index)} ({targets.text(samples.targets, index, labels, task)})"
 
     first, second = pairs[0]
-    return [f"{len(pairs):,} pictures of train stand in another class too: {show(first)} = {show(second)}"]
+    return [f"{len(pairs):,} {samples.kind.nouns} of train stand there with another label too: {show(first)} = {show(second)}"]
 
 
-def resolve_leaks(parts: Mapping[str, PictureSet], policy: str) -> tuple[dict[str, PictureSet], int, list[str]]:
-    """Treat pictures that are, byte by byte, in two splits; the test then measures memory, not knowledge.
+def resolve_leaks(parts: Mapping[str, SampleSet], policy: str) -> tuple[dict[str, SampleSet], int, list[str]]:
+    """Treat samples that are, byte by byte, in two splits; the test then measures memory, not knowledge.
 
     Args:
         policy: `error`; `warn`: drop them from the later of train, val, test; `ignore`: keep them.
 
-    Returns: the splits, how many pictures were in an earlier split too, and notices.
+    Returns: the splits, how many samples were in an earlier split too, and notices.
     Raises: DataError, with `error` naming the first pairs; and if nothing would be left of a split.
     """
-    kept: dict[str, PictureSet] = {}
+    kept: dict[str, SampleSet] = {}
     total, notices = 0, []
     earlier: dict[bytes, tuple[str, int]] = {}
     for split in (name for name in SPLITS if name in parts):
-        pictures = parts[split]
-        twins = [(index, earlier[one]) for index, one in enumerate(pictures.digests.tolist()) if one in earlier]
-        for index, one in enumerate(pictures.digests.tolist()):
+        samples = parts[split]
+        twins = [(index, earlier[one]) for index, one in enumerate(samples.digests.tolist()) if one in earlier]
+        for index, one in enumerate(samples.digests.tolist()):
             if one:
                 earlier.setdefault(one, (split, index))
-        kept[split] = pictures
+        kept[split] = samples
         if not twins:
             continue
         total += len(twins)
-        shown = (f"{split}: {pictures.name(index)} = {at}: {parts[at].name(other)}" for index, (at, other) in twins[:_SHOWN])
-        said = f"{len(twins):,} pictures of {split} are in an earlier split too ({'; '.join(shown)})"
+        shown = (f"{split}: {samples.name(index)} = {at}: {parts[at].name(other)}" for index, (at, other) in twins[:_SHOWN])
+        said = f"{len(twins):,} {samples.kind.nouns} of {split} are in an earlier split too ({'; '.join(shown)})"
         if policy == "error":
             raise DataError(f"{said}; remove them, or use --leaks warn to drop them from {split}")
         if policy == "warn":
-            kept[split] = pictures.subset(np.setdiff1d(np.arange(len(pictures)), [index for index, _ in twins]))
+            kept[split] = samples.subset(np.setdiff1d(np.arange(len(samples)), [index for index, _ in twins]))
             if not len(kept[split]):
-                raise DataError(f"every picture of {split} is in an earlier split too; nothing is left to measure on")
+                raise DataError(f"all {samples.kind.nouns} of {split} are in an earlier split too; nothing is left to measure on")
         notices.append(f"{said}: {'dropped from ' + split if policy == 'warn' else 'kept, as --leaks ignore says'}")
     return kept, total, notices

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zoo import cache
 from zoo.cache import KEY, Keys, Shards, Space
-from zoo.data.sets import PictureSet
+from zoo.data.sets import SampleSet
 
 PAGE = 1 << 15
 """Bytes of a page."""
@@ -29,16 +29,16 @@ _AT_ONCE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodedSet(PictureSet):
+class DecodedSet(SampleSet):
     """Another set's pictures, read from their pages."""
 
-    inner: PictureSet
+    inner: SampleSet
     space: Space
 
     def name(self, index: int) -> str:
         return self.inner.name(index)
 
-    def picture(self, index: int, at_least: int | None = None) -> Image.Image | Tensor:
+    def item(self, index: int, at_least: int | None = None) -> Image.Image | Tensor:
         """As the other set's, for the `at_least` that it was decoded with."""
         digest = self.digest(index)
         first = self.space.rows(_keys(digest, 0, 1))[:][0]
@@ -48,7 +48,7 @@ class DecodedSet(PictureSet):
         return Image.fromarray(pixels.reshape(height, width, 3))
 
 
-def decode(pictures: PictureSet, root: Path, at_least: int) -> PictureSet:
+def decode(pictures: SampleSet, root: Path, at_least: int) -> SampleSet:
     """The pictures with their pixels in the cache at `root`; those that are not yet there are decoded now, in threads.
 
     Pictures without a digest cannot be found again: then it is `pictures` itself.
@@ -64,16 +64,16 @@ def decode(pictures: PictureSet, root: Path, at_least: int) -> PictureSet:
             missing = space.missing(firsts)
             for start in range(0, len(missing), _AT_ONCE):
                 some = [int(index) for index in missing[start : start + _AT_ONCE]]
-                for index, picture in zip(some, pool.map(lambda one: pictures.picture(one, at_least), some), strict=True):
+                for index, picture in zip(some, pool.map(lambda one: pictures.item(one, at_least), some), strict=True):
                     shards.add(*_cut(pictures.digest(index), picture))
         space.refresh()
     return DecodedSet(targets=pictures.targets, digests=pictures.digests, inner=pictures, space=space)
 
 
-def size(pictures: PictureSet, at_least: int, sample: int = 16) -> int:
+def size(pictures: SampleSet, at_least: int, sample: int = 16) -> int:
     """About how many bytes the decoded pictures take, by a sample of them."""
     some = np.linspace(0, len(pictures) - 1, min(sample, len(pictures))).astype(int)
-    opened = (pictures.picture(int(index), at_least) for index in some)
+    opened = (pictures.item(int(index), at_least) for index in some)
     pages = [_pages(*picture.size) for picture in opened if isinstance(picture, Image.Image)]
     return int(np.mean(pages) * PAGE * len(pictures)) if pages else 0
 

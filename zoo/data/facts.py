@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from zoo.data.sets import PictureSet, Source
-from zoo.types import Labels
+from zoo.data import targets
+from zoo.data.sets import SampleSet, Source
+from zoo.types import Kind, Labels, Task
 
 _IMBALANCED = 10
 """Ratio between the largest and the smallest class from which accuracy alone misleads."""
@@ -23,77 +22,98 @@ class DataFacts:
     """Counts, digests, and everything about the data that a person should know."""
 
     source: str
-    """Where the pictures are, or what they are."""
+    """Where the samples are, or what they are."""
     licence: str
-    """SPDX identifier of the pictures' licence, or `unknown`."""
+    """SPDX identifier of the samples' licence, or `unknown`."""
+    sizes: dict[str, int]
+    """Samples by split."""
     counts: dict[str, dict[str, int]]
-    """Pictures by split and class, every class listed in every split."""
+    """Samples by split and class (or label, or value), every class listed in every split."""
     sha256: str
     """Digest of the data and of how they are split: see `digest`."""
     digests: dict[str, str]
     """The same of each split alone."""
     unreadable: tuple[str, ...] = ()
-    """`name: reason` of each picture that was left out."""
+    """`name: reason` of each sample that was left out."""
     ignored: int = 0
-    """Files that are not pictures of a class by their names and places, and links to folders."""
+    """Files that are not samples of a class by their names and places, and links to folders."""
     leaks: int = 0
-    """Pictures that are in an earlier split too, byte by byte; what was done about them is among the notices."""
+    """Samples that are in an earlier split too, byte by byte; what was done about them is among the notices."""
     notices: tuple[str, ...] = ()
     """One line each, for people."""
+    task: Task = Task.CLASSIFICATION
+    kind: Kind = Kind.IMAGE
 
     @property
     def imbalance(self) -> float | None:
-        """Pictures of the largest class of `train` for each of the smallest; None without a `train`."""
+        """Samples of the largest class of `train` for each of the smallest; None without a `train`, and without classes."""
+        if self.task is not Task.CLASSIFICATION:
+            return None
         counts = [count for count in self.counts.get("train", {}).values() if count]
         return max(counts) / min(counts) if counts else None
 
     def lines(self) -> list[str]:
         """The facts for people: the sizes first, then the notices."""
-        sizes = {split: sum(by_class.values()) for split, by_class in self.counts.items()}
+        sizes = self.sizes
         names = list(next(iter(self.counts.values())))
         shown = ", ".join(names[:_SHOWN]) + (f", ... ({len(names)} in all)" if len(names) > _SHOWN else "")
         split = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
-        return [f"data: {self.source}; {split} pictures; {len(names)} classes in this order: {shown}", *self.notices]
+        several = "" if len(names) == 1 else "s"
+        what = {
+            Task.CLASSIFICATION: "classes in this order",
+            Task.MULTILABEL: f"label{several}",
+            Task.REGRESSION: f"value{several}",
+        }
+        return [f"data: {self.source}; {split} {self.kind.nouns}; {len(names)} {what[self.task]}: {shown}", *self.notices]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON and the card."""
         return {**asdict(self), "unreadable": list(self.unreadable), "notices": list(self.notices), "imbalance": self.imbalance}
 
 
-def digest(pictures: PictureSet, labels: Labels) -> str:
-    """sha256 over the sorted lines `<sha256 of the picture> <class>`: independent of file names and of their order.
+def digest(samples: SampleSet, labels: Labels, task: Task) -> str:
+    """sha256 over the sorted lines `<sha256 of the sample> <class>`: independent of file names and of their order.
 
-    Pictures without digests (of a user's own data set) count by their place and class.
+    Samples without digests (of a user's own data set) count by their place and class.
     """
-    known = bool(pictures.digests.astype(bool).all())
+    known = bool(samples.digests.astype(bool).all())
     lines = [
-        f"{pictures.digest(index) if known else index} {labels.names[pictures.target(index)]}\n" for index in range(len(pictures))
+        f"{samples.digest(index) if known else index} {targets.text(samples.targets, index, labels, task)}\n"
+        for index in range(len(samples))
     ]
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
 def gather(
-    source: Source, parts: Mapping[str, PictureSet], labels: Labels, *, leaks: int = 0, notices: tuple[str, ...] = ()
+    source: Source, parts: Mapping[str, SampleSet], labels: Labels, *, leaks: int = 0, notices: tuple[str, ...] = ()
 ) -> DataFacts:
     """The facts of these splits of a source."""
-    counts = {
-        split: dict(zip(labels.names, np.bincount(pictures.targets, minlength=len(labels)).tolist(), strict=True))
-        for split, pictures in parts.items()
-    }
-    digests = {split: digest(pictures, labels) for split, pictures in parts.items()}
+    counts = {split: targets.counts(samples.targets, labels, source.task) for split, samples in parts.items()}
+    digests = {split: digest(samples, labels, source.task) for split, samples in parts.items()}
     whole = hashlib.sha256("".join(f"{split} {value}\n" for split, value in sorted(digests.items())).encode()).hexdigest()
     absent = [
-        f"{split} has no pictures of: {', '.join(missing[:_SHOWN])}{', ...' if len(missing) > _SHOWN else ''}"
+        f"{split} has no {source.kind.nouns} of: {', '.join(missing[:_SHOWN])}{', ...' if len(missing) > _SHOWN else ''}"
         for split, by_class in counts.items()
         if (missing := [name for name, count in by_class.items() if not count])
     ]
     own = (*source.notices, *notices, *absent)
     facts = DataFacts(
-        source.description, source.licence, counts, whole, digests, tuple(source.unreadable), source.ignored, leaks, own
+        source=source.description,
+        licence=source.licence,
+        sizes={split: len(samples) for split, samples in parts.items()},
+        counts=counts,
+        sha256=whole,
+        digests=digests,
+        unreadable=tuple(source.unreadable),
+        ignored=source.ignored,
+        leaks=leaks,
+        notices=own,
+        task=source.task,
+        kind=source.kind,
     )
     if facts.imbalance is None or facts.imbalance < _IMBALANCED:
         return facts
     train = counts["train"]
     ends = [end(train, key=lambda name: train[name]) for end in (max, min)]
-    said = " but ".join(f"{train[name]:,} pictures of {name}" for name in ends)
-    return DataFacts(**{**vars(facts), "notices": (*own, f"train has {said}; look at balanced_accuracy too")})
+    said = " but ".join(f"{train[name]:,} {facts.kind.nouns} of {name}" for name in ends)
+    return replace(facts, notices=(*own, f"train has {said}; look at balanced_accuracy too"))

@@ -1,4 +1,4 @@
-"""Batches of pictures that depend on (seed, epoch, index) alone: not on workers, processes, or where a run was resumed.
+"""Batches of samples that depend on (seed, epoch, index) alone: not on workers, processes, or where a run was resumed.
 
 Workers are forked on Linux: a script needs no `if __name__ == "__main__"` and a data set no pickling, they start in
 milliseconds, and torch holds them to one thread. A forked worker only runs Pillow and tensor code on the CPU; should one hang all
@@ -10,142 +10,179 @@ their own way.
 from __future__ import annotations
 
 import contextlib
-import gc
-import signal
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import partial
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader
 
-from zoo.data.samplers import Share, StepPlan, evaluation_shares, sample_seed
-from zoo.data.sets import Integers, PictureSet
-from zoo.data.transforms import Transform
-from zoo.errors import DataError, RunFailed
+from zoo import registry
+from zoo.backbones.base import Preprocess
+from zoo.config import LoaderConfig
+from zoo.data.orders import Sampling, make_plan
+from zoo.data.samplers import Share, StepPlan, evaluation_shares
+from zoo.data.sets import Integers, SampleSet
+from zoo.data.workers import Failure, Key, Reader, Start, as_it_is
+from zoo.errors import ConfigError, RunFailed, ZooError
 
 TIMEOUT = 300.0
 """Seconds that one batch may take to read."""
 
-_Key = tuple[int, int]
-"""(epoch, index)"""
-
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures for one forward pass, in the main memory."""
+    """Samples for one forward pass, in the main memory."""
 
-    images: Tensor
-    """`[b, 3, S, S] uint8`, or float32 where a user's data set gives pictures that are normalised already."""
+    inputs: Tensor
+    """`[b, ...]`, as `Preprocess.collate` gives them: of pictures `[b, 3, S, S] uint8`."""
     targets: Tensor
-    """`[b] int64`"""
+    """`[b] int64`; of other tasks `[b, C] float32`."""
     weights: Tensor
-    """`[b] float32`: 1, or 0 for a picture that only fills a place and must not count."""
+    """`[b] float32`: 1, or 0 for a sample that only fills a place and must not count."""
     indices: Tensor
-    """`[b] int64`, into the picture set."""
+    """`[b] int64`, into the sample set."""
+
+
+class Loading(TypedDict, total=False):
+    """Who reads, and how: torch's DataLoader has the same names. None of them changes a byte of what is read."""
+
+    num_workers: int
+    """Processes that read; 0, the default, reads in this one."""
+    pin_memory: bool
+    """For a GPU."""
+    timeout: float
+    """Seconds that a worker may take for one micro-batch; 0: any time."""
+    worker_init_fn: str | None
+    """Name of what each worker runs first, with its number."""
+    prefetch_factor: int | None
+    """Micro-batches that each worker reads ahead; None: 2."""
+    persistent_workers: bool
+    """Whether those of an `EvalBatches` stay for its next pass."""
+    multiprocessing_context: str | None
+    """How they start; None: by fork on Linux, else as the system does."""
+    in_order: bool
+    """Whether an `EvalBatches` gives its batches in order, or each as it comes."""
+
+
+def loading(options: LoaderConfig, num_workers: int, device: str) -> Loading:
+    """What these options say. device: what the batches go to, `cpu` or `cuda`."""
+    return {
+        "num_workers": num_workers,
+        "pin_memory": device == "cuda" if options.pin_memory is None else options.pin_memory,
+        "timeout": TIMEOUT if options.timeout is None else options.timeout,
+        "worker_init_fn": options.worker_init_fn,
+        "prefetch_factor": options.prefetch_factor,
+        "persistent_workers": options.persistent_workers is not False,
+        "multiprocessing_context": options.multiprocessing_context,
+        "in_order": options.in_order,
+    }
 
 
 class TrainBatches:
-    """Training batches by step; `StepPlan` says which pictures, `sample_seed` how each is varied."""
+    """Training batches by step; `StepPlan` says which samples, `sample_seed` how each is varied."""
 
     def __init__(
         self,
-        pictures: PictureSet,
-        transform: Transform,
+        samples: SampleSet,
+        preprocess: Preprocess,
         *,
         batch_size: int,
+        augment: str = "none",
         accumulate: int = 1,
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
-        num_workers: int = 0,
-        pin_memory: bool = False,
-        at_least: int | None = None,
-        timeout: float = TIMEOUT,
+        sampling: Sampling | None = None,
+        collate_fn: str | None = None,
+        **how: Unpack[Loading],
     ) -> None:
         """
         Args:
-            pictures: at least one.
-            transform: RGB picture to `[3, S, S] uint8`; what it draws from torch's global generator is reproducible.
-            batch_size: pictures in a step, over all ranks and micro-batches.
+            samples: at least one.
+            preprocess: the backbone's.
+            batch_size: samples in a step, over all ranks and micro-batches.
+            augment: how they are varied (`zoo.data.transforms`).
             accumulate: micro-batches that a rank splits its chunk of a step into.
-            num_workers: processes that read; 0 reads in this one, and gives the same bytes.
-            pin_memory: for a GPU.
-            at_least: sides in pixels below which no JPEG is decoded (`Preprocess.decode_at`); None: in full.
-            timeout: seconds that a worker may take for one micro-batch.
+            sampling: which samples, in what order; None: every sample once an epoch, at random.
+            collate_fn: name of what makes a batch of prepared samples (`zoo.register_collate`); None: the backbone's own.
+
+        Raises: UnknownName, ConfigError.
         """
-        self.plan = StepPlan(len(pictures), batch_size, seed, rank, world, accumulate)
-        self._reader = _Reader(pictures, transform, seed, at_least)
-        self._options: dict[str, Any] = {"num_workers": num_workers, "pin_memory": pin_memory, "timeout": timeout}
+        self.plan = make_plan(samples, batch_size, seed, rank=rank, world=world, accumulate=accumulate, **(sampling or {}))
+        self._reader = Reader(samples, preprocess, augment, seed, collate_fn, how.get("num_workers", 0))
+        how["persistent_workers"], how["in_order"] = False, True
+        self._how = how
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps in a pass over the pictures."""
+        """Optimiser steps in a pass over the samples."""
         return self.plan.steps_per_epoch
 
     def step_size(self, step: int) -> int:
-        """Pictures of a step, over all ranks: what the sum of its losses is divided by."""
+        """Samples of a step, over all ranks: what the sum of its losses is divided by."""
         return self.plan.step_size(step)
 
     def name(self, index: int) -> str:
-        """What people call a picture."""
-        return self._reader.pictures.name(index)
+        """What people call a sample."""
+        return self._reader.samples.name(index)
 
     def steps(self, start: int, stop: int) -> Iterator[tuple[int, list[Batch]]]:
         """Each step from `start` to before `stop`, counted over all epochs, with this rank's micro-batches.
 
         One set of workers serves all of them, so that an epoch's end costs nothing, and resuming is but another start.
 
-        Raises: DataError naming the picture that cannot be read; RunFailed if a worker died or hangs.
+        Raises: DataError naming the sample that cannot be read; RunFailed if a worker died or hangs.
         """
-        loader = _loader(self._reader, _TrainKeys(self.plan, start, stop), **self._options)
+        loader = _loader(self._reader, _TrainKeys(self.plan, start, stop), **self._how)
         with contextlib.closing(_Feed(loader, self._reader)) as feed:
             for step in range(start, stop):
                 yield step, [feed.next(share) for share in self.plan.shares(step)]
 
 
 class EvalBatches:
-    """Every picture (or some) once, in batches of equal number and sizes on all ranks; see `evaluation_shares` for the padding."""
+    """Every sample (or some) once, the largest first where they differ in size, so that batches have little padding; in batches of equal
+    number and sizes on all ranks (see `evaluation_shares` for what fills them up)."""
 
     def __init__(
         self,
-        pictures: PictureSet,
-        transform: Transform,
+        samples: SampleSet,
+        preprocess: Preprocess,
         *,
         batch_size: int,
+        augment: str = "none",
         only: Integers | None = None,
         epoch: int = 0,
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
-        num_workers: int = 0,
-        pin_memory: bool = False,
-        at_least: int | None = None,
-        timeout: float = TIMEOUT,
+        **how: Unpack[Loading],
     ) -> None:
         """
         Args:
-            batch_size: counts the pictures of one rank.
-            only: indices of the pictures to read, in this order; None: all.
-            epoch, seed: where `transform` draws, it draws what training's epoch draws.
+            batch_size: counts the samples of one rank.
+            only: indices of the samples to read, in this order where all are of one size; None: all.
+            epoch, seed: samples are varied as training's epoch varies them.
 
         The rest is as of `TrainBatches`.
         """
-        chosen = np.arange(len(pictures), dtype=np.int64) if only is None else only
+        chosen = np.arange(len(samples), dtype=np.int64) if only is None else only
+        if samples.sizes is not None:
+            chosen = chosen[np.argsort(-samples.sizes[chosen], kind="stable")]
         self.count = len(chosen)
-        """Number of different pictures, over all ranks."""
+        """Number of different samples, over all ranks."""
         shares = evaluation_shares(len(chosen), batch_size, rank, world)
         self._shares = [Share(chosen[share.indices], share.weights) for share in shares]
-        self._reader = _Reader(pictures, transform, seed, at_least)
+        self._reader = Reader(samples, preprocess, augment, seed, None, how.get("num_workers", 0))
         keys = [[(epoch, int(index)) for index in share.indices] for share in self._shares]
-        options: dict[str, Any] = {"num_workers": num_workers, "pin_memory": pin_memory, "timeout": timeout}
-        self._loader = _loader(self._reader, keys, **options, persistent=True)
+        self._make = partial(_loader, self._reader, keys, **how)
+        self._loader = self._make()
 
     def __len__(self) -> int:
         """Number of batches, the same on every rank."""
@@ -153,60 +190,16 @@ class EvalBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Raises: DataError, RunFailed, as `TrainBatches.steps`."""
-        with contextlib.closing(_Feed(self._loader, self._reader)) as feed:
-            for share in self._shares:
-                yield feed.next(share)
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """Why a picture could not be read: sent as a value, since an exception would arrive with its message changed."""
-
-    message: str
-    trace: str
-
-
-class _Reader(Dataset[Tensor | _Failure]):
-    """Reads one picture, as it is in one epoch."""
-
-    def __init__(self, pictures: PictureSet, transform: Transform, seed: int, at_least: int | None) -> None:
-        self.pictures, self.transform, self.seed, self.at_least = pictures, transform, seed, at_least
-
-    def __getitem__(self, key: _Key) -> Tensor | _Failure:
+        by_first = None if self._loader.in_order else {int(share.indices[0]): share for share in self._shares}
         try:
-            return self._read(*key)
-        except DataError as error:
-            return _Failure(str(error), traceback.format_exc())
-        except Exception as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            return _Failure(f"{self.pictures.name(key[1])}: {reason}", traceback.format_exc())
-
-    def _read(self, epoch: int, index: int) -> Tensor:
-        with _seeded(sample_seed(self.seed, epoch, index)):
-            picture = self.pictures.picture(index, self.at_least)
-            if not isinstance(picture, Tensor):
-                return self.transform(picture)
-        if picture.shape != self._shape:
-            expected = f"{list(self._shape)}, preprocessed (or give a PIL picture or uint8)"
-            raise DataError(f"{self.pictures.name(index)}: a float tensor {list(picture.shape)}; expected {expected}")
-        return picture
-
-    @cached_property
-    def _shape(self) -> torch.Size:
-        """What the transform gives, `[3, S, S]`."""
-        with _seeded(0):
-            return self.transform(Image.new("RGB", (8, 8))).shape
-
-
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """torch's generator for the CPU seeded for a while, then as it was (its state is no business of others)."""
-    state = torch.get_rng_state()
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
+            with contextlib.closing(_Feed(self._loader, self._reader)) as feed:
+                for share in self._shares:
+                    yield feed.next(share, by_first)
+        except ZooError:
+            self._loader = (
+                self._make()
+            )  # lets go of the workers at once: found as garbage later, they would not hear of it for seconds
+            raise
 
 
 @dataclass(frozen=True)
@@ -217,76 +210,94 @@ class _TrainKeys:
     start: int
     stop: int
 
-    def __iter__(self) -> Iterator[list[_Key]]:
+    def __iter__(self) -> Iterator[list[Key]]:
         for step in range(self.start, self.stop):
             epoch = self.plan.epoch(step)
             for share in self.plan.shares(step):
                 yield [(epoch, int(index)) for index in share.indices]
 
 
-def _loader(
-    reader: _Reader, keys: Iterable[list[_Key]], *, num_workers: int, pin_memory: bool, timeout: float, persistent: bool = False
-) -> DataLoader[Any]:
-    return DataLoader(
-        reader,
-        batch_sampler=keys,  # (epoch, index) pairs, which only the reader sees
-        num_workers=num_workers,
-        collate_fn=_collate,
-        pin_memory=pin_memory,
-        timeout=timeout if num_workers else 0,
-        worker_init_fn=_start_worker,
-        multiprocessing_context="fork" if num_workers and sys.platform == "linux" else None,
-        persistent_workers=persistent and num_workers > 0,
-        generator=torch.Generator(),  # else each pass would draw a number from the global one
-    )
-
-
-def _collate(items: list[Tensor | _Failure]) -> Tensor | _Failure:
-    """`[b, 3, S, S]`, or the first failure."""
-    failures = [item for item in items if isinstance(item, _Failure)]
-    if failures:
-        return failures[0]
-    if len({item.dtype for item in items if isinstance(item, Tensor)}) > 1:
-        return _Failure("some pictures of one data set are normalised already (float) and others are not; give one kind", "")
-    images: Tensor = default_collate(items)
-    return images
-
-
-def _start_worker(number: int) -> None:
-    """Set up one worker process."""
-    # Ctrl-C reaches every process of the terminal; the trainer decides, and wants its workers until the step is done.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What was inherited is left alone: collecting it would copy the parent's memory, and close what belongs to the parent.
-    gc.freeze()
+def _loader(reader: Reader, keys: Iterable[list[Key]], **how: Unpack[Loading]) -> DataLoader[Any]:
+    """Without workers, what is about them is left out: torch refuses it."""
+    name = how.get("worker_init_fn")
+    start = Start(name, None if name is None else registry.function("worker_init_fn", name))
+    workers: dict[str, Any] = {}
+    if how.get("num_workers"):
+        workers = {
+            "num_workers": how["num_workers"],
+            "timeout": how.get("timeout", TIMEOUT),
+            "worker_init_fn": start,
+            "prefetch_factor": how.get("prefetch_factor"),
+            "persistent_workers": how.get("persistent_workers", True),
+            "multiprocessing_context": how.get("multiprocessing_context") or ("fork" if sys.platform == "linux" else None),
+            "in_order": how.get("in_order", True),
+        }
+    try:
+        return DataLoader(
+            reader,
+            batch_sampler=keys,  # (epoch, index) pairs, which only the reader sees
+            collate_fn=as_it_is,
+            pin_memory=how.get("pin_memory", False),
+            generator=torch.Generator(),  # else each pass would draw a number from the global one
+            **workers,
+        )
+    except ValueError as error:  # of another system's ways to start processes
+        raise ConfigError(str(error).splitlines()[0]) from error
 
 
 class _Feed:
     """A pass over a loader: joins what the workers read with what this process knows, and words their failures."""
 
-    def __init__(self, loader: DataLoader[Any], reader: _Reader) -> None:
-        self.pictures, self.iterator = reader.pictures, iter(loader)
-
-    def next(self, share: Share) -> Batch:
+    def __init__(self, loader: DataLoader[Any], reader: Reader) -> None:
+        self.reader, self.samples = reader, reader.samples
         try:
-            images = next(self.iterator)
+            self.iterator = iter(loader)
+        except Exception as error:  # what is sent to a process that is not forked may raise anything
+            raise _not_started(loader, reader, error) from error
+
+    def next(self, share: Share, by_first: Mapping[int, Share] | None = None) -> Batch:
+        """The batch of a share; or whichever is read first, of those that `by_first` has by their first index."""
+        try:
+            first, inputs = next(self.iterator)
         except (RuntimeError, OSError, EOFError) as error:  # the latter two: a worker died while handing over a batch
-            names = ", ".join(self.pictures.name(int(index)) for index in share.indices[:3])
-            raise RunFailed(f"reading {names}, ... failed: {_worker_failure(error)}") from error
-        if isinstance(images, _Failure):
-            problem = DataError(images.message)
-            problem.add_note(images.trace)
-            raise problem
+            # A value, not a cause: the frames behind it would keep the workers until they are found as garbage.
+            first, inputs = 0, Failure(self._lost(error, share), traceback.format_exc(), RunFailed)
+        if isinstance(inputs, Failure):
+            raise inputs.error()
+        if by_first is not None:
+            share = by_first[first]
         indices = torch.from_numpy(share.indices)
-        targets = torch.from_numpy(self.pictures.targets[share.indices])
-        return Batch(images, targets, torch.from_numpy(share.weights), indices)
+        targets = torch.from_numpy(self.samples.targets[share.indices])
+        return Batch(inputs, targets, torch.from_numpy(share.weights), indices)
+
+    def _lost(self, error: Exception, share: Share) -> str:
+        """One line about a worker that died or hangs: what it was reading, and what may help."""
+        said = (str(error) or "a worker closed its connection").splitlines()[0].strip(" .")
+        lost = self.reader.lost(share.indices.tolist())
+        names = [self.samples.name(index) for index in lost or share.indices[:3].tolist()]
+        reading = f"reading {', '.join(names)}{'' if lost else ', ...'} failed: {said}"
+        if "timed out" in said:
+            return f"{reading}; is the disk slow, or gone? --num-workers 0 reads without workers, --timeout 0 waits for ever"
+        return f"{reading}; most often memory (or /dev/shm) ran out: use a smaller --num-workers"
 
     def close(self) -> None:
         """Let go of the workers (those of a loader that keeps its own stay for the next pass)."""
         del self.iterator
 
 
-def _worker_failure(error: Exception) -> str:
-    said = (str(error) or "a worker closed its connection").splitlines()[0].strip(" .")
-    if "timed out" in said:
-        return f"{said}; is the disk slow, or gone? --num-workers 0 reads without workers"
-    return f"{said}; most often memory (or /dev/shm) ran out: use a smaller --num-workers"
+def _not_started(loader: DataLoader[Any], reader: Reader, error: Exception) -> ZooError:
+    """Why no worker could be started: what could not be sent to it, or what the system says."""
+    start = loader.worker_init_fn
+    parts = {
+        f"worker_init_fn {getattr(start, 'name', '')}": start,
+        f"collate_fn {reader.collate_name}": reader.collate,
+        f"the data set {reader.samples.name(0)}": reader.samples,
+    }
+    for what, part in parts.items():
+        try:
+            ForkingPickler.dumps(part)
+        except Exception as problem:
+            said = str(problem).partition("\n")[0]
+            hint = "define it at the top of a module, or use --multiprocessing-context fork, or --num-workers 0"
+            return ConfigError(f"{what} cannot be sent to another process ({said}); {hint}")
+    return RunFailed(f"no worker could be started: {str(error).partition(chr(10))[0]}; use a smaller --num-workers")

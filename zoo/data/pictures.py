@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import io
 import os
-import stat
 import threading
 import warnings
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from zoo.data.files import read_file
 from zoo.errors import DataError
 
 Source = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image
@@ -77,14 +77,14 @@ def open_picture(source: Source, name: str | None = None, at_least: int | None =
         if isinstance(source, Image.Image):
             return _to_rgb(ImageOps.exif_transpose(source))
         if isinstance(source, (str, os.PathLike)):
-            source = _read_file(Path(source))
+            source = read_file(Path(source))
         return _decode(source if isinstance(source, bytes) else source.read(), at_least)[0]
 
 
 def check_file(path: Path, name: str | None = None) -> Checked:
     """Read and decode a file once, exactly as training will: what passes here can be opened. Raises: DataError, naming it."""
     with _naming(name or str(path)):
-        content = _read_file(path)
+        content = read_file(path)
         picture, animated = _decode(content)
         return Checked(hashlib.sha256(content).hexdigest(), *picture.size, animated)
 
@@ -121,16 +121,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _read_file(path: Path) -> bytes:
-    """All bytes of a regular file; of anything else (a folder, a pipe that would never end) an error."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("not a file")
-    content = path.read_bytes()
-    if not content:
-        raise ValueError("an empty file")
-    return content
 
 
 def _decode(content: bytes, at_least: int | None = None) -> tuple[Image.Image, bool]:

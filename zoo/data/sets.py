@@ -1,4 +1,4 @@
-"""Pictures with their classes, by index: from files, from arrays in memory, or from a user's own data set."""
+"""Samples with their targets, by index: from files, from tables, from arrays in memory, or from a user's own data set."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -14,60 +14,77 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from zoo.backbones.sounds import Sound
 from zoo.data.pictures import open_picture
+from zoo.data.sounds import open_sound
+from zoo.data.targets import Targets
 from zoo.errors import DataError
+from zoo.types import Kind, Task
 
 Integers = NDArray[np.int64]
 Texts = NDArray[np.bytes_]
 """Texts of at most a few hundred bytes, in one block of memory: a list of Python strings would be copied, page by page, into each
 worker as their reference counts change."""
 
+Strings = NDArray[Any]
+"""Of numpy's `StringDType`: texts of any length in one block of memory, for the same reason."""
+
 DIGEST = np.dtype("S64")
-"""A sha256 in hexadecimal; empty where a picture has none."""
+"""A sha256 in hexadecimal; empty where a sample has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureSet(ABC):
-    """Labelled pictures. Every field that is an array has a row for each."""
+class SampleSet(ABC):
+    """Labelled samples of one kind. Every field that is an array has a row for each."""
 
-    targets: Integers
-    """`[N] int64`, indices into the class names."""
+    kind: ClassVar[Kind] = Kind.IMAGE
+
+    targets: Targets
+    """`[N] int64`, indices into the class names; of other tasks `[N, C] float32` (`zoo.data.targets`)."""
     digests: Texts
     """`[N]`, of type `DIGEST`."""
 
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image | Tensor, int]:
-        """The picture and its class, as any torch map-style data set gives them."""
-        return self.picture(index), self.target(index)
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """The item and its class (or what else its target is), as any torch map-style data set gives them."""
+        return self.item(index), self.target(index)
 
-    def target(self, index: int) -> int:
-        """The class of a picture."""
-        return int(self.targets[index])
+    def target(self, index: int) -> int | tuple[float, ...]:
+        """The class of a sample, or its row of the targets."""
+        row = self.targets[index].tolist()
+        return tuple(row) if isinstance(row, list) else int(row)
 
     def digest(self, index: int) -> str:
-        """sha256 of a picture's bytes; empty if it has none."""
+        """sha256 of a sample's bytes; empty if it has none."""
         return bytes(self.digests[index]).decode("ascii")
 
     def subset(self, indices: Integers) -> Self:
-        """The pictures at these indices, in their order."""
+        """The samples at these indices, in their order."""
         arrays = {own.name: getattr(self, own.name) for own in fields(self)}
         return replace(self, **{name: rows[indices] for name, rows in arrays.items() if isinstance(rows, np.ndarray)})
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """What people call the picture: for a file, its path inside the folder of the data."""
+        """What people call the sample: for a file, its path inside the folder of the data; for a row, `table.csv, row 17`."""
 
     @abstractmethod
-    def picture(self, index: int, at_least: int | None = None) -> Image.Image | Tensor:
-        """RGB picture, or a float tensor `[3, S, S]` that is preprocessed already. Raises: DataError, naming it.
+    def item(self, index: int, at_least: int | None = None) -> Any:
+        """What `Preprocess.prepare` of this kind takes: an RGB picture, or a float tensor `[3, S, S]` that is preprocessed already; a
+        text, or a pair of them. Raises: DataError, naming it.
 
         at_least: a JPEG file may be decoded smaller, with no side shorter than so many pixels."""
 
+    @property
+    def sizes(self) -> Integers | None:
+        """How much there is to compute for each sample, `[N]` in any unit: samples of like size make the best batches.
+        None: the same for all."""
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
-class FileSet(PictureSet):
+class FileSet(SampleSet):
     """Picture files under one folder."""
 
     root: Path
@@ -77,12 +94,65 @@ class FileSet(PictureSet):
     def name(self, index: int) -> str:
         return os.fsdecode(bytes(self.names[index]))
 
-    def picture(self, index: int, at_least: int | None = None) -> Image.Image:
+    def item(self, index: int, at_least: int | None = None) -> Image.Image:
         return open_picture(self.root / self.name(index), at_least=at_least)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArraySet(PictureSet):
+class SoundFiles(SampleSet):
+    """Files of recordings under one folder."""
+
+    kind = Kind.AUDIO
+
+    root: Path
+    names: Texts
+    """`[N]`, paths relative to `root`, as the file system's bytes."""
+    milliseconds: Integers
+    """`[N]`, how long each lasts."""
+
+    def name(self, index: int) -> str:
+        return os.fsdecode(bytes(self.names[index]))
+
+    def item(self, index: int, at_least: int | None = None) -> Sound:
+        return open_sound(self.root / self.name(index))
+
+    @property
+    def sizes(self) -> Integers:
+        """How long each lasts."""
+        return self.milliseconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSet(SampleSet):
+    """Texts in memory, or pairs of them, each a row of a table."""
+
+    kind = Kind.TEXT
+
+    title: str
+    """What people call the table."""
+    texts: Strings
+    """`[N]`"""
+    seconds: Strings | None
+    """`[N]`, the second text of each pair; None: there are no pairs."""
+    numbers: Integers
+    """`[N]`, row numbers in the table."""
+
+    def name(self, index: int) -> str:
+        return f"{self.title}, row {self.numbers[index]}"
+
+    def item(self, index: int, at_least: int | None = None) -> str | tuple[str, str]:
+        text = str(self.texts[index])
+        return text if self.seconds is None else (text, str(self.seconds[index]))
+
+    @property
+    def sizes(self) -> Integers:
+        """Characters, to which tokens are nearly proportional."""
+        lengths = np.strings.str_len(self.texts)
+        return lengths if self.seconds is None else lengths + np.strings.str_len(self.seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArraySet(SampleSet):
     """Grey pictures in memory, of one size."""
 
     title: str
@@ -94,12 +164,12 @@ class ArraySet(PictureSet):
     def name(self, index: int) -> str:
         return f"{self.title}/{self.numbers[index]:05d}"
 
-    def picture(self, index: int, at_least: int | None = None) -> Image.Image:
+    def item(self, index: int, at_least: int | None = None) -> Image.Image:
         return Image.fromarray(self.images[index]).convert("RGB")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetSet(PictureSet):
+class DatasetSet(SampleSet):
     """A user's map-style data set that gives (picture, class).
 
     A picture is a PIL picture or a `uint8` tensor `[3, H, W]` (grey: `[1, H, W]` or `[H, W]`), which are treated as files are; or
@@ -114,10 +184,10 @@ class DatasetSet(PictureSet):
     def name(self, index: int) -> str:
         return f"{self.title}[{self.numbers[index]}]"
 
-    def picture(self, index: int, at_least: int | None = None) -> Image.Image | Tensor:
+    def item(self, index: int, at_least: int | None = None) -> Image.Image | Tensor:
         item, target = self.dataset[int(self.numbers[index])]
-        if int(target) != self.target(index):
-            raise DataError(f"{self.name(index)}: gives class {int(target)}, but its list of targets says {self.target(index)}")
+        if target != self.target(index):
+            raise DataError(f"{self.name(index)}: gives class {target}, but its list of targets says {self.target(index)}")
         if not isinstance(item, Tensor):
             if not isinstance(item, Image.Image):
                 raise DataError(f"{self.name(index)}: gives a {type(item).__name__}; expected a PIL picture or a tensor")
@@ -136,16 +206,18 @@ class Source:
     """What a place holds, read and checked, before it is split."""
 
     description: str
-    """For people: where the pictures are, or what they are."""
+    """For people: where the samples are, or what they are."""
     licence: str
     """SPDX identifier or `unknown`."""
     classes: tuple[str, ...]
-    """Names behind the targets, naturally sorted."""
-    parts: dict[str, PictureSet]
+    """Names behind the targets: of classes, naturally sorted; of labels or values, in their order."""
+    parts: dict[str, SampleSet]
     """By split (`train`, `val`, `test`), or under `all` where the source has no splits."""
     unreadable: list[str] = field(default_factory=list)
-    """`name: reason` of each picture that was left out."""
+    """`name: reason` of each sample that was left out."""
     ignored: int = 0
     """Files that are not pictures by their names, and links to folders."""
     notices: list[str] = field(default_factory=list)
     """One line each, for people."""
+    task: Task = Task.CLASSIFICATION
+    kind: Kind = Kind.IMAGE

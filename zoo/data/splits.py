@@ -1,4 +1,4 @@
-"""From the name of some data to its training, validation and test pictures, and the record of which is which."""
+"""From the name of some data to its training, validation and test samples, and the record of which is which."""
 
 from __future__ import annotations
 
@@ -14,44 +14,67 @@ from typing import Any
 import numpy as np
 
 from zoo import cache
-from zoo.config import FinetuneConfig
-from zoo.data import checks, facts
+from zoo.config import DataConfig, FinetuneConfig
+from zoo.data import checks, facts, targets
 from zoo.data.facts import DataFacts
-from zoo.data.sets import PictureSet, Source
-from zoo.data.sources import builtin, datasets
+from zoo.data.opening import open_source
+from zoo.data.sets import SampleSet, Source
+from zoo.data.sources import builtin, datasets, tabular
 from zoo.data.sources.folders import ALL, list_folder
 from zoo.data.sources.reading import read_listing
+from zoo.data.sources.tables import is_table
 from zoo.errors import ConfigError, DataError
-from zoo.types import Labels
+from zoo.types import Kind, Labels, Task
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Pictures to train on, to choose the best model by, and (where there are any) to measure the chosen one by."""
+    """Samples to train on, to choose the best model by, and (where there are any) to measure the chosen one by."""
 
-    train: PictureSet
-    val: PictureSet
-    test: PictureSet | None
+    train: SampleSet
+    val: SampleSet
+    test: SampleSet | None
     labels: Labels
     facts: DataFacts
 
-    def parts(self) -> dict[str, PictureSet]:
+    @property
+    def task(self) -> Task:
+        """What is predicted."""
+        return self.facts.task
+
+    def parts(self) -> dict[str, SampleSet]:
         """The splits that there are, by name, in this order: train, val, test."""
         named = {"train": self.train, "val": self.val, "test": self.test}
-        return {name: pictures for name, pictures in named.items() if pictures is not None}
+        return {name: samples for name, samples in named.items() if samples is not None}
+
+    def relabelled(self, labels: Labels) -> Splits:
+        """The same with other outputs: `labels` has all of these labels, in any order and number."""
+        place = np.array([labels.names.index(name) for name in self.labels.names], dtype=np.int64)
+
+        def moved(samples: SampleSet) -> SampleSet:
+            if self.task is Task.CLASSIFICATION:
+                return replace(samples, targets=place[samples.targets])
+            wider = np.zeros((len(samples), len(labels)), dtype=samples.targets.dtype)
+            wider[:, place] = samples.targets
+            return replace(samples, targets=wider)
+
+        parts = {name: moved(samples) for name, samples in self.parts().items()}
+        counts = {name: targets.counts(samples.targets, labels, self.task) for name, samples in parts.items()}
+        known = replace(self.facts, counts=counts)
+        return Splits(parts["train"], parts["val"], parts.get("test"), labels, known)
 
     def record(self) -> dict[str, Any]:
-        """Which picture is where, as plain values for `splits.json`: `[name, class, sha256]` in the order of the indices."""
+        """Which sample is where, as plain values for `splits.json`: `[name, class, sha256]` in the order of the indices."""
         return {
             "source": self.facts.source,
             "sha256": self.facts.sha256,
             "labels": list(self.labels.names),
             "splits": {
                 split: [
-                    [pictures.name(index), self.labels.names[pictures.target(index)], pictures.digest(index)]
-                    for index in range(len(pictures))
+                    [samples.name(index), targets.text(samples.targets, index, self.labels, self.task), samples.digest(index)]
+                    for index in range(len(samples))
                 ]
-                for split, pictures in self.parts().items()
+                for split, samples in self.parts().items()
             },
         }
 
@@ -63,16 +86,16 @@ class Record:
     sha256: str
     labels: Labels
     splits: dict[str, list[tuple[str, str, str]]]
-    """(name, class, sha256) of each picture by split."""
+    """(name, class, sha256) of each sample by split."""
 
     @cached_property
     def trained_digests(self) -> frozenset[str]:
-        """sha256 of the pictures that were trained on; pictures without one are left out."""
+        """sha256 of the samples that were trained on; samples without one are left out."""
         return frozenset(digest for _, _, digest in self.splits["train"] if digest)
 
-    def trained_on(self, pictures: PictureSet) -> int:
-        """How many of these pictures were trained on, byte by byte."""
-        return sum(pictures.digest(index) in self.trained_digests for index in range(len(pictures)))
+    def trained_on(self, samples: SampleSet) -> int:
+        """How many of these samples were trained on, byte by byte."""
+        return sum(samples.digest(index) in self.trained_digests for index in range(len(samples)))
 
 
 def read_splits(path: str | os.PathLike[str]) -> Record:
@@ -89,96 +112,149 @@ def open_splits(config: FinetuneConfig) -> Splits:
     """Read and check the data that the config names, and split what is not split.
 
     Every file is read and decoded once; the cache remembers it while it stays as it is. Where the data has no folders for them,
-    validation and test pictures are set aside: see `set_aside`.
+    validation and test samples are set aside: see `set_aside`.
 
     Raises: DataError, ConfigError, UnknownName: each names the folder, file or class.
     """
     options = config.data
-    source = _open(options.data, options.max_unreadable, cache.place(config.machine.cache))
+    source = open_source(options, cache.place(config.machine.cache))
     trained = source.parts["train" if "train" in source.parts else ALL]
     checks.check_readable(source, trained)
     labels = Labels(source.classes)
-    parts = _complete(source.parts, options.val_fraction, options.test_fraction, config.machine.seed, options.data)
+    parts = _complete(source, options, config.machine.seed)
     parts, leaks, notices = checks.resolve_leaks(parts, options.leaks)
-    notices += checks.similar_names(labels) + checks.conflicting(parts["train"], labels)
+    notices += checks.similar_names(labels) + checks.conflicting(parts["train"], labels, source.task)
     known = facts.gather(source, parts, labels, leaks=leaks, notices=tuple(notices))
     return Splits(parts["train"], parts["val"], parts.get("test"), labels, known)
 
 
 def open_for_evaluation(
-    data: str | os.PathLike[str], labels: Labels, max_unreadable: float = 0.01
-) -> tuple[PictureSet, DataFacts]:
-    """Labelled pictures for a model that knows `labels`; classes are matched by name, whatever their order or number here.
+    data: str | os.PathLike[str],
+    labels: Labels,
+    *,
+    kind: Kind = Kind.IMAGE,
+    task: Task = Task.CLASSIFICATION,
+    options: DataConfig | None = None,
+) -> tuple[SampleSet, DataFacts]:
+    """Labelled samples for a model that knows `labels`; classes are matched by name, whatever their order or number here.
 
     Args:
-        data: a folder of class folders, or one with split folders, of which `test` is taken, else `val`; or `builtin:digits`.
-        labels: the model's.
+        data: a folder of class folders, or one with split folders; a table; or `builtin:digits`. Of splits, `test` is taken, else `val`.
+        labels, kind, task: the model's.
+        options: which columns of a table are what, and how many samples may be unreadable.
 
-    Raises: DataError: as `open_splits`, and if there is a class that the model does not know.
+    Raises: DataError: as `open_splits`, and if there is a class that the model does not know, or another kind of sample.
     """
-    spec = os.fspath(data)
+    spec, options = os.fspath(data), options or DataConfig()
     if spec.startswith(builtin.PREFIX):
         source, part = builtin.open_builtin(spec), ALL
+    elif is_table(Path(spec)):
+        source = tabular.open_table(Path(spec).expanduser(), replace(options, task=task.value), kind)
+        part = next((name for name in ("test", "val", ALL, "train") if name in source.parts), ALL)
     else:
         listing = list_folder(Path(spec).expanduser())
         part = next((name for name in ("test", "val", ALL) if name in listing.parts), "")
         if not part:
             raise DataError(f"{spec}: there is train but neither test nor val; name the folder of classes to evaluate on")
-        source = read_listing(listing.only(part), max_unreadable)
-    pictures = source.parts[part]
-    if not len(pictures):
-        raise DataError(f"{spec}: no pictures to evaluate on")
-    present = [source.classes[index] for index in np.unique(pictures.targets)]
-    checks.check_known(spec, present, list(labels.names), "the model")
-    own = np.array([labels.names.index(name) if name in labels.names else -1 for name in source.classes], dtype=np.int64)
-    mapped = replace(pictures, targets=own[pictures.targets])
+        source = read_listing(listing.only(part), options.max_unreadable)
+    samples = source.parts[part]
+    if source.kind is not kind or source.task is not task:
+        given, wanted = f"{source.task} of {source.kind.nouns}", f"{task} of {kind.nouns}"
+        raise DataError(f"{spec}: {given}, and the model is for {wanted}; give it such data")
+    if not len(samples):
+        raise DataError(f"{spec}: no {kind.nouns} to evaluate on")
+    mapped = _as_known(spec, source, samples, labels)
     name = "test" if part == ALL else part
     return mapped, facts.gather(source, {name: mapped}, labels)
 
 
-def from_datasets(train: Any, val: Any, test: Any = None, label_names: Sequence[str] | None = None) -> Splits:
-    """Splits of a user's own map-style data sets, each giving (picture, class number); `DatasetSet` says which pictures.
+def _as_known(place: str, source: Source, samples: SampleSet, labels: Labels) -> SampleSet:
+    """The samples with the model's numbers of the classes, or its order of the labels or values. Raises: DataError."""
+    own = np.array([labels.names.index(name) if name in labels.names else -1 for name in source.classes], dtype=np.int64)
+    if source.task is Task.CLASSIFICATION:
+        present = [source.classes[index] for index in np.unique(samples.targets)]
+        checks.check_known(place, present, list(labels.names), "the model")
+        return replace(samples, targets=own[samples.targets])
+    present = [source.classes[index] for index in np.flatnonzero(samples.targets.any(axis=0))]
+    checks.check_known(place, present, list(labels.names), "the model")
+    if source.task is Task.REGRESSION and len(source.classes) != len(labels):
+        raise DataError(f"{place}: values of {', '.join(source.classes)}; the model predicts {', '.join(labels.names)}")
+    wider = np.zeros((len(samples), len(labels)), dtype=samples.targets.dtype)
+    wider[:, own[own >= 0]] = samples.targets[:, own >= 0]
+    return replace(samples, targets=wider)
 
-    Class numbers are taken from `.targets` or `.labels`, else by reading each item once; class names from `label_names`, else
-    `train.classes`, else the numbers. Pictures are not hashed: two such data are the same if their classes are, place by place.
 
-    Raises: DataError.
+def from_datasets(
+    train: Any,
+    val: Any = None,
+    test: Any = None,
+    label_names: Sequence[str] | None = None,
+    keys: Sequence[str] | None = None,
+    options: DataConfig | None = None,
+    seed: int = 0,
+) -> Splits:
+    """Splits of a user's own data in memory; without a `val`, it is set aside from `train` (and so is a `test`, if there is none either).
+
+    Each is one of these, whose samples are texts, pairs of texts, or pictures (as `DatasetSet` says, or arrays `[H, W, 3] uint8`, or
+    `pathlib.Path`s); the first sample says which:
+
+    - a map-style torch data set, or a list, of (sample, class) or of dictionaries;
+    - a table: a pandas or polars data frame, or a `datasets.Dataset`;
+    - a pair of arrays, of samples and of classes.
+
+    Args:
+        label_names: in the order of the class numbers; None: those that the data say, else class names in natural order, else numbers.
+        keys: the columns of a table, or the keys of dictionaries: (sample, class), or (text, second text, class); None: guessed.
+        options: the task, the shares that are set aside, and what to do about leaks; None: the defaults, and leaks are kept.
+        seed: of what is set aside.
+
+    Samples that are not in memory (pictures that a data set reads) are not hashed: two such data are the same if their classes are,
+    place by place.
+
+    Raises: DataError naming the row; ConfigError, UnknownName for a column.
     """
-    given = {"train": train, "val": val, "test": test}
-    parts = {name: datasets.wrap(name, dataset) for name, dataset in given.items() if dataset is not None}
-    if "val" not in parts:
-        raise DataError("val is missing: the best model is chosen by validation pictures; give data=(train, val)")
-    labels = datasets.labels_of(train, list(parts.values()), label_names)
-    trained = set(parts["train"].targets.tolist())
-    if len(trained) < 2:
-        raise DataError("train has one class only; at least two are needed")
-    for name, pictures in parts.items():
-        present = [labels.names[index] for index in sorted(set(pictures.targets.tolist()))]
-        checks.check_known(name, present, [labels.names[index] for index in sorted(trained)], "train")
-    source = Source("data sets given in Python", "unknown", labels.names, {**parts})
-    note = "pictures of data sets given in Python are not hashed, so identical ones in two splits are not looked for"
-    known = facts.gather(source, parts, labels, notices=(note, *checks.similar_names(labels)))
-    return Splits(parts["train"], parts["val"], parts.get("test"), labels, known)
+    known = options or DataConfig(data="data sets given in Python", leaks="ignore")
+    given = {name: one for name, one in {"train": train, "val": val, "test": test}.items() if one is not None}
+    source = datasets.open_parts(given, label_names, keys, known.task)
+    parts = _complete(source, known, seed)
+    labels = Labels(source.classes)
+    if source.task is Task.CLASSIFICATION:
+        trained = set(parts["train"].targets.tolist())
+        if len(trained) < 2:
+            raise DataError("train has one class only; at least two are needed")
+        for name, samples in parts.items():
+            present = [labels.names[index] for index in sorted(set(samples.targets.tolist()))]
+            checks.check_known(name, present, [labels.names[index] for index in sorted(trained)], "train")
+    parts, leaks, notices = checks.resolve_leaks(parts, known.leaks)
+    if not all(samples.digests.astype(bool).all() for samples in parts.values()):
+        notices.append("samples that are not in memory are not hashed, so identical ones in two splits are not looked for")
+    notices += checks.similar_names(labels) + checks.conflicting(parts["train"], labels, source.task)
+    found = facts.gather(source, parts, labels, leaks=leaks, notices=tuple(notices))
+    return Splits(parts["train"], parts["val"], parts.get("test"), labels, found)
 
 
-def set_aside(pictures: PictureSet, fractions: Mapping[str, float], seed: int) -> dict[str, PictureSet]:
-    """Split into `train` and the parts that `fractions` names (each its share of every class, 0 to 1).
+def set_aside(
+    samples: SampleSet, fractions: Mapping[str, float], seed: int, task: Task = Task.CLASSIFICATION
+) -> dict[str, SampleSet]:
+    """Split into `train` and the parts that `fractions` names (each its share of every class, 0 to 1; of other tasks, see
+    `zoo.data.targets.strata`).
 
-    A function of the seed and the pictures' names, not of their order or number: a picture's place among those of its class is
-    decided by a digest of (seed, name), so adding pictures moves few others. Of a class with enough pictures, each part has at
-    least one; `train` always has. Pictures with the same bytes stay together, so that no split leaks (in
+    A function of the seed and the samples' names, not of their order or number: a sample's place among those of its class is
+    decided by a digest of (seed, name), so adding samples moves few others. Of a class with enough samples, each part has at
+    least one; `train` always has. Samples with the same bytes stay together, so that no split leaks (in
     `train`, if their classes differ).
     """
     groups: dict[str, list[int]] = {}
-    for index in range(len(pictures)):
-        groups.setdefault(pictures.digest(index) or pictures.name(index), []).append(index)
+    for index in range(len(samples)):
+        groups.setdefault(samples.digest(index) or samples.name(index), []).append(index)
+    strata = targets.strata(samples.targets, task)
     by_class: dict[int, list[tuple[str, list[int]]]] = {}
     for members in groups.values():
-        if len({pictures.target(index) for index in members}) > 1:
+        if len({samples.target(index) for index in members}) > 1:
             continue  # in two classes at once: no measure of anything, and perhaps the only one of a class
-        first = min(members, key=pictures.name)
-        rank = hashlib.sha256(f"{seed}\0{pictures.name(first)}".encode(errors="surrogateescape")).hexdigest()
-        by_class.setdefault(pictures.target(first), []).append((rank, members))
+        first = min(members, key=samples.name)
+        rank = hashlib.sha256(f"{seed}\0{samples.name(first)}".encode(errors="surrogateescape")).hexdigest()
+        by_class.setdefault(int(strata[first]), []).append((rank, members))
     chosen: dict[str, list[int]] = {name: [] for name in fractions}
     for ranked in by_class.values():
         ranked.sort()
@@ -187,13 +263,13 @@ def set_aside(pictures: PictureSet, fractions: Mapping[str, float], seed: int) -
             chosen[name] += [index for _, members in ranked[start : start + count] for index in members]
             start += count
     held = [index for indices in chosen.values() for index in indices]
-    rest = np.setdiff1d(np.arange(len(pictures)), held)
-    parts = {"train": pictures.subset(rest)}
-    return parts | {name: pictures.subset(np.array(sorted(indices), dtype=np.int64)) for name, indices in chosen.items()}
+    rest = np.setdiff1d(np.arange(len(samples)), held)
+    parts = {"train": samples.subset(rest)}
+    return parts | {name: samples.subset(np.array(sorted(indices), dtype=np.int64)) for name, indices in chosen.items()}
 
 
 def _counts(total: int, fractions: Mapping[str, float]) -> dict[str, int]:
-    """How many of a class's `total` pictures each part gets; what is left, at least one, is for training.
+    """How many of a class's `total` samples each part gets; what is left, at least one, is for training.
 
     Rounded; at least one for each part where that leaves one; the larger parts give way where too little would be left.
     """
@@ -204,26 +280,21 @@ def _counts(total: int, fractions: Mapping[str, float]) -> dict[str, int]:
     return counts
 
 
-def _open(spec: str, max_unreadable: float, place: Path | None) -> Source:
-    if spec.startswith(builtin.PREFIX):
-        return builtin.open_builtin(spec)
-    listing = list_folder(Path(spec).expanduser())
-    checks.check_layout(listing)
-    return read_listing(listing, max_unreadable, place)
-
-
-def _complete(
-    parts: Mapping[str, PictureSet], val_fraction: float, test_fraction: float, seed: int, place: str
-) -> dict[str, PictureSet]:
-    """The parts with a `val`, and a `test` if the data had no splits at all; set aside from the pictures to train on."""
-    parts = {name: pictures for name, pictures in parts.items() if len(pictures)}
+def _complete(source: Source, options: DataConfig, seed: int) -> dict[str, SampleSet]:
+    """The parts with a `val`, and a `test` if the data had no splits at all; set aside from the samples to train on."""
+    parts = {name: samples for name, samples in source.parts.items() if len(samples)}
     if "val" in parts:
         return parts
-    if val_fraction == 0:
-        raise ConfigError(f"val_fraction is 0 and {place} has no val folder; the best model is chosen by validation pictures")
-    fractions = {"val": val_fraction} if "train" in parts or not test_fraction else {"val": val_fraction, "test": test_fraction}
-    divided = set_aside(parts["train" if "train" in parts else ALL], fractions, seed)
-    empty = [name for name, pictures in divided.items() if not len(pictures)]
+    place = options.data
+    if options.val_fraction == 0:
+        raise ConfigError(f"val_fraction is 0 and {place} has no val part; the best model is chosen by validation samples")
+    fractions = {"val": options.val_fraction}
+    if "train" not in parts and options.test_fraction:
+        fractions["test"] = options.test_fraction
+    divided = set_aside(parts["train" if "train" in parts else ALL], fractions, seed, source.task)
+    empty = [name for name, samples in divided.items() if not len(samples)]
     if empty:
-        raise DataError(f"{place}: too few pictures to set any aside for {' and '.join(empty)}; give three or more of a class")
+        raise DataError(
+            f"{place}: too few {source.kind.nouns} to set any aside for {' and '.join(empty)}; give three or more of a class"
+        )
     return divided | ({"test": parts["test"]} if "test" in parts else {})

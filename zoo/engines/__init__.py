@@ -1,6 +1,6 @@
-"""Fast forward passes of a frozen network on many pictures: torch itself, or the network converted for another library.
+"""Fast forward passes of a frozen network on many samples: torch itself, or the network converted for another library.
 
-    engine, line = choose(net, first_batch, name="auto", pictures=3000, device=device, channels_last=True, precision="no",
+    engine, line = choose(net, first_batch, name="auto", samples=3000, device=device, channels_last=True, precision="no",
                           folder=cache, batch_size=None)
     rows = engine(images)                                    # [b, 3, S, S] to [b, ...] float32, b <= engine.batch_size
 

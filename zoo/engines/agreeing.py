@@ -1,4 +1,4 @@
-"""Whether two engines say the same of the same pictures."""
+"""Whether two engines say the same of the same samples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ one's back by 1e-2 and more, a wrong operator by about 1: 1e-3 lies between. The
 
 
 def agreement(rows: NDArray[Any], reference: NDArray[Any]) -> float:
-    """Largest over pictures of |row - reference| / |reference|, in the Euclidean norm; both `[N, ...]` of one shape.
+    """Largest over samples of |row - reference| / |reference|, in the Euclidean norm; both `[N, ...]` of one shape.
 
     Infinite where the shapes differ or `rows` holds a value that is not finite, and where a reference of zeros is not met exactly.
     """

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 class Engine(ABC):
     """A forward pass of a network whose weights stay as they are, on batches of one size.
 
-    A picture's row depends on the picture and on its place in the batch, never on how many pictures came with it: a short batch
+    A sample's row depends on the sample and on its place in the batch, never on how many samples came with it: a short batch
     is filled up, so that a library sees one shape only and splits its sums in one way. (Its place may matter, in the last bits:
     kernels treat the rest of a division by the vector length differently.)
     """
@@ -23,20 +23,20 @@ class Engine(ABC):
     name: str
     """One of `NAMES`."""
     version: str
-    """The library and its version, `OpenVINO 2026.4.1, torch 2.14.1`: with the same network and pictures, what the bits depend on."""
-    seconds_per_picture: float | None = None
+    """The library and its version, `OpenVINO 2026.4.1, torch 2.14.1`: with the same network and samples, what the bits depend on."""
+    seconds_per_sample: float | None = None
     """As measured on full batches; None: not measured."""
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
 
     def __call__(self, images: Tensor) -> NDArray[np.float32]:
-        """The network's output for pictures `[b, 3, S, S]` of the example's type on the CPU, `1 <= b <= batch_size`: rows `[b, ...]`.
+        """The network's output for samples `[b, 3, S, S]` of the example's type on the CPU, `1 <= b <= batch_size`: rows `[b, ...]`.
 
-        Raises: ValueError for another number of pictures.
+        Raises: ValueError for another number of samples.
         """
         if not 1 <= len(images) <= self.batch_size:
-            raise ValueError(f"{len(images)} pictures for an engine of batches of {self.batch_size}")
+            raise ValueError(f"{len(images)} samples for an engine of batches of {self.batch_size}")
         return self._run(fill(images, self.batch_size))[: len(images)]
 
     def resized(self, batch_size: int) -> Engine | None:
@@ -49,7 +49,7 @@ class Engine(ABC):
 
 
 def fill(images: Tensor, count: int) -> Tensor:
-    """`count` pictures: the given ones, then the last of them again and again."""
+    """`count` samples: the given ones, then the last of them again and again."""
     missing = count - len(images)
     return torch.cat([images, images[-1:].expand(missing, *images.shape[1:])]) if missing > 0 else images[:count]
 

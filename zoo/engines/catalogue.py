@@ -13,6 +13,8 @@ from zoo.errors import ConfigError, UnknownName
 
 NAMES = ("torch", "compile", "onnxruntime", "openvino")
 """Every engine."""
+VARYING = ("torch", "openvino")
+"""Those that take batches of any length."""
 _NEEDS = {"torch": (), "compile": (), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "openvino": ("openvino",)}
 INSTALL = "pip install 'zoo-finetune[cpu]'"
 """What brings the engines that need libraries of their own."""
@@ -23,10 +25,15 @@ def installed() -> list[str]:
     return [name for name in NAMES if not _missing(name)]
 
 
-def require(name: str, device: torch.device, precision: str) -> None:
-    """Raises: UnknownName; ConfigError for an engine that is not installed, or does not run there or at that precision."""
+def require(name: str, device: torch.device, precision: str, varying: bool = False) -> None:
+    """Raises: UnknownName; ConfigError for an engine that is not installed, or does not run there, at that precision, or on samples that
+    vary in length."""
     if name not in NAMES:
         raise UnknownName("engine", name, NAMES)
+    if varying and name not in VARYING:
+        raise ConfigError(
+            f"the engine {name} is made for one shape, and these samples differ in length; use {' or '.join(VARYING)}"
+        )
     if name in ("torch", "compile"):
         return
     if device.type != "cpu":
@@ -50,21 +57,24 @@ def prepare(
     channels_last: bool,
     precision: str,
     folder: Path | None,
+    varying: bool = False,
 ) -> Engine:
-    """An engine for batches of `example`'s shape and type, `[B, 3, S, S]` on the CPU. `net` is left as it is, in every respect.
+    """An engine for batches of `example`'s shape and type, such as `[B, 3, S, S]`, on the CPU. `net` is left as it is, in every respect.
 
     net: gives one tensor `[B, ...]`; its weights stay as they are while the engine is used.
     channels_last, precision (`no`, `bf16`, `fp16`): of torch and compile; the others compute in fp32 in a layout of their own.
     folder: keeps the converted network, and belongs to this network alone: what it holds is not compared with `net`'s weights.
 
+    varying: the last dimension differs from batch to batch (the tokens of texts).
+
     Raises: UnknownName; ConfigError for an engine that is not installed, not for this device or precision, or cannot take the
-    network; OutputError if `folder` cannot be written.
+    network or samples that vary; OutputError if `folder` cannot be written.
     """
-    require(name, device, precision)
+    require(name, device, precision, varying)
     if name == "openvino":
         from zoo.engines import openvino
 
-        return openvino.prepare(net, example, folder)
+        return openvino.prepare(net, example, folder, varying)
     if name == "onnxruntime":
         from zoo.engines import onnxruntime
 
@@ -75,14 +85,14 @@ def prepare(
     return make(net, example, device, channels_last, precision)
 
 
-def is_converted(name: str, example: Tensor, folder: Path | None) -> bool:
+def is_converted(name: str, example: Tensor, folder: Path | None, varying: bool = False) -> bool:
     """Whether `folder` has what `prepare` would otherwise convert; it may turn out to be damaged."""
     if folder is None or not folder.is_dir():
         return False
     if name == "openvino":
         from zoo.engines import openvino
 
-        return (folder / openvino.title(example)).is_dir()
+        return (folder / openvino.title(example, varying)).is_dir()
     if name == "onnxruntime":
         from zoo.engines import onnxruntime
 

@@ -42,7 +42,7 @@ class OnnxEngine(Engine):
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors; below are remarks on the graph
-        # Idle threads sleep: other processes decode pictures on the same cores meanwhile.
+        # Idle threads sleep: other processes decode samples on the same cores meanwhile.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = library.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
@@ -53,7 +53,7 @@ class OnnxEngine(Engine):
 
 
 def title(example: Tensor) -> str:
-    """Name of the converted network's folder. The number of pictures is part of the graph."""
+    """Name of the converted network's folder. The number of samples is part of the graph."""
     return f"onnxruntime-{_library().__version__}-torch-{torch.__version__}-{'x'.join(map(str, example.shape))}"
 
 

@@ -33,15 +33,15 @@ class OpenVinoEngine(Engine):
 
     name = "openvino"
 
-    def __init__(self, model: Any, example: Tensor) -> None:
-        """model: an `openvino.Model` of any batch size, which is left as it is."""
+    def __init__(self, model: Any, example: Tensor, *, varying: bool = False) -> None:
+        """model: an `openvino.Model` of any batch size, which is left as it is. varying: the last dimension may be of any length."""
         super().__init__(len(example))
         library = _library()
         self.version = f"OpenVINO {_version()}, torch {torch.__version__}"
-        self._model = model
+        self._model, self._varying = model, varying
         self._example = example[:1]
         static = model.clone()
-        static.reshape(list(example.shape))
+        static.reshape([-1, *example.shape[1:-1], -1] if varying else list(example.shape))
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",  # left to itself, it takes bf16 where the CPU has it: errors of 10 %
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -51,26 +51,27 @@ class OpenVinoEngine(Engine):
 
     def resized(self, batch_size: int) -> Engine | None:
         """Compiled again for batches of another size."""
-        return OpenVinoEngine(self._model, fill(self._example, batch_size))
+        return OpenVinoEngine(self._model, fill(self._example, batch_size), varying=self._varying)
 
     def _run(self, images: Tensor) -> NDArray[np.float32]:
         rows: NDArray[np.float32] = self._request.infer([images.detach().contiguous().numpy()])[0]
-        return rows
+        return rows.copy() if self._varying else rows  # where shapes vary, the next call may write there
 
 
-def title(example: Tensor) -> str:
-    """Name of the converted network's folder. The number of pictures is not part of the graph."""
-    return f"openvino-{_version()}-torch-{torch.__version__}-{'x'.join(map(str, example.shape[1:]))}"
+def title(example: Tensor, varying: bool = False) -> str:
+    """Name of the converted network's folder. The number of samples is not part of the graph, nor is a length that varies."""
+    shape = "x".join([*map(str, example.shape[1:-1]), "any" if varying else str(example.shape[-1])])
+    return f"openvino-{_version()}-torch-{torch.__version__}-{shape}"
 
 
-def prepare(net: nn.Module, example: Tensor, folder: Path | None) -> OpenVinoEngine:
-    """The engine for batches of `example`'s shape, converted unless `folder` has it.
+def prepare(net: nn.Module, example: Tensor, folder: Path | None, varying: bool = False) -> OpenVinoEngine:
+    """The engine for batches of `example`'s shape (but for the last dimension, if it is `varying`), converted unless `folder` has it.
 
     Raises: ConfigError if the network cannot be converted; OutputError if the folder cannot be written.
     """
     try:
-        with converted.files(folder, title(example), lambda into: _convert(net, example, into)) as found:
-            return OpenVinoEngine(_library().Core().read_model(found / _FILE), example)
+        with converted.files(folder, title(example, varying), lambda into: _convert(net, example, into)) as found:
+            return OpenVinoEngine(_library().Core().read_model(found / _FILE), example, varying=varying)
     except ZooError:
         raise
     except Exception as error:  # whatever tracing meets in the network; OpenVINO's own are all RuntimeErrors
@@ -78,7 +79,7 @@ def prepare(net: nn.Module, example: Tensor, folder: Path | None) -> OpenVinoEng
 
 
 def _convert(net: nn.Module, example: Tensor, into: Path) -> None:
-    """Trace on two pictures (one might be taken for a dimension to be dropped) and write the graph, its batch size open."""
+    """Trace on two samples (one might be taken for a dimension to be dropped) and write the graph, its batch size open."""
     library = _library()
     decoder = importlib.import_module("openvino.frontend.pytorch.ts_decoder").TorchScriptPythonDecoder
     front_end = importlib.import_module("openvino.frontend").FrontEndManager().load_by_framework("pytorch")

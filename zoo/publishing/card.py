@@ -12,19 +12,30 @@ from huggingface_hub import ModelCard
 
 from zoo import content, folders
 from zoo.errors import CheckpointError, OutputError
-from zoo.evaluation.report import Report, Value
+from zoo.evaluation.report import Report
 from zoo.evaluation.shipped import RESAMPLES
-from zoo.publishing import figures, metadata
+from zoo.publishing import figures, measured, metadata
 from zoo.publishing.markdown import escape, folded, table, without_folders
+from zoo.publishing.measured import FOLDED
+from zoo.types import Kind, Task
 
 CARD = "README.md"
 WEIGHTS = "model.safetensors"
 TEMPLATE = "_template"
-_FOLDED = 30
-"""Tables with more rows than this open on a click."""
 _SPLITS = {
-    "test": "the test pictures, which were used neither to train nor to choose",
-    "val": "the validation pictures: **validation, used for selection**, so the numbers are optimistic (there was no test split)",
+    "test": "the test {}, which were used neither to train nor to choose",
+    "val": "the validation {}: **validation, used for selection**, so the numbers are optimistic (there was no test split)",
+}
+_USES = {
+    Kind.IMAGE: ('["picture.jpg"]', "PICTURES", "PICTURES/CLASS/*: "),
+    Kind.TEXT: ('["a text"]', "TABLE.csv", ""),
+    Kind.AUDIO: ('["recording.wav"]', "RECORDINGS", "RECORDINGS/CLASS/*: "),
+}
+"""By kind: what to predict from, what to evaluate on, and how that is laid out."""
+_ANSWERS = {
+    Task.CLASSIFICATION: "answer.label, answer.probability",
+    Task.MULTILABEL: "answer.label, answer.probabilities",
+    Task.REGRESSION: "answer.values",
 }
 
 
@@ -41,8 +52,8 @@ class CardFacts:
     origins: Mapping[str, str]
     """Where each option's value came from."""
     data: Mapping[str, Any]
-    """`name`, `sha256`, `licence` (or None), `counts` {split: {class: pictures}}, `notices` [sentences about unreadable files,
-    identical pictures in two splits, and the like]."""
+    """`name`, `sha256`, `licence` (or None), `sizes` {split: samples}, `counts` {split: {class or label: samples}}, `notices`
+    [sentences about unreadable files, identical samples in two splits, and the like]."""
     trains: str
     """What trained, in one line: tensors, parameters, share."""
     environment: Mapping[str, str]
@@ -61,6 +72,11 @@ class CardFacts:
         """What the data are called, without the folders they lie in."""
         return without_folders(self.data["name"])
 
+    @property
+    def kind(self) -> Kind:
+        """What the model takes."""
+        return measured.kind_of(self.config)
+
 
 def write_card(folder: Path, facts: CardFacts) -> Path:
     """Write the figures and README.md into a folder that holds the model already, and give the card's path.
@@ -74,7 +90,7 @@ def write_card(folder: Path, facts: CardFacts) -> Path:
     text = render(facts, folders.sha256(weights))
     metadata.validate(text, CARD)
     try:
-        figures.write_figures(folder, facts.report)
+        figures.write_figures(folder, facts.report, facts.kind)
         (folder / CARD).write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{folder / CARD} cannot be written: {error.strerror or error}") from error
@@ -93,49 +109,38 @@ def render(facts: CardFacts, weights_sha256: str) -> str:
 
 def _words(facts: CardFacts, weights_sha256: str) -> dict[str, Any]:
     """Every variable of the template."""
-    config, report = facts.config, facts.report
+    config, report, kind = facts.config, facts.report, facts.kind
+    split = escape(without_folders(facts.split))
+    example, place, places = _USES[kind]
     return {
         "title": escape(f"{config['base']['name']}, {config['strategy']}, on {facts.data_name}"),
-        "summary": _summary(facts),
-        "useless": not report.beats_majority,
-        "intended_use": _intended_use(facts),
-        "timm_loads": config["layout"] == "timm",
+        "summary": measured.summary(config, report),
+        "useless": report.baseline.beaten is False,
+        "intended_use": measured.intended_use(config, report),
+        "example": example,
+        "answer": _ANSWERS[report.task],
+        "layout": config["layout"],
         "adapter_words": _adapter_words(config),
-        "data_summary": _data_summary(facts.data),
-        "data_table": _data_table(facts.data, report),
+        "data_summary": _data_summary(facts),
+        "data_table": _data_table(facts),
         "data_notices": [escape(notice) for notice in facts.data["notices"]],
         "training_table": _training_table(facts),
         "options_table": _options_table(facts),
-        "split_words": _SPLITS.get(facts.split, escape(without_folders(facts.split))) + f" ({report.n} of them)",
+        "split_words": f"{_SPLITS[facts.split].format(kind.nouns) if facts.split in _SPLITS else split} ({report.n} of them)",
+        "nouns": kind.nouns,
         "resamples": RESAMPLES,
-        "metrics_table": _metrics_table(report),
-        "class_table": _class_table(report),
-        "confused_table": _confused_table(report),
+        "metrics_table": measured.metrics_table(report),
+        "rows_title": measured.rows_title(report.task),
+        "rows_table": measured.rows_table(report, kind),
+        "thresholds_words": measured.thresholds_words(config, report),
+        "confused_table": measured.confused_table(report, kind),
+        "figures": figures.drawings(report.task),
         "limits": _limits(facts),
         "environment_table": table(["", ""], [[escape(key), escape(str(value))] for key, value in facts.environment.items()]),
-        "check_words": f"the {report.n} pictures of {escape(without_folders(facts.split))}",
+        "place": place,
+        "check_words": f"{places}the {report.n} {kind.nouns} of {split}",
         "digest_table": _digest_table(facts, weights_sha256),
     }
-
-
-def _summary(facts: CardFacts) -> str:
-    base, accuracy = facts.config["base"], facts.report.values["accuracy"]
-    origin = "random weights (a baseline: nothing was pretrained)" if base["seed"] is not None else f"`timm/{base['id']}`"
-    return (
-        f"An image classifier for {len(facts.report.labels)} classes, fine-tuned with zoo from {origin} by the strategy "
-        f"`{facts.config['strategy']}`. Accuracy {accuracy} on {facts.report.n} pictures; always answering the most frequent "
-        f"class gives {facts.report.majority:.4f}."
-    )
-
-
-def _intended_use(facts: CardFacts) -> str:
-    names = [escape(name) for name in facts.report.labels.names]
-    size = facts.config["preprocess"]["size"]
-    shown = ", ".join(names[:_FOLDED]) + (f" and {len(names) - _FOLDED} more, listed below" if len(names) > _FOLDED else "")
-    return (
-        f"To tell apart pictures of these {len(names)} classes: {shown}. It sees a picture as {size} x {size} pixels in RGB and "
-        "gives a probability for each class. It is meant for pictures like those it was trained on."
-    )
 
 
 def _adapter_words(config: Mapping[str, Any]) -> str:
@@ -148,18 +153,22 @@ def _adapter_words(config: Mapping[str, Any]) -> str:
     )
 
 
-def _data_summary(data: Mapping[str, Any]) -> str:
+def _data_summary(facts: CardFacts) -> str:
+    data, targets = facts.data, measured.rows_title(facts.report.task).lower()
     licence = escape(data["licence"]) if data["licence"] else "not known; find out before you pass the model on"
-    name = escape(without_folders(data["name"]))
-    return f"{name}, sha256 of names, classes and pictures `{data['sha256']}`. Licence of the data: {licence}."
+    return f"{escape(facts.data_name)}, sha256 of {targets} and {facts.kind.nouns} `{data['sha256']}`. Licence of the data: {licence}."
 
 
-def _data_table(data: Mapping[str, Any], report: Report) -> str:
-    splits = list(data["counts"])
-    rows = [[escape(name), *(str(data["counts"][one].get(name, 0)) for one in splits)] for name in report.labels.names]
-    rows.append(["**all**", *(f"**{sum(data['counts'][one].values())}**" for one in splits)])
-    body = table(["class", *map(escape, splits)], rows, right=len(splits))
-    return folded("Pictures of each class and split", body, fold=len(rows) > _FOLDED)
+def _data_table(facts: CardFacts) -> str:
+    report, counts, sizes = facts.report, facts.data["counts"], facts.data["sizes"]
+    splits = list(sizes)
+    counted = () if report.task is Task.REGRESSION else report.labels.names
+    rows = [[escape(name), *(str(counts[one].get(name, 0)) for one in splits)] for name in counted]
+    rows.append(["**all**", *(f"**{sizes[one]}**" for one in splits)])
+    body = table(
+        [{Task.CLASSIFICATION: "class", Task.MULTILABEL: "label"}.get(report.task, ""), *splits], rows, right=len(splits)
+    )
+    return folded(f"{facts.kind.nouns.capitalize()} of each split", body, fold=len(rows) > FOLDED + 1)
 
 
 def _training_table(facts: CardFacts) -> str:
@@ -187,58 +196,14 @@ def _options_table(facts: CardFacts) -> str:
     return folded("Every option, its value and where that came from", table(["option", "value", "from"], rows), fold=True)
 
 
-def _metrics_table(report: Report) -> str:
-    rows = []
-    for name, value in report.values.items():
-        arrow = "higher is better" if value.higher_is_better else "lower is better"
-        number = f"{value.value:.4f}" if value.value is not None else f"undefined: {escape(value.why or '')}"
-        rows.append([escape(without_folders(name)), number, _interval(value), arrow])
-    return table(["metric", "value", "95 % interval", ""], rows)
-
-
-def _interval(value: Value) -> str:
-    if value.value is None:
-        return ""
-    if value.low is None:
-        return f"none: {escape(value.why)}" if value.why else "none"
-    notes = [f"{value.resamples} resamples"] if value.resamples != RESAMPLES else []
-    notes += [f"{value.dropped} of them undefined and left out"] if value.dropped else []
-    return f"[{value.low:.4f}, {value.high:.4f}]" + (f" ({', '.join(notes)})" if notes else "")
-
-
-def _class_table(report: Report) -> str:
-    rows = [
-        [str(index), escape(row.name), _share(row.precision), _share(row.recall), _share(row.f1), str(row.support)]
-        for index, row in enumerate(report.per_class)
-    ]
-    body = table(["", "class", "precision", "recall", "F1", "pictures"], rows, right=4)
-    return folded(f"All {len(rows)} classes", body, fold=len(rows) > _FOLDED)
-
-
-def _confused_table(report: Report) -> str:
-    pairs = report.most_confused(10)
-    if not pairs:
-        return "Nothing: every picture was classified rightly."
-    rows = [[escape(one.true), escape(one.predicted), str(one.count), f"{one.share:.1%}"] for one in pairs]
-    return table(["true class", "taken for", "pictures", "of the true class"], rows, right=2)
-
-
 def _limits(facts: CardFacts) -> str:
-    found = [f"- {escape(warning)}" for warning in facts.report.warnings]
-    if facts.split == "val":
-        found.append("- The numbers are of the pictures by which this model was chosen, so they are optimistic.")
-    low = [row.name for row in facts.report.per_class if row.support < 10]
-    if low:
-        few = ", ".join(escape(name) for name in low[:10]) + (", ..." if len(low) > 10 else "")
-        found.append(f"- Fewer than 10 pictures were there to measure {len(low)} of the classes: {few}.")
+    found = measured.limits(facts.report, facts.kind, facts.split)
     if facts.config["base"]["licence"] == "unknown":
-        found.append("- The licence of the base weights is not known; find out before you pass the model on.")
-    found.append("- It knows what its training pictures showed: other cameras, places, times or people were not measured.")
+        found.append("The licence of the base weights is not known; find out before you pass the model on.")
     family = facts.config["base"]["family"]
     inherited = family_limits(family) if family else ""
-    if inherited:
-        found.append(f"\nOf the backbone ({escape(family)}):\n\n{inherited}")
-    return "\n".join(found)
+    lines = [f"- {line}" for line in found] + ([f"\nOf the backbone ({escape(family)}):\n\n{inherited}"] if inherited else [])
+    return "\n".join(lines)
 
 
 def family_limits(family: str) -> str:
@@ -254,19 +219,17 @@ def _digest_table(facts: CardFacts, weights_sha256: str) -> str:
     rows = [
         [f"sha256 of {WEIGHTS}", f"`{weights_sha256}`"],
         ["sha256 of the data", f"`{facts.data['sha256']}`"],
-        ["sha256 of the class names in order", f"`{facts.report.labels.sha256}`"],
+        [f"sha256 of the {measured.ROWS[facts.report.task]} names in order", f"`{facts.report.labels.sha256}`"],
         [
             "sha256 of the base weights",
             f"`{facts.config['base']['sha256']}`" if facts.config["base"]["sha256"] else "none: random",
         ],
     ]
+    if facts.config["preprocess"].get("tokenizer_sha256"):
+        rows.append(["sha256 of what the tokenizer does", f"`{facts.config['preprocess']['tokenizer_sha256']}`"])
     if facts.reload_difference is not None:
-        rows.append(["largest difference of a logit after loading the file again", f"{facts.reload_difference:.3g}"])
+        rows.append(["largest difference of an output after loading the file again", f"{facts.reload_difference:.3g}"])
     return table(["", ""], rows)
-
-
-def _share(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
 
 
 def _text(value: Any) -> str:

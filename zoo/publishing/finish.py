@@ -6,8 +6,9 @@ import contextlib
 import json
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -17,18 +18,23 @@ from zoo import cache, folders, inference
 from zoo.adaptation import boundary, saved
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import FinetuneConfig
-from zoo.data.loaders import EvalBatches
-from zoo.data.sets import PictureSet
+from zoo.data.loaders import EvalBatches, Loading, loading
+from zoo.data.sets import SampleSet
+from zoo.data.targets import Targets
 from zoo.errors import RunFailed
-from zoo.evaluation.metrics import Metric
+from zoo.evaluation.outputs import THRESHOLD, MultilabelOutputs
 from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
-from zoo.publishing.card import CardFacts, write_card
+from zoo.evaluation.thresholds import best_thresholds
+from zoo.publishing.card import CARD, CardFacts, write_card
+from zoo.publishing.lengths import cut_off
+from zoo.publishing.measured import ENOUGH
 from zoo.runs import Run
 from zoo.training.collect import collect, prepare
 from zoo.training.features import Extractor
 from zoo.training.rows import EvalRows
 from zoo.training.session import Session
+from zoo.types import Task
 
 log = logging.getLogger("zoo")
 
@@ -40,17 +46,22 @@ Both are computed in fp32, so what differs is the order of sums (about 1e-6 on C
 def finish(session: Session) -> Run:
     """Measure what was trained, on the file that ships, and write the card, `report.json` and `result.json`.
 
-    The test pictures are looked at here for the first time. Raises: RunFailed if the file does not answer as the model did.
+    The test samples are looked at here for the first time. Raises: RunFailed if the file does not answer as the model did.
     """
-    run, splits = session.run, session.splits
+    run, splits, task = session.run, session.splits, session.splits.task
     folders.verify(run.best)
     config = run.resolved().config
     recorded = saved.read_config(run.best)["facts"]["check_logits"]
-    with Measure(inference.load(run.best).model, config, session.metric) as measure:
+    with Measure(inference.load(run.best).model, config) as measure:
         difference = compare(measure.whole(splits.val, len(recorded)), recorded, config.machine.device, run.best)
-        split, report = ("val", measure(splits.val)) if splits.test is None else ("test", measure(splits.test))
-        validation = report if splits.test is None else measure(splits.val, intervals=False)
-    _add_card(session, report, split, difference)
+        found = {name: measure(samples) for name, samples in splits.parts().items() if name != "train"}
+        cut = cut_off(splits.train, measure.model.backbone.preprocess)
+    thresholds = choose_thresholds(*found["val"]) if task is Task.MULTILABEL else None
+    report_of = partial(report_on, labels=splits.labels, task=task, thresholds=thresholds, extra_metrics=[session.metric])
+    split = "val" if splits.test is None else "test"
+    report = report_of(*found[split])
+    validation = report if split == "val" else report_of(*found["val"], intervals=False)
+    _add_card(session, report, split, difference, thresholds, cut)
     folders.write_text(run.path / "report.json", json.dumps(report.to_dict(), indent=1))
     folders.write_text(run.path / "result.json", json.dumps(_result(session, report, split, validation, difference), indent=1))
     for line in report.warnings:
@@ -58,12 +69,23 @@ def finish(session: Session) -> Run:
     return run
 
 
-class Measure(contextlib.AbstractContextManager["Measure"]):
-    """Reports on a model that was loaded again. Where its backbone is inert, its head answers on the features of that backbone, which
-    is known by its digest: those that the cache has need not be computed again."""
+def choose_thresholds(targets: Targets, logits: NDArray[np.float32]) -> list[float] | None:
+    """For each label, the probability from which it is said to hold, chosen on validation samples; None where every label keeps 0.5.
 
-    def __init__(self, model: AdaptedModel, config: FinetuneConfig, metric: Metric) -> None:
-        self.model, self.config, self.metric = model, config, metric
+    A label of few samples keeps 0.5: what is best by chance for so few, which may be to say it always, is not best for others (the
+    winner's curse: Lipton et al. 2014, arxiv.org/abs/1402.1892).
+    """
+    outputs = MultilabelOutputs.from_logits(targets, logits)
+    known = outputs.support >= ENOUGH
+    return np.where(known, best_thresholds(outputs), THRESHOLD).tolist() if known.any() else None
+
+
+class Measure(contextlib.AbstractContextManager["Measure"]):
+    """The outputs of a model that was loaded again. Where its backbone is inert, its head answers on the features of that backbone,
+    which is known by its digest: those that the cache has need not be computed again."""
+
+    def __init__(self, model: AdaptedModel, config: FinetuneConfig) -> None:
+        self.model, self.config = model, config
         self.device = torch.device(config.machine.device)
         prepare(model, self.device)
         inert = model.plan.strategy.kind == "linear-probe" and cache.place(config.machine.cache) is not None
@@ -72,21 +94,21 @@ class Measure(contextlib.AbstractContextManager["Measure"]):
         if self.cut is not None:
             self.extractor = Extractor(self.cut.prefix, self.cut.where, model.backbone, config, self.device)
 
-    def __call__(self, pictures: PictureSet, *, intervals: bool = True) -> Report:
-        """The report on a set of pictures."""
-        batch_size, labels = self.config.optim.batch_size, self.model.labels
-        assert labels is not None  # a saved model of ours always has them
-        if self.cut is not None and self.extractor is not None and pictures.digests.astype(bool).all():
-            rows = EvalRows(self.extractor.rows(pictures), pictures, batch_size=batch_size)
+    def __call__(self, samples: SampleSet) -> tuple[Targets, NDArray[np.float32]]:
+        """Targets (`zoo.data.targets`) and logits `[N, C] float32` of a set of samples."""
+        batch_size = self.config.optim.batch_size
+        if self.cut is not None and self.extractor is not None and samples.digests.astype(bool).all():
+            rows = EvalRows(self.extractor.rows(samples), samples, batch_size=batch_size)
             logits, targets = collect(self.cut.tail, rows, self.device)
         else:
-            logits, targets = outputs(self.model, pictures, self.device, batch_size, self.config.data.num_workers or 0)
-        return report_on(targets, logits, labels, extra_metrics=[self.metric], intervals=intervals)
+            how = loading(self.config.loader, self.config.data.num_workers or 0, self.device.type)
+            logits, targets = outputs(self.model, samples, self.device, batch_size, **how)
+        return targets, logits
 
-    def whole(self, pictures: PictureSet, count: int) -> NDArray[np.float32]:
-        """Logits `[n, C] float32` of the first pictures by the whole network, in torch's fp32."""
-        first = pictures.subset(np.arange(min(count, len(pictures))))
-        return outputs(self.model, first, self.device, len(first), 0)[0]
+    def whole(self, samples: SampleSet, count: int) -> NDArray[np.float32]:
+        """Logits `[n, C] float32` of the first samples by the whole network, in torch's fp32."""
+        first = samples.subset(np.arange(min(count, len(samples))))
+        return outputs(self.model, first, self.device, len(first))[0]
 
     def __exit__(self, *exception: object) -> None:
         if self.extractor is not None:
@@ -94,13 +116,10 @@ class Measure(contextlib.AbstractContextManager["Measure"]):
 
 
 def outputs(
-    model: AdaptedModel, pictures: PictureSet, device: torch.device, batch_size: int, num_workers: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Logits `[N, C] float32` and targets `[N] int64` of a set of pictures, by one process."""
-    preprocess = model.backbone.preprocess
-    batches = EvalBatches(
-        pictures, preprocess.geometry(), batch_size=batch_size, num_workers=num_workers, at_least=preprocess.decode_at
-    )
+    model: AdaptedModel, samples: SampleSet, device: torch.device, batch_size: int, **how: Unpack[Loading]
+) -> tuple[NDArray[np.float32], Targets]:
+    """Logits `[N, C] float32` and targets (`zoo.data.targets`) of a set of samples, by one process."""
+    batches = EvalBatches(samples, model.backbone.preprocess, batch_size=batch_size, **how)
     return collect(prepare(model, device), batches, device)
 
 
@@ -119,15 +138,25 @@ def compare(logits: NDArray[np.float32], recorded: list[list[float]], device: st
     return difference
 
 
-def _add_card(session: Session, report: Report, split: str, difference: float) -> None:
-    """Write `best/` again with its figures and card beside the very same weights."""
+def _add_card(
+    session: Session, report: Report, split: str, difference: float, thresholds: list[float] | None, notices: list[str]
+) -> None:
+    """Write `best/` again with its figures and card beside the very same weights, and with the thresholds in its config."""
     run, facts = session.run, session.splits.facts
     resolved = run.resolved()
     training = json.loads((run.path / "training.json").read_text(encoding="utf-8"))
-    block = saved.read_config(run.best)
+    block = saved.read_config(run.best) | {"thresholds": thresholds}
     with folders.whole(run.best, replace=True) as folder:
-        for name in (saved.WEIGHTS, saved.CONFIG):
-            shutil.copyfile(run.best / name, folder / name)
+        for file in run.best.iterdir():
+            if file.is_file() and file.name not in (
+                folders.MANIFEST,
+                CARD,
+            ):  # weights, config, and a tokenizer where there is one
+                shutil.copyfile(file, folder / file.name)
+        if thresholds is not None:
+            plain = json.loads((folder / saved.CONFIG).read_text(encoding="utf-8"))
+            written = json.dumps(plain | {"zoo": block}, indent=1, ensure_ascii=False)
+            (folder / saved.CONFIG).write_text(written + "\n", encoding="utf-8")
         card = CardFacts(
             report=report,
             config=block,
@@ -137,8 +166,9 @@ def _add_card(session: Session, report: Report, split: str, difference: float) -
                 "name": resolved.config.data.data,
                 "sha256": facts.sha256,
                 "licence": None if facts.licence == "unknown" else facts.licence,
+                "sizes": facts.sizes,
                 "counts": facts.counts,
-                "notices": list(facts.notices),
+                "notices": [*facts.notices, *notices],
             },
             trains=training["trains"],
             environment=training["environment"],
@@ -160,7 +190,7 @@ def _result(session: Session, report: Report, split: str, validation: Report, di
         "low": value.low,
         "high": value.high,
         "split": split,
-        "pictures": report.n,
+        "samples": report.n,
         "validation_value": validation.values[metric].value,
         "seconds": training["seconds"],
         "steps": training["steps"],

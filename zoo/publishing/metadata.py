@@ -14,8 +14,12 @@ from zoo.config import slug
 from zoo.errors import CheckpointError
 from zoo.evaluation.report import Report
 from zoo.publishing.markdown import without_folders
+from zoo.publishing.measured import base_id, kind_of
+from zoo.types import Kind, Task
 
-TASK = "image-classification"
+TASKS = {Kind.IMAGE: "image-classification", Kind.TEXT: "text-classification", Kind.AUDIO: "audio-classification"}
+"""The Hub's names of what a model does (huggingface.co/tasks). It has none for numbers predicted from pictures, texts or recordings;
+transformers' own regressors of texts are found under text-classification."""
 
 LICENCES = frozenset(
     """
@@ -37,13 +41,14 @@ def build(config: Mapping[str, Any], report: Report, data: str, split: str, name
 
     `data` is the data's name, `split` that of the measured part, `name` the model's in the index.
     """
-    base = config["base"]
+    base, task = config["base"], TASKS[kind_of(config)]
     random = base["seed"] is not None
     metrics = {_word(metric): value.value for metric, value in report.values.items() if value.value is not None}
     terms = licence(base["licence"])
+    own = [] if report.task is Task.CLASSIFICATION else [report.task.value]
     results = [
         EvalResult(
-            task_type=TASK,
+            task_type=task,
             dataset_type=slug(data),
             dataset_name=data,
             dataset_split=split,
@@ -56,12 +61,12 @@ def build(config: Mapping[str, Any], report: Report, data: str, split: str, name
         license=terms["license"],
         license_name=terms.get("license_name"),
         library_name="timm" if config["layout"] == "timm" else "zoo",
-        pipeline_tag=TASK,
-        base_model=None if random else f"timm/{base['id']}",
+        pipeline_tag=task,
+        base_model=None if random else base_id(base),
         base_model_relation=None if random else "adapter" if config["strategy"].startswith("lora") else "finetune",
         datasets=[slug(data)],
         metrics=list(metrics),
-        tags=["zoo", "timm", TASK, config["strategy"].partition(":")[0]],
+        tags=["zoo", base.get("loader", "timm"), task, *own, config["strategy"].partition(":")[0]],
         model_name=name,
         eval_results=results,
     )

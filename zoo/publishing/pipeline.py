@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.config import Resolved
+from zoo.data.sources.datasets_rows import parts_of
 from zoo.data.splits import from_datasets
 from zoo.errors import ConfigError
 from zoo.evaluation import metrics
@@ -16,21 +17,21 @@ from zoo.training.session import CUSTOM_DATA, Extras
 
 
 def extras(
-    resolved: Resolved, data_sets: Sequence[Any] | None, metric: Any, label_names: Sequence[str] | None
+    resolved: Resolved, data: Any, metric: Any, label_names: Sequence[str] | None, keys: Sequence[str] | None = None
 ) -> tuple[Resolved, Extras]:
     """Python objects beside the options, and the options with a word in their place. Raises: ConfigError, DataError."""
     splits = None
-    if data_sets is not None:
-        if not 2 <= len(data_sets) <= 3:
-            raise ConfigError(f"data has {len(data_sets)} parts; expected (train, val) or (train, val, test)")
-        train, val, *rest = data_sets
-        splits = from_datasets(train, val, rest[0] if rest else None, label_names)
+    if data is not None:
         resolved = resolved.settle("python", data=CUSTOM_DATA)
-    elif label_names is not None:
-        raise ConfigError("label_names name the classes of data sets; a folder's classes are named by its folders")
+        config = resolved.config
+        train, val, test = parts_of(data)
+        splits = from_datasets(train, val, test, label_names, keys, config.data, config.machine.seed)
+    elif label_names is not None or keys is not None:
+        name = "keys" if label_names is None else "label_names"
+        raise ConfigError(f"{name} are for data sets given in Python; folders and tables have names of their own")
     found = None
     if metric is not None and not isinstance(metric, str):
-        found = metrics.resolve(metric)
+        found = metric if isinstance(metric, metrics.Metric) else metrics.resolve(metric)
         resolved = resolved.settle("python", metric=found.name)
     return resolved, Extras(splits, found)
 
@@ -41,10 +42,10 @@ def finetune(resolved: Resolved, given: Extras) -> Run:
     return finish(trained) if trained.is_main else trained.run
 
 
-def resume(run: Run, data_sets: Sequence[Any] | None, metric: Any, label_names: Sequence[str] | None) -> Run:
+def resume(run: Run, data: Any, metric: Any, label_names: Sequence[str] | None, keys: Sequence[str] | None) -> Run:
     """Go on with a run and finish it; a finished one is returned as it is. Raises: ZooError."""
     if run.status == "finished":
         return run
-    _, given = extras(run.resolved(), data_sets, metric, label_names)
+    _, given = extras(run.resolved(), data, metric, label_names, keys)
     trained = session.resume(run, given)
     return finish(trained) if trained.is_main else trained.run

@@ -1,4 +1,4 @@
-"""How fast this machine does each part of the work on the user's own pictures, beside what its processor can do at most."""
+"""How fast this machine does each part of the work on the user's own samples, beside what its processor can do at most."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -19,7 +18,7 @@ from zoo.adaptation import boundary
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import Resolved
 from zoo.data.loaders import EvalBatches
-from zoo.data.sets import PictureSet
+from zoo.data.sets import SampleSet
 from zoo.data.splits import open_splits
 from zoo.data.transforms import train_transform
 from zoo.errors import ConfigError
@@ -39,9 +38,9 @@ class Part:
     """One part of the work."""
 
     part: str
-    pictures_per_second: float
+    samples_per_second: float
     milliseconds: float
-    """For one picture."""
+    """For one sample."""
     gflops: float | None = None
     """Billions of operations a second, where they are counted: multiplications and additions, as `torch.utils.flop_counter` has it."""
     of_peak: float | None = None
@@ -53,14 +52,15 @@ class Bench:
     """What was measured."""
 
     backbone: str
-    image_size: int
+    options: dict[str, Any]
+    """What a sample is made by: of pictures, `image_size`."""
     device: str
     threads: int
     matmul_gflops: float
     """The peak of a large matrix multiplication in fp32, billions of operations a second."""
     memory_gb_per_second: float
     """Reading and writing together, of a copy that does not fit the processor's caches."""
-    gflop_per_picture: float
+    gflop_per_sample: float
     """Operations of a forward pass, in billions."""
     intensity: float
     """Operations per byte that the weights and one batch's input take at least: below `matmul_gflops / memory_gb_per_second`, the memory
@@ -85,10 +85,8 @@ def bench(resolved: Resolved) -> Bench:
     peak, bandwidth = matmul_gflops(device), memory_gb_per_second(device)
     parts = _reading(pictures, model, config.data.augment, config.data.num_workers or 0, config.optim.batch_size)
     count = min(config.optim.batch_size, PICTURES, len(pictures))
-    (batch,) = EvalBatches(
-        pictures, preprocess.geometry(), batch_size=count, only=np.arange(count), at_least=preprocess.decode_at
-    )
-    images = preprocess.normalise(batch.images)
+    (batch,) = EvalBatches(pictures, preprocess, batch_size=count, only=np.arange(count))
+    images = preprocess.ready(batch.inputs)
     flops = _flops(model, images[:1].to(device))
 
     def compute(part: str, seconds: float, times: float) -> Part:
@@ -106,12 +104,12 @@ def bench(resolved: Resolved) -> Bench:
     weights = sum(parameter.numel() * 4 for parameter in model.parameters())
     return Bench(
         backbone=config.model.backbone,
-        image_size=preprocess.size,
+        options=preprocess.options(),
         device=job.device_name(device),
         threads=torch.get_num_threads(),
         matmul_gflops=peak,
         memory_gb_per_second=bandwidth,
-        gflop_per_picture=flops / 1e9,
+        gflop_per_sample=flops / 1e9,
         intensity=flops * count / (weights + images.numel() * 4),
         parts=parts,
     )
@@ -147,26 +145,21 @@ def memory_gb_per_second(device: torch.device, size: int = 1 << 28) -> float:
     return 2 * size / time_of(lambda: target.copy_(source)[-1].item()) / 1e9
 
 
-def _reading(pictures: PictureSet, model: AdaptedModel, augment: str, workers: int, batch_size: int) -> list[Part]:
+def _reading(pictures: SampleSet, model: AdaptedModel, augment: str, workers: int, batch_size: int) -> list[Part]:
     preprocess = model.backbone.preprocess
     some = np.linspace(0, len(pictures) - 1, min(PICTURES, len(pictures))).astype(np.int64)
     transform = train_transform(preprocess, augment)
-    opened = [pictures.picture(int(index), preprocess.decode_at) for index in some]
-    plain = [picture for picture in opened if isinstance(picture, Image.Image)]
+    opened = [pictures.item(int(index), preprocess.decode_at) for index in some]
 
     def loaded() -> None:
         for _ in loader:
             pass
 
     many = np.resize(np.arange(len(pictures)), max(len(some), 16 * batch_size))
-    loader = EvalBatches(
-        pictures, transform, batch_size=batch_size, only=many, num_workers=workers, at_least=preprocess.decode_at
-    )  # fmt: skip
+    loader = EvalBatches(pictures, preprocess, batch_size=batch_size, augment=augment, only=many, num_workers=workers)
     times = {
-        "decode, one process": time_of(lambda: [pictures.picture(int(index), preprocess.decode_at) for index in some])
-        / len(some),
-        f"resize and vary ({augment}), one process": time_of(lambda: [transform(picture) for picture in plain])
-        / max(1, len(plain)),
+        "decode, one process": time_of(lambda: [pictures.item(int(index), preprocess.decode_at) for index in some]) / len(some),
+        f"resize and vary ({augment}), one process": time_of(lambda: [transform(picture) for picture in opened]) / len(opened),
         f"read in batches, {workers} workers": time_of(loaded) / len(many),
     }
     return [Part(part, 1 / seconds, 1e3 * seconds) for part, seconds in times.items()]

@@ -13,11 +13,11 @@ from zoo.runs import Run
 from zoo.training.checkpoint import TrainState
 
 CHECKED = 16
-"""Validation pictures whose logits are kept in best/config.json, to compare with those of the file once it is loaded again."""
+"""Validation samples whose logits are kept in best/config.json, to compare with those of the file once it is loaded again."""
 
 
 def write_best(run: Run, model: AdaptedModel, state: TrainState, logits: np.ndarray) -> None:
-    """Write `best/` anew from the model as it stands. `logits` are those of the validation pictures. Raises: OutputError."""
+    """Write `best/` anew from the model as it stands. `logits` are those of the validation samples. Raises: OutputError."""
     facts = {
         "step": state.best.step,
         "metric": state.best.metric,

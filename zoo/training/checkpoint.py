@@ -78,9 +78,9 @@ class TrainState:
     seconds: float = 0.0
     """Wall time of training so far."""
     loss_sum: float = 0.0
-    """Sum of the losses of the pictures since the last evaluation."""
-    pictures: int = 0
-    """How many pictures those were."""
+    """Sum of the losses of the samples since the last evaluation."""
+    samples: int = 0
+    """How many samples those were."""
     done: bool = False
     """Whether training has ended, by its last step, its patience or its time."""
     scaler: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A model's outputs on a set of pictures, each counted once, however many processes share the work."""
+"""A model's outputs on a set of samples, each counted once, however many processes share the work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def collect(
     device: torch.device,
     gather: Callable[[Any], Any] = lambda tensors: tensors,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Logits `[N, C] float32` and targets `[N] int64` of every picture, in order, computed in fp32. The mode of `model` is kept.
+    """Logits `[N, C] float32` and targets `[N] int64` of every sample, in order, computed in fp32. The mode of `model` is kept.
 
     gather: concatenates a tuple of tensors over the processes, whose shares are padded to equal size; the padding is removed by
         index afterwards. By default there is one process.
@@ -34,13 +34,13 @@ def collect(
     with torch.inference_mode():
         for batch in batches:
             # The class's forward, not the instance's, which Accelerate wraps in autocast: what ships is measured in fp32.
-            logits = AdaptedModel.forward(model, place(batch.images, device, channels_last(model.backbone)))
+            logits = AdaptedModel.forward(model, place(batch.inputs, device, channels_last(model.backbone)))
             parts.append(gather((batch.indices.to(device), logits, batch.targets.to(device))))
     model.train(was_training)
     indices, outputs, truth = (torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
     order, first = np.unique(indices, return_index=True)
     if len(order) != batches.count:
-        raise RunFailed(f"evaluated {len(order)} pictures of {batches.count}; this is a fault of zoo, please report it")
+        raise RunFailed(f"evaluated {len(order)} samples of {batches.count}; this is a fault of zoo, please report it")
     return outputs[first], truth[first]
 
 
@@ -59,6 +59,6 @@ def prepare(model: AdaptedModel, device: torch.device) -> AdaptedModel:
 
 
 def place(images: Tensor, device: torch.device, last: bool) -> Tensor:
-    """Pictures, or what was computed of them, on the device and in the memory format of the network."""
+    """Samples, or what was computed of them, on the device and in the memory format of the network."""
     last = last and images.ndim == 4
     return images.to(device, non_blocking=True, memory_format=torch.channels_last if last else torch.preserve_format)

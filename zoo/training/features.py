@@ -1,8 +1,8 @@
-"""What an inert part of a network gives, computed once for each picture and kept on the disk.
+"""What an inert part of a network gives, computed once for each sample and kept on the disk.
 
-A row is found again by the digest of its picture's bytes, in the space of everything else that it depends on: weights, where the network
-is cut, preprocessing, precision, engine. So other runs and other heads share it, a changed picture is computed anew, and what was
-killed goes on where it stopped. (What an engine gives may depend, in the last bits, on a picture's place in its batch; batches are
+A row is found again by the digest of its sample's bytes, in the space of everything else that it depends on: weights, where the network
+is cut, preprocessing, precision, engine. So other runs and other heads share it, a changed sample is computed anew, and what was
+killed goes on where it stopped. (What an engine gives may depend, in the last bits, on a sample's place in its batch; batches are
 taken in order and shards hold whole ones, so going on gives the bytes of an unbroken run.)
 """
 
@@ -29,9 +29,8 @@ from zoo import cache, engines
 from zoo.backbones.base import Backbone, Preprocess
 from zoo.cache import Integers, Keys, Rows, Shards, Space
 from zoo.config import FinetuneConfig
-from zoo.data.loaders import EvalBatches
-from zoo.data.sets import PictureSet
-from zoo.data.transforms import train_transform
+from zoo.data.loaders import EvalBatches, loading
+from zoo.data.sets import SampleSet
 from zoo.engines import Engine
 from zoo.errors import ConfigError, NonFinite
 from zoo.training.collect import channels_last
@@ -40,9 +39,11 @@ from zoo.training.trackers import Bar
 log = logging.getLogger("zoo")
 
 FEW = 64
-"""Pictures from which reading them in other processes pays for starting these."""
+"""Samples from which reading them in other processes pays for starting these."""
 _MORE = 4
 """Times as many rows as an engine has computed it may be given without choosing anew."""
+BATCH = 32
+"""Texts or recordings in a batch."""
 FORMAT = 1
 """To be raised whenever rows with the same facts would be others."""
 
@@ -51,27 +52,30 @@ FORMAT = 1
 class Work:
     """What extraction has cost so far."""
 
+    nouns: str
+    """What people call the samples: `pictures`."""
     computed: int = 0
-    """Pictures that this process ran through the network."""
+    """Samples that this process ran through the network."""
     found: int = 0
-    """Pictures whose rows were there."""
+    """Samples whose rows were there."""
     seconds: float = 0.0
     """Wall time of finding, reading and computing."""
     waited: float = 0.0
-    """Of these, seconds in which the engine waited for pictures."""
+    """Of these, seconds in which the engine waited for samples."""
     engines: list[str] = field(default_factory=list)
     """Name of each engine whose rows are used."""
 
     def __str__(self) -> str:
-        rate = f", {self.computed / self.seconds:,.0f} pictures/s, {self.waited / self.seconds:.0%} of the time waiting for them"
-        done = f"{self.computed:,} computed in {self.seconds:.1f} s{rate if self.computed else ''}"
-        return (
-            f"features of {self.computed + self.found:,} pictures by {', '.join(self.engines)}: {done}; {self.found:,} were there"
+        rate = (
+            f", {self.computed / self.seconds:,.0f} {self.nouns}/s, {self.waited / self.seconds:.0%} of the time waiting for them"
         )
+        done = f"{self.computed:,} computed in {self.seconds:.1f} s{rate if self.computed else ''}"
+        whole = f"{self.computed + self.found:,} {self.nouns} by {', '.join(self.engines)}"
+        return f"features of {whole}: {done}; {self.found:,} were there"
 
 
 class Extractor:
-    """The inert part of a network over sets of pictures. A context: on leaving it, what is not to be kept goes."""
+    """The inert part of a network over sets of samples. A context: on leaving it, what is not to be kept goes."""
 
     def __init__(
         self,
@@ -87,23 +91,23 @@ class Extractor:
     ) -> None:
         """
         Args:
-            prefix: pictures `[B, 3, S, S] float32`, normalised, to one tensor `[B, ...]`; in eval mode, and never changed.
+            prefix: a batch that is ready to one tensor `[B, ...]`; in eval mode, and never changed.
             where: what that is: `pooled features`, `tokens`, `the input of blocks.5`.
             backbone: whose weights, as they were loaded, `prefix` has.
             config: cache, engine, workers, seed.
             device: where torch computes.
             precision: `no` for fp32, `bf16` or `fp16`.
             together: the processes that share the work, and all call `rows`; None: this one works alone.
-            expected: pictures to come in all, by which an engine is chosen; as many as the first set has, if those are more.
+            expected: samples to come in all, by which an engine is chosen; as many as the first set has, if those are more.
         """
-        self.network = _Normalised(backbone.preprocess, prefix)
+        self.network = _Ready(backbone.preprocess, prefix)
         self.where, self.backbone, self.config = where, backbone, config
         self.device, self.precision = device, precision
         self._rank: int = together.process_index if together else 0
         self._world: int = together.num_processes if together else 1
         self._meet = together.wait_for_everyone if together else lambda: None
         self.root = cache.place(config.machine.cache)
-        self.work, self.expected = Work(), expected
+        self.work, self.expected = Work(backbone.preprocess.kind.nouns), expected
         self._engine: Engine | None = None
         self._wanted = ("", 0)
         self._spaces: list[Path] = []
@@ -120,25 +124,25 @@ class Extractor:
         if self.root is not None and self.work.computed:
             cache.trim(self.root, int(self.config.machine.cache_gb * 1e9), spare=self._spaces)
 
-    def pictures(self, pictures: PictureSet, count: int) -> torch.Tensor:
-        """The first pictures, as they are read: `[n, 3, S, S]`, uint8, or float32 where they are normalised already."""
-        some = np.arange(min(count, len(pictures)), dtype=np.int64)
-        (batch,) = self._batches(pictures, some, len(some), "none", 0)
-        return batch.images
+    def samples(self, samples: SampleSet, count: int) -> torch.Tensor:
+        """The first samples, as they are read: a batch of `Preprocess.collate`."""
+        some = np.arange(min(count, len(samples)), dtype=np.int64)
+        (batch,) = self._batches(samples.subset(some), some, len(some), "none", 0)
+        return batch.inputs[batch.indices.argsort()]
 
-    def rows(self, pictures: PictureSet, augment: str = "none", view: int = 0) -> Rows:
-        """What the prefix gives for each picture, `[N, ...] float32`, in their order. All processes call it, and get the same.
+    def rows(self, samples: SampleSet, augment: str = "none", view: int = 0) -> Rows:
+        """What the prefix gives for each sample, `[N, ...] float32`, in their order. All processes call it, and get the same.
 
         Args:
-            augment: how the pictures are varied; `none`: not at all.
+            augment: how the samples are varied; `none`: not at all.
             view: as which epoch of training varies them.
 
-        Raises: DataError naming a picture that cannot be read; RunFailed if a worker dies; NonFinite naming a picture; OutputError if
+        Raises: DataError naming a sample that cannot be read; RunFailed if a worker dies; NonFinite naming a sample; OutputError if
         the cache cannot be written; ConfigError for an engine that cannot be had.
         """
         began = time.perf_counter()
-        keys = _keys(pictures, augment)
-        space = self._space(pictures, keys, augment, view)
+        keys = _keys(samples, augment)
+        space = self._space(samples, keys, augment, view)
         found = int(space.has(keys).sum())
         if found < len(keys):
             with space.writing() if not self._rank else contextlib.nullcontext():
@@ -146,23 +150,23 @@ class Extractor:
                 space.refresh()
                 missing = space.missing(keys)
                 self._meet()  # before anybody adds to it
-                self._compute(space, pictures, keys, missing, augment, view)
+                self._compute(space, samples, keys, missing, augment, view)
                 self._meet()
             space.refresh()
         self.work.found += found
         self.work.seconds += time.perf_counter() - began
         return space.rows(keys)
 
-    def _space(self, pictures: PictureSet, keys: Keys, augment: str, view: int) -> Space:
+    def _space(self, samples: SampleSet, keys: Keys, augment: str, view: int) -> Space:
         """Where the rows are, or will be; decided by the first process for all. An engine that has computed some goes on."""
         decided: list[Any] = [None]
         if not self._rank:
             common = self._facts(augment, view)
-            known = bool(pictures.digests.astype(bool).all())
+            known = bool(samples.digests.astype(bool).all())
             root = self.root if known else None
             path, facts = self._existing(root, common, keys) if root else (None, {})
             if path is None:
-                facts = self._new_facts(pictures, common)
+                facts = self._new_facts(samples, common)
                 path = self._folder(root, facts)
             decided = [(str(path), facts)]
         if self._world > 1:
@@ -175,7 +179,7 @@ class Extractor:
         return Space(path, tuple(facts["shape"]), "<f4")
 
     def _facts(self, augment: str, view: int) -> dict[str, Any]:
-        """Everything that rows depend on beside their pictures and the engine, as JSON gives it back."""
+        """Everything that rows depend on beside their samples and the engine, as JSON gives it back."""
         backbone = self.backbone
         varied = {"augment": augment, "view": view, "seed": self.config.machine.seed} if augment != "none" else {}
         facts = {
@@ -212,29 +216,33 @@ class Extractor:
             cache.folder(root, self._kind, best[2])  # marks it as used
         return best[1], best[2]
 
-    def _new_facts(self, pictures: PictureSet, common: dict[str, Any]) -> dict[str, Any]:
-        """The facts with an engine in them, chosen by running some of the pictures."""
-        first = self.pictures(pictures, 64)
+    def _new_facts(self, samples: SampleSet, common: dict[str, Any]) -> dict[str, Any]:
+        """The facts with an engine in them, chosen by running some of the samples."""
+        first = self.samples(samples, 64)
         if self._engine is None:
-            self._engine, said = self._choose(first, self.config.machine.engine, max(self.expected, len(pictures)), None)
+            self._engine, said = self._choose(first, self.config.machine.engine, max(self.expected, len(samples)), None)
             log.info("%s", said)
         engine = self._engine
         shape = list(engine(first[:1]).shape[1:])
         return common | {"engine": engine.name, "version": engine.version, "batch": engine.batch_size, "shape": shape}
 
-    def _choose(self, first: torch.Tensor, name: str, pictures: int, batch_size: int | None) -> tuple[Engine, str]:
-        """An engine that agrees with torch on the first pictures, and a line about it."""
+    def _choose(self, first: torch.Tensor, name: str, samples: int, batch_size: int | None) -> tuple[Engine, str]:
+        """An engine that agrees with torch on the first samples, and a line about it."""
+        varying = self.backbone.preprocess.varying
+        if varying:
+            batch_size = batch_size or BATCH
         facts = self._facts("none", 0) | {"input": str(first.dtype)}
         return engines.choose(
             self.network,
             first,
             name=name,
-            pictures=pictures,
+            samples=samples,
             device=self.device,
             channels_last=channels_last(self.backbone),
             precision=self.precision,
             folder=None if self.root is None else cache.folder(self.root, "engines", facts),
             batch_size=batch_size,
+            varying=varying,
         )
 
     def _folder(self, root: Path | None, facts: dict[str, Any]) -> Path:
@@ -244,28 +252,27 @@ class Extractor:
         self._passing.append(path)
         return path
 
-    def _batches(self, pictures: PictureSet, only: Integers, size: int, augment: str, view: int) -> EvalBatches:
-        preprocess = self.backbone.preprocess
+    def _batches(self, samples: SampleSet, only: Integers, size: int, augment: str, view: int) -> EvalBatches:
         return EvalBatches(
-            pictures,
-            train_transform(preprocess, augment),
+            samples,
+            self.backbone.preprocess,
             batch_size=size,
+            augment=augment,
             only=only,
             epoch=view,
             seed=self.config.machine.seed,
-            num_workers=(self.config.data.num_workers or 0) if len(only) > FEW else 0,
-            at_least=preprocess.decode_at,
+            **loading(self.config.loader, (self.config.data.num_workers or 0) if len(only) > FEW else 0, self.device.type),
         )
 
-    def _compute(self, space: Space, pictures: PictureSet, keys: Keys, missing: Integers, augment: str, view: int) -> None:
-        """Run this process's share of the missing pictures through the network, every so-manieth batch, and keep the rows."""
-        engine = self._ready(pictures)
+    def _compute(self, space: Space, samples: SampleSet, keys: Keys, missing: Integers, augment: str, view: int) -> None:
+        """Run this process's share of the missing samples through the network, every so-manieth batch, and keep the rows."""
+        engine = self._ready(samples)
         size, rank, world = engine.batch_size, self._rank, self._world
         parts = [missing[start : start + size] for start in range(rank * size, len(missing), world * size)]
         if not parts:
             return
         mine = np.concatenate(parts)
-        batches = iter(self._batches(pictures, mine, size, augment, view))
+        batches = iter(self._batches(samples, mine, size, augment, view))
         with Bar(len(mine), f"{self.where}, {engine.name}") as bar, Shards(space) as shards:
             while True:
                 began = time.perf_counter()
@@ -273,20 +280,20 @@ class Extractor:
                 self.work.waited += time.perf_counter() - began
                 if batch is None:
                     break
-                rows = engine(batch.images)
+                rows = engine(batch.inputs)
                 bad = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
                 if len(bad):
-                    name = pictures.name(int(batch.indices[bad[0]]))
+                    name = samples.name(int(batch.indices[bad[0]]))
                     raise NonFinite(f"{name}: the network gives NaN or infinite features; other weights, or --precision no")
                 shards.add(keys[batch.indices.numpy()], rows)
                 self.work.computed += len(rows)
                 bar.advance(len(rows))
 
-    def _ready(self, pictures: PictureSet) -> Engine:
+    def _ready(self, samples: SampleSet) -> Engine:
         """The engine that `_space` decided on. Raises: ConfigError if it no longer agrees with torch."""
         name, batch = self._wanted
         if self._engine is None or (self._engine.name, self._engine.batch_size) != (name, batch):
-            self._engine, _ = self._choose(self.pictures(pictures, 64), name, len(pictures), batch)
+            self._engine, _ = self._choose(self.samples(samples, 64), name, len(samples), batch)
             if self._engine.name != name:
                 raise ConfigError(
                     f"features by the engine {name} are in the cache, and it cannot go on (see above); use --engine torch, or remove them "
@@ -295,23 +302,23 @@ class Extractor:
         return self._engine
 
 
-class _Normalised(nn.Module):
-    """A network on pictures as they are read. Normalising is part of what an engine converts: between it and other threads that
-    decode, doing it beside costs half as much as the whole forward pass of a small network."""
+class _Ready(nn.Module):
+    """A network on batches as they are read. Making them ready is part of what an engine converts: between it and other threads that
+    decode, normalising pictures beside costs half as much as the whole forward pass of a small network."""
 
     def __init__(self, preprocess: Preprocess, network: nn.Module) -> None:
         super().__init__()
         self.preprocess, self.network = preprocess, network
         self.eval()
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        rows: torch.Tensor = self.network(self.preprocess.normalise(images))
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = self.network(self.preprocess.ready(batch))
         return rows
 
 
-def _keys(pictures: PictureSet, augment: str) -> Keys:
-    """What a picture's row is found by: the digest of its bytes; its place too, where that decides how it is varied."""
-    if augment == "none" and pictures.digests.astype(bool).all():
-        return pictures.digests
-    texts = (f"{pictures.digest(index) or pictures.name(index)} {index}" for index in range(len(pictures)))
+def _keys(samples: SampleSet, augment: str) -> Keys:
+    """What a sample's row is found by: the digest of its bytes; its place too, where that decides how it is varied."""
+    if augment == "none" and samples.digests.astype(bool).all():
+        return samples.digests
+    texts = (f"{samples.digest(index) or samples.name(index)} {index}" for index in range(len(samples)))
     return np.array([hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest() for text in texts], cache.KEY)

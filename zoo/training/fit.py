@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from zoo import folders, runs
@@ -18,6 +19,7 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.cache import Rows
 from zoo.config import FinetuneConfig, Resolved, options
 from zoo.data.splits import Splits
+from zoo.data.timing import choose_workers
 from zoo.errors import ConfigError, RunFailed
 from zoo.evaluation.metrics import Metric
 from zoo.runs import Run
@@ -42,16 +44,23 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
     """Build everything for a run and train it; leaves `best/` and `training.json` for the next floor. Raises: ZooError."""
     resolved = run.resolved()
     model = prepare(build_model(resolved.config, splits), machine.device)
-    if resolved.config.model.image_size is None:
-        resolved = resolved.settle("backbone", image_size=model.backbone.preprocess.size)
+    unsettled = {
+        name: value for name, value in model.backbone.preprocess.options().items() if resolved.config.flat()[name] is None
+    }
+    if unsettled:
+        resolved = resolved.settle("backbone", **unsettled)
         if machine.is_main_process:
             runs.write_config(run, resolved)
+    if resolved.origins["num_workers"] == "machine":
+        resolved = _with_workers(resolved, splits, model, machine)
     way = agreed_way(model, resolved.config, sum(len(part) for part in splits.parts().values()), machine)
     if machine.is_main_process:
         log.info("%s\n%s", model.plan.summary(), way.why)
+    if way.name == "solved":
+        model.scale_outputs(None, None)  # what is solved has the values' own unit
     frozen = freezing.frozen_digests(model)
     if way.cut is None:
-        values = _on_pictures(run, splits, metric, machine, resolved.config, model)
+        values = _on_samples(run, splits, metric, machine, resolved.config, model)
     else:
         train = _solved if way.name == "solved" else _on_rows
         values = train(run, splits, metric, machine, resolved, model, way.cut)
@@ -70,7 +79,20 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
     machine.wait_for_everyone()
 
 
-def _on_pictures(
+def _with_workers(resolved: Resolved, splits: Splits, model: AdaptedModel, machine: Accelerator) -> Resolved:
+    """As many processes that read as pay, by timing; the first training process decides for all."""
+    config, chosen = resolved.config, [0]
+    if machine.is_main_process:
+        most, preprocess = config.data.num_workers or 0, model.backbone.preprocess
+        workers = choose_workers(splits.train, preprocess, config.loader, most, config.data.augment)
+        log.info("%s", workers.why)
+        chosen = [workers.count]
+    if machine.num_processes > 1:
+        broadcast_object_list(chosen)
+    return resolved.settle("measured", num_workers=chosen[0])
+
+
+def _on_samples(
     run: Run, splits: Splits, metric: Metric, machine: Accelerator, config: FinetuneConfig, model: AdaptedModel
 ) -> dict[str, Any]:
     job = make_job(config, decoded_once(splits, model, config), model, metric, machine)
@@ -89,7 +111,7 @@ def _start_from_probe(splits: Splits, metric: Metric, machine: Accelerator, conf
         train, val = extractor.rows(splits.train), extractor.rows(splits.val)
     if machine.is_main_process:  # the others get the head's values when the model is prepared for several processes
         solved = probe.solve([train], val, splits, metric, config, machine.device, [])
-        probe.put(solved.tried.candidate, head)
+        probe.put(solved.tried.candidate, model)
         log.info("%s\nprobe: val %s %.4f; from there, everything trains", extractor.work, metric.name, solved.best.value)
 
 
@@ -115,14 +137,14 @@ def _loop(run: Run, machine: Accelerator, job: Job) -> dict[str, Any]:
     finally:
         for tracker in trackers:
             tracker.close()
-    best = state.best
+    best, nouns = state.best, job.model.backbone.preprocess.kind.nouns
     return {
         "seconds": round(state.seconds, 3),
         "steps": state.step,
         "epochs": round(state.step / job.steps_per_epoch, 4),
         "best_step": best.step,
         "chosen": (
-            f"step {best.step} of {state.step}, the best of the evaluations by {best.metric} on the validation pictures "
+            f"step {best.step} of {state.step}, the best of the evaluations by {best.metric} on the validation {nouns} "
             f"({best.value:.4f}; a tie keeps the earlier)"
         ),
     }
@@ -146,9 +168,8 @@ def _solved(
         finally:
             for tracker in trackers:
                 tracker.close()
-        images = extractor.pictures(splits.val, CHECKED)
-    assert isinstance(model.head, nn.Linear)  # else the way would be another
-    probe.put(solved.tried.candidate, model.head)
+        images = extractor.samples(splits.val, CHECKED)
+    probe.put(solved.tried.candidate, model)
     with torch.inference_mode():
         logits = model.eval()(images.to(machine.device)).cpu().numpy()
     difference = float(np.abs(logits - solved.tried.logits[: len(logits)]).max() / max(1.0, float(np.abs(logits).max())))
@@ -189,9 +210,9 @@ def _extractor(
 
 
 def _rows(extractor: Extractor, splits: Splits, config: FinetuneConfig) -> tuple[list[Rows], Rows]:
-    """Rows of the training pictures, one set a view, and of the validation pictures.
+    """Rows of the training samples, one set a view, and of the validation samples.
 
-    Those of the test pictures are computed along with them, while the engine is warm, and looked at by nobody here.
+    Those of the test samples are computed along with them, while the engine is warm, and looked at by nobody here.
     """
     augment, views = config.data.augment, config.data.views or 1
     train = [extractor.rows(splits.train, augment, view) for view in range(views)]

@@ -8,21 +8,26 @@ import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import accelerate
+import numpy as np
 import timm
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
 from zoo import backbones, registry, strategy
+from zoo.adaptation import transfer
 from zoo.adaptation.boundary import Cut
 from zoo.adaptation.model import AdaptedModel
 from zoo.cache import Rows
 from zoo.config import FinetuneConfig
-from zoo.data import loaders, transforms
+from zoo.data import loaders
+from zoo.data.orders import sampling
 from zoo.data.splits import Splits
+from zoo.errors import ConfigError
 from zoo.evaluation.metrics import Metric
 from zoo.runs import Run
 from zoo.training import checkpoint
@@ -30,12 +35,14 @@ from zoo.training.loop import Job
 from zoo.training.rows import EvalRows, TrainRows
 from zoo.training.solving import balanced
 from zoo.training.trackers import MetricsFile, TensorBoard, Terminal, Tracker
+from zoo.types import Task
 
 log = logging.getLogger("zoo")
 
 _PRACTICAL = {
     "num_workers", "out", "tensorboard", "keep", "checkpoint_every", "max_minutes", "device", "processes", "weights", "cache", "cache_gb",
-    "keep_decoded", "engine",
+    "keep_decoded", "engine", "pin_memory", "timeout", "worker_init_fn", "prefetch_factor", "persistent_workers", "multiprocessing_context",
+    "in_order",
 }  # fmt: skip
 """Options that do not change what is computed (the weights have a digest of their own; engines agree, and the one that was chosen replaces
 `auto` in the options once training has ended)."""
@@ -46,10 +53,20 @@ def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
     chosen = config.model
     spec = registry.resolve(chosen.backbone)
     seed = config.machine.seed
-    backbone = backbones.load(spec, chosen.weights, image_size=chosen.image_size, drop_path=chosen.drop_path, seed=seed)
+    inputs = {name: getattr(chosen, name) for name in ("image_size", "max_length", "truncation", "pooling", "max_seconds")}
+    source = None if chosen.init_from is None else transfer.open_source(Path(chosen.init_from))
+    if source is None:
+        backbone = backbones.load(spec, chosen.weights, **inputs, drop_path=chosen.drop_path, seed=seed)
+    else:
+        backbone = source.backbone
+        transfer.check_options(backbone, Path(str(chosen.init_from)), inputs)
+    if backbone.preprocess.kind is not splits.facts.kind:
+        takes, given = backbone.preprocess.kind.nouns, splits.facts.kind.nouns
+        others = "`zoo list backbones` shows others"
+        raise ConfigError(f"{chosen.backbone} takes {takes}, and {splits.facts.source} has {given}; {others}")
     if chosen.weights == "random":
         log.warning("weights random: %s starts untrained; this is a baseline, not transfer learning", chosen.backbone)
-    return AdaptedModel.build(
+    model = AdaptedModel.build(
         backbone,
         len(splits.labels),
         head=chosen.head,
@@ -58,38 +75,45 @@ def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
         lora_alpha=chosen.lora_alpha,
         lora_dropout=chosen.lora_dropout,
         lora_targets=chosen.lora_targets,
+        task=splits.task,
         seed=seed,
     )
+    if splits.task is Task.REGRESSION:
+        values = splits.train.targets
+        model.scale_outputs(values.mean(axis=0).tolist(), np.maximum(values.std(axis=0), 1e-6).tolist())
+    if source is not None and chosen.keep_head:
+        log.info("%d outputs begin as in %s", transfer.keep_rows(source, model), chosen.init_from)
+    return model
 
 
 def make_job(config: FinetuneConfig, splits: Splits, model: AdaptedModel, metric: Metric, machine: Accelerator) -> Job:
-    """The model on pictures."""
+    """The model on samples."""
     preprocess = model.backbone.preprocess
-    workers = config.data.num_workers or 0
+    options = config.loader
+    how = loaders.loading(options, config.data.num_workers or 0, machine.device.type)
     train = loaders.TrainBatches(
         splits.train,
-        transforms.train_transform(preprocess, config.data.augment),
+        preprocess,
         batch_size=config.optim.batch_size,
+        augment=config.data.augment,
         accumulate=config.optim.accumulate,
         seed=config.machine.seed,
         rank=machine.process_index,
         world=machine.num_processes,
-        num_workers=workers,
-        pin_memory=machine.device.type == "cuda",
-        at_least=preprocess.decode_at,
+        sampling=sampling(options),
+        collate_fn=options.collate_fn,
+        **how,
     )
     val = loaders.EvalBatches(
         splits.val,
-        preprocess.geometry(),
+        preprocess,
         batch_size=max(1, config.optim.batch_size // machine.num_processes),
         rank=machine.process_index,
         world=machine.num_processes,
-        num_workers=workers,
-        pin_memory=machine.device.type == "cuda",
-        at_least=preprocess.decode_at,
+        **how,
     )
     return Job(
-        config, model, model, train, val, metric, class_weights(config, splits), identity(config, splits, model, "pictures")
+        config, model, model, train, val, metric, class_weights(config, splits), identity(config, splits, model, "samples")
     )
 
 
@@ -103,7 +127,7 @@ def make_row_job(
     metric: Metric,
     machine: Accelerator,
 ) -> Job:
-    """What follows the cut, on what comes before it: rows of the training pictures, one set a view, and of the validation pictures."""
+    """What follows the cut, on what comes before it: rows of the training samples, one set a view, and of the validation samples."""
     options, rank, world = config.optim, machine.process_index, machine.num_processes
     train_rows = TrainRows(
         train,
@@ -113,6 +137,7 @@ def make_row_job(
         seed=config.machine.seed,
         rank=rank,
         world=world,
+        sampling=sampling(config.loader),
     )
     val_rows = EvalRows(val, splits.val, batch_size=max(1, options.batch_size // world), rank=rank, world=world)
     own = identity(config, splits, model, cut.where)
@@ -120,14 +145,14 @@ def make_row_job(
 
 
 def class_weights(config: FinetuneConfig, splits: Splits) -> Tensor | None:
-    """What a picture of each class counts in the loss, `[C] float32`, one on average over the training pictures; None: all count one."""
+    """What a sample of each class counts in the loss, `[C] float32`, one on average over the training samples; None: all count one."""
     if config.data.class_weights == "none":
         return None
     return torch.from_numpy(balanced(splits.train.targets, len(splits.labels))).float()
 
 
 def identity(config: FinetuneConfig, splits: Splits, model: AdaptedModel, inputs: str) -> dict[str, str]:
-    """Digests of all that a checkpoint belongs to. `inputs`: what the steps see, `pictures` or what is computed of them."""
+    """Digests of all that a checkpoint belongs to. `inputs`: what the steps see, `samples` or what is computed of them."""
     kept: Mapping[str, Any] = {name: value for name, value in config.flat().items() if name not in _PRACTICAL}
     return {
         "base weights": model.backbone.base_sha256,

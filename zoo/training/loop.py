@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor
 
@@ -33,6 +32,7 @@ from zoo.training import checkpoint, optim
 from zoo.training.best import best_step, write_best
 from zoo.training.checkpoint import Best, Patience, TrainState
 from zoo.training.collect import channels_last, collect, place, prepare
+from zoo.training.losses import losses
 from zoo.training.rows import EvalRows, TrainRows
 from zoo.training.stopping import Stopper
 from zoo.training.trackers import Tracker
@@ -53,13 +53,13 @@ class Job:
     val: EvalBatches | EvalRows
     metric: Metric
     class_weights: Tensor | None
-    """What a picture of each class counts in the loss, `[C] float32`; None: all count one."""
+    """What a sample of each class counts in the loss, `[C] float32`; None: all count one."""
     identity: dict[str, str]
     """Digests of the base weights, data, labels and options: a checkpoint of another identity is refused."""
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps in a pass over the training pictures."""
+        """Optimiser steps in a pass over the training samples."""
         return self.train.steps_per_epoch
 
     @property
@@ -78,7 +78,7 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
 
     On a CPU, a run that was killed and resumed gives the bytes of an unbroken one.
 
-    Raises: NonFinite, naming the step and the pictures; AuditFailed, naming the tensor; RunFailed if the last save failed;
+    Raises: NonFinite, naming the step and the samples; AuditFailed, naming the tensor; RunFailed if the last save failed;
     KeyboardInterrupt after Ctrl-C or SIGTERM, once a checkpoint is written.
     """
     config, model = job.config, prepare(job.model, accelerator.device)
@@ -117,14 +117,14 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
                 audit = None
             prepared.zero_grad()
             size = job.train.step_size(step)
-            clock.pictures += size
+            clock.samples += size
             state.step, state.seconds = step + 1, stopper.seconds
-            state.loss_sum, state.pictures = state.loss_sum + loss * size, state.pictures + size
+            state.loss_sum, state.samples = state.loss_sum + loss * size, state.samples + size
             for tracker in trackers:
                 values = {
                     "loss": loss,
                     "lr": optimizer.param_groups[0]["lr"],
-                    "pictures_per_second": clock.rate,
+                    "samples_per_second": clock.rate,
                     "waiting": clock.waiting,
                 }
                 tracker.step(state.step, values)
@@ -161,9 +161,9 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
 def train_step(
     job: Job, accelerator: Accelerator, model: torch.nn.Module, optimizer: Any, batches: list[Batch], step: int
 ) -> float:
-    """One optimiser step over this rank's micro-batches. Returns the mean loss over all the pictures of the step, on all ranks.
+    """One optimiser step over this rank's micro-batches. Returns the mean loss over all the samples of the step, on all ranks.
 
-    The gradient is that of the sum of the losses over all ranks and micro-batches, divided once by the number of pictures: the
+    The gradient is that of the sum of the losses over all ranks and micro-batches, divided once by the number of samples: the
     same as of one big batch, also where the last batch of an epoch is short. Raises: NonFinite.
     """
     config = job.config
@@ -173,20 +173,22 @@ def train_step(
         final = number == len(batches) - 1
         with contextlib.nullcontext() if final else accelerator.no_sync(model):
             seed_forward(config.machine.seed, step, number, accelerator.process_index)
-            logits = model(place(batch.images, accelerator.device, channels_last(job.model.backbone)))
+            logits = model(place(batch.inputs, accelerator.device, channels_last(job.model.backbone)))
             targets, weights = batch.targets.to(accelerator.device), batch.weights.to(accelerator.device)
-            losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=config.optim.label_smoothing) * weights
+            each = losses(
+                job.model.task, logits, targets, label_smoothing=config.optim.label_smoothing, scale=job.model.output_std
+            )
+            each = each * weights
             if job.class_weights is not None:
-                losses = losses * job.class_weights.to(targets.device)[targets]
+                each = each * job.class_weights.to(targets.device)[targets]
             # DistributedDataParallel averages over ranks; the factor makes it a sum.
-            accelerator.backward(losses.sum() * (accelerator.num_processes / count))
-            total += losses.detach().sum()
+            accelerator.backward(each.sum() * (accelerator.num_processes / count))
+            total += each.detach().sum()
     loss = float(accelerator.reduce(total, "sum")) / count
     if not math.isfinite(loss):
         names = [job.train.name(int(index)) for batch in batches for index in batch.indices][:5]
-        raise NonFinite(
-            f"the loss is {loss} at step {step} (pictures {', '.join(names)}, ...); lower --lr, or use --precision no"
-        )
+        nouns = job.model.backbone.preprocess.kind.nouns
+        raise NonFinite(f"the loss is {loss} at step {step} ({nouns} {', '.join(names)}, ...); lower --lr, or use --precision no")
     if config.optim.clip is not None:
         accelerator.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], config.optim.clip)
     optimizer.step()
@@ -196,7 +198,7 @@ def train_step(
 def _evaluate(
     job: Job, state: TrainState, accelerator: Accelerator, trackers: list[Tracker], clock: _Clock
 ) -> tuple[bool, np.ndarray, bool]:
-    """Measure on the validation pictures, and tell the trackers.
+    """Measure on the validation samples, and tell the trackers.
 
     Returns whether this is the best so far, the logits `[N, C]`, and whether patience has run out.
     """
@@ -207,7 +209,7 @@ def _evaluate(
         state.best.value, state.best.step = value, state.step
     enough = state.patience.update(value)
     record = _record(job, state, report, clock, improved)
-    state.evaluations, state.loss_sum, state.pictures = state.evaluations + 1, 0.0, 0
+    state.evaluations, state.loss_sum, state.samples = state.evaluations + 1, 0.0, 0
     for tracker in trackers:
         tracker.evaluation(state.step, record)
     clock.restart()
@@ -215,11 +217,12 @@ def _evaluate(
 
 
 def validate(job: Job, accelerator: Accelerator) -> tuple[Report, np.ndarray]:
-    """Report on the validation pictures, and the logits `[N, C] float32` behind it, on all ranks."""
+    """Report on the validation samples, and the logits `[N, C] float32` behind it, on all ranks."""
     logits, targets = collect(job.model, job.val, accelerator.device, accelerator.gather)
     labels = job.model.labels
     assert labels is not None  # a job's model always has them
-    return report_on(targets, logits, labels, extra_metrics=[job.metric], intervals=False), logits
+    report = report_on(targets, logits, labels, task=job.model.task, extra_metrics=[job.metric], intervals=False)
+    return report, logits
 
 
 def seed_forward(seed: int, step: int, micro_batch: int, rank: int) -> None:
@@ -236,13 +239,13 @@ _Step = tuple[int, list[Batch]]
 
 
 class _Clock:
-    """Pictures per second since it was started, and the share of the time in which training waited for them."""
+    """Samples per second since it was started, and the share of the time in which training waited for them."""
 
     def __init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
-        self.pictures, self.waited, self.began = 0, 0.0, time.perf_counter()
+        self.samples, self.waited, self.began = 0, 0.0, time.perf_counter()
 
     def over(self, steps: Iterator[_Step]) -> Iterator[_Step]:
         """The same steps; the time until each comes is waited for."""
@@ -256,7 +259,7 @@ class _Clock:
 
     @property
     def rate(self) -> float:
-        return self.pictures / (time.perf_counter() - self.began)
+        return self.samples / (time.perf_counter() - self.began)
 
     @property
     def waiting(self) -> float:
@@ -278,11 +281,11 @@ def _record(job: Job, state: TrainState, report: Report, clock: _Clock, improved
     return {
         "step": state.step,
         "epoch": round(state.step / job.steps_per_epoch, 4),
-        "train_loss": state.loss_sum / state.pictures if state.pictures else None,
+        "train_loss": state.loss_sum / state.samples if state.samples else None,
         "metrics": {name: value.value for name, value in report.values.items()},
         "best": improved,
         "seconds": state.seconds,
-        "pictures_per_second": clock.rate,
+        "samples_per_second": clock.rate,
         "waiting": clock.waiting,
     }
 

@@ -11,7 +11,6 @@ from zoo import backbones, content, registry
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import Resolved
 from zoo.data.splits import open_splits
-from zoo.evaluation import metrics
 from zoo.training import job, launch, loop, optim, session
 from zoo.training.session import Extras
 from zoo.training.way import choose_way
@@ -55,11 +54,12 @@ def dry_run(resolved: Resolved, extras: Extras) -> DryRun:
     """Do everything that a run does before its second step, in one process, and keep nothing. Raises: ZooError."""
     resolved = session.settle(resolved.settle("dry run", processes=1))
     config = resolved.config
-    metric = extras.metric or metrics.resolve(config.selection.metric)
-    splits = extras.splits or open_splits(config)
+    splits = session.labelled(extras.splits or open_splits(config), config)
+    resolved, metric = session.by_task(resolved, splits, extras.metric)
+    config = resolved.config
     machine = launch.accelerator(config)
     model = job.build_model(config, splits)
-    resolved = resolved.settle("backbone", image_size=model.backbone.preprocess.size)
+    resolved = resolved.settle("backbone", **model.backbone.preprocess.options())
     way = choose_way(model, config, sum(len(part) for part in splits.parts().values()))
     work = job.make_job(config, splits, model, metric, machine)
     optimizer = optim.build_optimizer(model.to(machine.device), config.optim)
@@ -103,11 +103,13 @@ class Shown:
             "name": spec.name,
             "id": spec.id,
             "family": spec.family.name if spec.family else None,
+            "kind": spec.kind.value,
             "licence": spec.licence,
             "licence_source": spec.licence_source,
             "feature_dim": spec.feature_dim,
             "params_m": spec.params_m,
             "input_size": spec.input_size,
+            "max_length": spec.max_length,
             "stages": [{"name": name, "tensors": tensors, "parameters": count} for name, tensors, count in self.stages],
             "plan": self.plan,
             "trains": self.trains,
@@ -126,14 +128,16 @@ def show(name: str, strategy: str | None = None, *, num_outputs: int = 10) -> Sh
     backbone = backbones.load(spec, "random")
     sizes = {parameter: tensor.numel() for parameter, tensor in backbone.net.named_parameters()}
     stages = [(stage.name, len(stage.parameters), sum(sizes[one] for one in stage.parameters)) for stage in backbone.stages]
-    shape = (1, 3, backbone.preprocess.size, backbone.preprocess.size)
-    architecture = str(summary(backbone.net, shape, depth=3, verbose=0, device="cpu", col_names=("output_size", "num_params")))
+    example = backbone.preprocess.example(1)
+    architecture = str(
+        summary(backbone, input_data=example, depth=4, verbose=0, device="cpu", col_names=("output_size", "num_params"))
+    )
     model = None if strategy is None else AdaptedModel.build(backbone, num_outputs, strategy=strategy)
     cards = content.files("model_cards", ".md")
     card = cards.get(spec.family.name) if spec.family else None
     return Shown(
         spec=spec,
-        card=card.read_text(encoding="utf-8") if card else f"{name}: a network of timm's, of no family that zoo curates.",
+        card=card.read_text(encoding="utf-8") if card else f"{name}: a network of {spec.loader}, of no family that zoo curates.",
         stages=stages,
         plan=None if model is None else _by_group(model),
         trains=None if model is None else model.plan.summary(),

@@ -1,4 +1,4 @@
-"""The head of an inert backbone, solved rather than stepped: every candidate at its optimum, the best on the validation pictures kept."""
+"""The head of an inert backbone, solved rather than stepped: every candidate at its optimum, the best on the validation samples kept."""
 
 from __future__ import annotations
 
@@ -14,18 +14,25 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from zoo.adaptation.model import AdaptedModel
 from zoo.cache import Rows
 from zoo.config import FinetuneConfig
 from zoo.data.splits import Splits
 from zoo.errors import NonFinite
 from zoo.evaluation import intervals, metrics
 from zoo.evaluation.metrics import Metric
-from zoo.evaluation.outputs import Outputs, Undefined
+from zoo.evaluation.outputs import AnyOutputs, Undefined, from_logits
 from zoo.training import solving
 from zoo.training.checkpoint import Best
 from zoo.training.solving import Candidate
+from zoo.training.solving_path import Loss
 from zoo.training.trackers import Tracker
+from zoo.types import Task
 
+LOSSES: dict[Task, Loss] = {Task.CLASSIFICATION: "softmax", Task.MULTILABEL: "logistic", Task.REGRESSION: "squared"}
+"""What is made small."""
+SECOND = {Task.CLASSIFICATION: "log_loss", Task.MULTILABEL: "log_loss", Task.REGRESSION: "rmse"}
+"""The proper loss that decides among candidates whose metric is as good as equal."""
 IN_MEMORY = 1 << 30
 """Bytes of features that are read into memory as one array; more are read block by block at every pass."""
 
@@ -36,18 +43,18 @@ SMALL = 1 << 28
 
 @dataclass(frozen=True)
 class Tried:
-    """A candidate on the validation pictures."""
+    """A candidate on the validation samples."""
 
     number: int
     """Among all, from 1."""
     candidate: Candidate
-    outputs: Outputs
+    outputs: AnyOutputs
     logits: NDArray[np.float32]
     """`[N, C]`"""
     value: float
     """Of the metric."""
     loss: float
-    """Log-loss."""
+    """By the proper loss of the task (`SECOND`)."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +63,13 @@ class Solved:
 
     tried: Tried
     best: Best
-    """Its value on the validation pictures, and its number among the candidates."""
+    """Its value on the validation samples, and its number among the candidates."""
     count: int
     """How many there were."""
     seconds: float
+    task: Task
+    nouns: str
+    """What people call the samples: `pictures`."""
 
     @property
     def chosen(self) -> str:
@@ -67,7 +77,8 @@ class Solved:
         one, best = self.tried.candidate, self.best
         return (
             f"solution {best.step} of {self.count}: of those within one standard error of the best by {best.metric} on the validation "
-            f"pictures, the one of lowest log-loss ({best.metric} {best.value:.4f}); features {one.scaling}, L2 strength {one.strength:.3g}"
+            f"{self.nouns}, the one of lowest {SECOND[self.task]} ({best.metric} {best.value:.4f}); features {one.scaling}, "
+            f"L2 strength {one.strength:.3g}"
         )
 
 
@@ -83,44 +94,48 @@ def solve(
     """Solve the linear head for every scaling of the features and strength of the L2 penalty, and choose by validation: see `choose`.
 
     Args:
-        train: features `[N, D]` of the training pictures, one for each view; all views count.
-        val: features `[M, D]` of the validation pictures.
+        train: features `[N, D]` of the training samples, one for each view; all views count.
+        val: features `[M, D]` of the validation samples.
         trackers: are told of each candidate, as of an evaluation.
 
     Raises: NonFinite if the metric is undefined for every candidate.
     """
     began = time.perf_counter()
-    targets = np.tile(splits.train.targets, len(train))
-    classes = len(splits.labels)
+    task, classes = splits.task, len(splits.labels)
+    targets = np.concatenate([splits.train.targets] * len(train))
     weights = solving.balanced(targets, classes) if config.data.class_weights == "balanced" else None
     validation = val[:]
+    second = metrics.get(SECOND[task], task)
     front: list[Tried] = []
     records: list[dict[str, Any]] = []
     with _threads(len(targets) * validation.shape[1] * classes):
-        for candidate in solving.sweep(blocks(train), targets, classes, class_weights=weights, device=device):
+        candidates = solving.sweep(blocks(train), targets, classes, loss=LOSSES[task], class_weights=weights, device=device)
+        for candidate in candidates:
             logits = solving.logits(candidate, validation)
-            outputs = Outputs.from_logits(splits.val.targets, logits)
-            value, loss = _value(metric, outputs), _value(metrics.get("log_loss"), outputs)
+            outputs = from_logits(task, splits.val.targets, logits)
+            value, loss = _value(metric, outputs), _value(second, outputs)
             number = len(records) + 1
-            records.append(_record(candidate, number, {metric.name: value, "log_loss": loss}, time.perf_counter() - began))
+            records.append(_record(candidate, number, {metric.name: value, second.name: loss}, time.perf_counter() - began))
             if value is not None and loss is not None:
                 front = _front([*front, Tried(number, candidate, outputs, logits, value, loss)], metric)
     if not front:
-        raise NonFinite(f"{metric.name} is undefined for every solution on the validation pictures; choose by another --metric")
+        raise NonFinite(
+            f"{metric.name} is undefined for every solution on the validation {splits.facts.kind.nouns}; choose by another --metric"
+        )
     tried = choose(front, metric)
     records[tried.number - 1]["best"] = True
     for record in records:
         for tracker in trackers:
             tracker.evaluation(record["step"], record)
     best = Best(metric.name, metric.higher_is_better, tried.value, tried.number)
-    return Solved(tried, best, len(records), time.perf_counter() - began)
+    return Solved(tried, best, len(records), time.perf_counter() - began, task, splits.facts.kind.nouns)
 
 
 def choose(tried: Sequence[Tried], metric: Metric) -> Tried:
     """Of the candidates within one standard error of the best by the metric, the one of lowest log-loss.
 
     The one-standard-error rule (Breiman et al. 1984, section 3.4.3; Hastie et al. 2009, section 7.10): among so many candidates the
-    highest accuracy on a few hundred pictures is often a chance. Measured on the features of 12,000 pictures of Fashion-MNIST
+    highest accuracy on a few hundred samples is often a chance. Measured on the features of 12,000 samples of Fashion-MNIST
     (efficientnet_lite0, 8 draws of 2,000 to train on, 500 to choose by and 3,000 to measure on): accuracy 0.857, against 0.853 by the
     highest accuracy alone and 0.858 for the best candidate of each draw. The standard error is that of the bootstrap.
     """
@@ -149,10 +164,15 @@ def blocks(views: Sequence[Rows]) -> list[NDArray[np.float32]]:
 
 
 @torch.no_grad()
-def put(candidate: Candidate, head: nn.Linear) -> None:
-    """Make the head the solution."""
-    head.weight.copy_(torch.as_tensor(candidate.weight))
-    head.bias.copy_(torch.as_tensor(candidate.bias))
+def put(candidate: Candidate, model: AdaptedModel) -> None:
+    """Make the head, a Linear, the solution; where the model scales its outputs, in these units."""
+    head, weight, bias = model.head, torch.as_tensor(candidate.weight), torch.as_tensor(candidate.bias)
+    assert isinstance(head, nn.Linear)  # else the way would be another
+    if model.output_std is not None and model.output_mean is not None:
+        mean, std = model.output_mean.to(weight.device), model.output_std.to(weight.device)
+        weight, bias = weight / std[:, None], (bias - mean) / std
+    head.weight.copy_(weight)
+    head.bias.copy_(bias)
 
 
 @contextlib.contextmanager
@@ -167,7 +187,7 @@ def _threads(products: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _value(metric: Metric, outputs: Outputs) -> float | None:
+def _value(metric: Metric, outputs: AnyOutputs) -> float | None:
     try:
         return metric.function(outputs)
     except Undefined:

@@ -14,7 +14,7 @@ from zoo import cache
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import FinetuneConfig
 from zoo.data import decoded
-from zoo.data.sets import PictureSet
+from zoo.data.sets import SampleSet
 from zoo.data.splits import Splits
 from zoo.data.transforms import train_transform
 from zoo.training.way import room, seconds
@@ -37,13 +37,13 @@ class Reading:
     """From these to the network's input, varied as in training."""
 
 
-def time_reading(pictures: PictureSet, model: AdaptedModel, augment: str) -> Reading:
+def time_reading(pictures: SampleSet, model: AdaptedModel, augment: str) -> Reading:
     """Time reading a sample of pictures. Raises: DataError naming one that cannot be read."""
     preprocess = model.backbone.preprocess
     transform = train_transform(preprocess, augment)
     some = np.linspace(0, len(pictures) - 1, min(SAMPLE, len(pictures))).astype(int)
     began = time.perf_counter()
-    opened = [pictures.picture(int(index), preprocess.decode_at) for index in some]
+    opened = [pictures.item(int(index), preprocess.decode_at) for index in some]
     between = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
         for picture in opened:
@@ -61,13 +61,16 @@ def decoded_once(splits: Splits, model: AdaptedModel, config: FinetuneConfig) ->
     known = all(part.digests.astype(bool).all() for part in (splits.train, splits.val))
     if asked == "never" or root is None or not known or (asked == "auto" and config.optim.epochs <= 1):
         return splits
-    at_least = model.backbone.preprocess.decode_at
+    preprocess = model.backbone.preprocess
+    at_least = preprocess.decode_at
+    if at_least is None:  # not pictures
+        return splits
     need = decoded.size(splits.train, at_least) + decoded.size(splits.val, at_least)
     if asked == "auto":
         reading = time_reading(splits.train, model, config.data.augment)
         workers = max(1, config.data.num_workers or 0)
-        example = torch.zeros(4, 3, model.backbone.preprocess.size, model.backbone.preprocess.size)
-        step = BACKWARD * seconds(model, example.to(next(model.parameters()).device)) / len(example)
+        example = preprocess.example(4).to(next(model.parameters()).device)
+        step = BACKWARD * seconds(model, example) / len(example)
         waits = (reading.decode + reading.vary) / workers > step and reading.decode > reading.vary
         if not waits:
             return splits

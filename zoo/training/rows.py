@@ -1,4 +1,4 @@
-"""Batches of what was computed before, in the place of pictures: the same order, shares and weights as `zoo.data.loaders` gives."""
+"""Batches of what was computed before, in the place of samples: the same order, shares and weights as `zoo.data.loaders` gives."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import torch
 
 from zoo.cache import Rows
 from zoo.data.loaders import Batch
-from zoo.data.samplers import Share, StepPlan, evaluation_shares
-from zoo.data.sets import PictureSet
+from zoo.data.orders import Sampling, make_plan
+from zoo.data.samplers import Share, evaluation_shares
+from zoo.data.sets import SampleSet
 
 
 class TrainRows:
@@ -18,16 +19,17 @@ class TrainRows:
     def __init__(
         self,
         views: Sequence[Rows],
-        pictures: PictureSet,
+        samples: SampleSet,
         *,
         batch_size: int,
         accumulate: int = 1,
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
+        sampling: Sampling | None = None,
     ) -> None:
-        self.plan = StepPlan(len(pictures), batch_size, seed, rank, world, accumulate)
-        self._views, self._pictures = views, pictures
+        self.plan = make_plan(samples, batch_size, seed, rank=rank, world=world, accumulate=accumulate, **(sampling or {}))
+        self._views, self._samples = views, samples
 
     @property
     def steps_per_epoch(self) -> int:
@@ -39,24 +41,24 @@ class TrainRows:
         return self.plan.step_size(step)
 
     def name(self, index: int) -> str:
-        """What people call the picture behind a row."""
-        return self._pictures.name(index)
+        """What people call the sample behind a row."""
+        return self._samples.name(index)
 
     def steps(self, start: int, stop: int) -> Iterator[tuple[int, list[Batch]]]:
         """Each step from `start` to before `stop`, with this rank's micro-batches."""
         for step in range(start, stop):
             rows = self._views[self.plan.epoch(step) % len(self._views)]
-            yield step, [_batch(rows, self._pictures, share) for share in self.plan.shares(step)]
+            yield step, [_batch(rows, self._samples, share) for share in self.plan.shares(step)]
 
 
 class EvalRows:
     """As `EvalBatches`, from rows `[N, ...] float32`."""
 
-    def __init__(self, rows: Rows, pictures: PictureSet, *, batch_size: int, rank: int = 0, world: int = 1) -> None:
-        self.count = len(pictures)
-        """Number of different pictures, over all ranks."""
-        self._rows, self._pictures = rows, pictures
-        self._shares = evaluation_shares(len(pictures), batch_size, rank, world)
+    def __init__(self, rows: Rows, samples: SampleSet, *, batch_size: int, rank: int = 0, world: int = 1) -> None:
+        self.count = len(samples)
+        """Number of different samples, over all ranks."""
+        self._rows, self._samples = rows, samples
+        self._shares = evaluation_shares(len(samples), batch_size, rank, world)
 
     def __len__(self) -> int:
         """Number of batches, the same on every rank."""
@@ -64,13 +66,13 @@ class EvalRows:
 
     def __iter__(self) -> Iterator[Batch]:
         for share in self._shares:
-            yield _batch(self._rows, self._pictures, share)
+            yield _batch(self._rows, self._samples, share)
 
 
-def _batch(rows: Rows, pictures: PictureSet, share: Share) -> Batch:
+def _batch(rows: Rows, samples: SampleSet, share: Share) -> Batch:
     return Batch(
         torch.from_numpy(rows[share.indices]),
-        torch.from_numpy(pictures.targets[share.indices]),
+        torch.from_numpy(samples.targets[share.indices]),
         torch.from_numpy(share.weights),
         torch.from_numpy(share.indices),
     )

@@ -8,19 +8,22 @@ import logging
 import os
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from zoo import folders, registry, runs
-from zoo.config import Resolved
+from zoo.adaptation import saved, transfer
+from zoo.config import FinetuneConfig, Resolved, options
 from zoo.data.splits import Splits, open_splits
 from zoo.errors import CheckpointError, ConfigError, ZooError
 from zoo.evaluation import metrics
 from zoo.evaluation.metrics import Metric
 from zoo.runs import Run
 from zoo.training import fit, launch, precision
+from zoo.types import Labels, Task
 
 log = logging.getLogger("zoo")
 
@@ -54,10 +57,13 @@ def start(resolved: Resolved, extras: Extras) -> Session:
     own_workers = config.machine.processes > 1 and launch.launched_processes() == 1
     if own_workers and (extras or config.model.head not in registry.heads(installed=True)):
         raise ConfigError("data sets, heads and metrics that are Python objects cannot reach new processes; use torchrun instead")
-    metric = extras.metric or metrics.resolve(config.selection.metric)
-    splits = extras.splits or open_splits(config)
+    if own_workers and (here := registered_here(config)):
+        raise ConfigError(f"{here} is registered in this process alone; write it as module:function, or use torchrun instead")
+    splits = labelled(extras.splits or open_splits(config), config)
+    resolved, metric = by_task(resolved, splits, extras.metric)
+    config = resolved.config
     if resolved.origins["data"] == "default":
-        say("no --data: training on the built-in digits; give a folder to train on your own pictures")
+        say(f"no --data: training on the built-in digits; give a folder to train on your own {splits.facts.kind.nouns}")
     announce(splits)
     machine = None if own_workers else launch.accelerator(config)
     run = _create(resolved, splits, machine)
@@ -85,11 +91,13 @@ def resume(run: Run, extras: Extras) -> Session:
     config = run.resolved().config
     if config.data.data == CUSTOM_DATA and extras.splits is None:
         raise ConfigError(f"{run.path} was trained on data sets given in Python; resume it from Python with the same ones")
-    metric = extras.metric or metrics.resolve(config.selection.metric)
-    splits = extras.splits or open_splits(config)
+    splits = labelled(extras.splits or open_splits(config), config)
+    _, metric = by_task(run.resolved(), splits, extras.metric)
     began_with = json.loads((run.path / "splits.json").read_text(encoding="utf-8"))["sha256"]
     if splits.facts.sha256 != began_with:
-        raise CheckpointError(f"{config.data.data}: the pictures are not those that {run.path} began with; start a new run")
+        raise CheckpointError(
+            f"{config.data.data}: the {splits.facts.kind.nouns} are not those that {run.path} began with; start a new run"
+        )
     if config.machine.processes > 1 and launch.launched_processes() == 1:
         launch.run_workers(run.path, config.machine.processes)
         return Session(run, splits, metric, True)
@@ -121,6 +129,46 @@ def settle(resolved: Resolved) -> Resolved:
         spare = (os.cpu_count() or 1) // resolved.config.machine.processes - 1
         resolved = resolved.settle("machine", num_workers=min(max(spare, 1), 8))
     return resolved
+
+
+def registered_here(config: FinetuneConfig) -> str | None:
+    """The first option of loading whose name no other process knows."""
+    named = {name: getattr(config.loader, name) for name in ("sampler", "batch_sampler", "collate_fn", "worker_init_fn")}
+    return next((name for name, value in named.items() if value and registry.only_here(name, value)), None)
+
+
+def labelled(splits: Splits, config: FinetuneConfig) -> Splits:
+    """The splits with the labels of a head that is to be kept in its order, before those that are new. Raises: CheckpointError."""
+    if not config.model.keep_head or config.model.init_from is None:
+        return splits
+    labels = saved.read_config(Path(config.model.init_from))["labels"]
+    return splits.relabelled(transfer.joined(Labels(tuple(labels["names"])), splits.labels)) if labels else splits
+
+
+def by_task(resolved: Resolved, splits: Splits, metric: Metric | None) -> tuple[Resolved, Metric]:
+    """Decide what was left to the task that the data turned out to be, and find the metric. Raises: ConfigError, UnknownName."""
+    task, config = splits.task, resolved.config
+    if config.data.task == "auto":
+        resolved = resolved.settle("data", task=task.value)
+    if metric is None and config.selection.metric is None:
+        name = metrics.default(task)
+        if task is Task.MULTILABEL and not (splits.val.targets.any(axis=0) & ~splits.val.targets.all(axis=0)).all():
+            name = "log_loss"
+            say("some labels hold for none (or all) of the validation samples, so the best model is chosen by log_loss")
+        resolved = resolved.settle("data", metric=name)
+    unfit = [
+        name
+        for name, value in (
+            ("class_weights", config.data.class_weights != "none"),
+            ("label_smoothing", config.optim.label_smoothing > 0),
+        )
+        if value and (task is Task.REGRESSION or (task is Task.MULTILABEL and name == "class_weights"))
+    ]
+    if asked := [name for name in unfit if resolved.origins[name] == "flag"]:
+        raise ConfigError(f"{asked[0]} is for classes, and the task is {task.value}; leave it out")
+    for name in unfit:  # a recipe's, which was written for classes
+        resolved = resolved.settle("data", **{name: options()[name].default})
+    return resolved, metrics.resolve(metric or resolved.config.selection.metric, task=task)
 
 
 def announce(splits: Splits) -> None:

@@ -19,7 +19,7 @@ class Tracker(Protocol):
     """Something that is told of steps and evaluations."""
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """After an optimiser step: loss, learning rate, pictures per second, share of the time waiting for them."""
+        """After an optimiser step: loss, learning rate, samples per second, share of the time waiting for them."""
 
     def evaluation(self, step: int, record: dict[str, Any]) -> None:
         """After an evaluation: the whole record."""
@@ -77,7 +77,7 @@ class TensorBoard:
 
 
 class Bar(AbstractContextManager["Bar"]):
-    """A progress bar over pictures on stderr, if that is a terminal; else nothing."""
+    """A progress bar over samples on stderr, if that is a terminal; else nothing."""
 
     def __init__(self, total: int, what: str, stream: TextIO | None = None) -> None:
         stream = stream or sys.stderr
@@ -118,7 +118,7 @@ class Terminal(AbstractContextManager["Terminal"]):
     def step(self, step: int, values: dict[str, float]) -> None:
         """Move the bar."""
         if self.progress:
-            speed = f"{values['pictures_per_second']:.0f} pictures/s, {values['waiting']:.0%} waiting for data"
+            speed = f"{values['samples_per_second']:.0f} samples/s, {values['waiting']:.0%} waiting for data"
             numbers = f"loss {values['loss']:.4f}  {speed}{self.latest}"
             self.progress.update(self.task, completed=step, numbers=numbers)
 
@@ -131,7 +131,7 @@ class Terminal(AbstractContextManager["Terminal"]):
         loss = "" if record["train_loss"] is None else f"  loss {record['train_loss']:.4f}"
         line = (
             f"epoch {record['epoch']:g}  step {step}{loss}  val {self.metric} {shown}"
-            f"  {record['pictures_per_second']:.0f} pictures/s ({record['waiting']:.0%} waiting for data)  {record['seconds']:.0f} s{mark}"
+            f"  {record['samples_per_second']:.0f} samples/s ({record['waiting']:.0%} waiting for data)  {record['seconds']:.0f} s{mark}"
         )
         if self.progress:
             self.progress.console.print(line, highlight=False)

@@ -2,7 +2,7 @@
 
 solved     a linear head on an inert backbone: features once, then the head's optimum
 rows       another head, or last stages that train: what comes before them once, then the loop on that
-pictures   everything else: the loop on pictures
+samples    everything else: the loop on samples
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from zoo.adaptation import boundary, layout
 from zoo.adaptation.boundary import Cut
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import FinetuneConfig
+from zoo.errors import ConfigError
+from zoo.types import Kind
 
 WORTH = 0.2
 """Share of the forward pass from which computing it once is worth the room that activations take."""
@@ -33,39 +35,44 @@ class Way:
     """How a model will be trained."""
 
     name: str
-    """`solved`, `rows` or `pictures`."""
+    """`solved`, `rows` or `samples`."""
     cut: Cut | None
     """Where what is computed once ends."""
     why: str
     """For people, in one line."""
 
 
-def agreed_way(model: AdaptedModel, config: FinetuneConfig, pictures: int, machine: Accelerator) -> Way:
+def agreed_way(model: AdaptedModel, config: FinetuneConfig, samples: int, machine: Accelerator) -> Way:
     """As `choose_way`, as the first of several processes decides: it measures, and others may measure otherwise."""
-    way = choose_way(model, config, pictures)
+    way = choose_way(model, config, samples)
     if machine.num_processes == 1:
         return way
     decided = [(way.name, way.why)]
     broadcast_object_list(decided)
     name, why = decided[0]
-    return Way(name, None if name == "pictures" else boundary.cut(model), why)
+    return Way(name, None if name == "samples" else boundary.cut(model), why)
 
 
-def choose_way(model: AdaptedModel, config: FinetuneConfig, pictures: int) -> Way:
-    """The fastest way that gives what the options ask for. `pictures`: how many there are, all splits together."""
-    data = config.data
+def choose_way(model: AdaptedModel, config: FinetuneConfig, samples: int) -> Way:
+    """The fastest way that gives what the options ask for. `samples`: how many there are, all splits together."""
+    data, kind = config.data, model.backbone.preprocess.kind
     if data.augment != "none" and data.views is None:
-        return Way(
-            "pictures", None, f"pictures are varied anew each epoch (augment {data.augment}), so nothing can be computed once"
-        )
+        varied = f"{kind.nouns} are varied anew each epoch (augment {data.augment})"
+        return Way("samples", None, f"{varied}, so nothing can be computed once")
     cut = boundary.cut(model)
     if cut is None:
-        return Way("pictures", None, "training reaches the first stage, so nothing can be computed once")
+        kept = f"of {kind.nouns}, which differ in length, only pooled features are kept"
+        why = "training reaches the first stage" if kind is Kind.IMAGE else kept
+        return Way("samples", None, f"{why}, so nothing can be computed once")
     if _is_behind(cut):
+        if config.model.keep_head and layout.is_plain_linear(model.head) and config.model.head_fit == "solved":
+            raise ConfigError(
+                "keep_head starts from another head, and this one is solved anew; add --head-fit stepped, or leave it out"
+            )
         if layout.is_plain_linear(model.head) and config.model.head_fit == "solved":
             return Way("solved", cut, "the backbone is inert: features are computed once, and the head is solved on them")
         return Way("rows", cut, f"the backbone is inert: {cut.where} are computed once, and the head is trained on them")
-    return _if_worth(cut, model, config, pictures * (data.views or 1))
+    return _if_worth(cut, model, config, samples * (data.views or 1))
 
 
 def _is_behind(cut: Cut) -> bool:
@@ -74,8 +81,7 @@ def _is_behind(cut: Cut) -> bool:
 
 def _if_worth(cut: Cut, model: AdaptedModel, config: FinetuneConfig, rows: int) -> Way:
     """`rows` if what is saved is worth the room, and the room is there."""
-    size = model.backbone.preprocess.size
-    example = torch.zeros(4, 3, size, size, device=next(model.parameters()).device)
+    example = model.backbone.preprocess.example(4).to(next(model.parameters()).device)
     with torch.inference_mode():
         activations = cut.prefix(example)
     before, after = seconds(cut.prefix, example), seconds(cut.tail, activations)
@@ -83,9 +89,9 @@ def _if_worth(cut: Cut, model: AdaptedModel, config: FinetuneConfig, rows: int) 
     free, need = room(config), rows * activations[0].numel() * 4
     what = f"activations at {cut.where}: {share:.0%} of the forward pass comes before; they take {_size(need)}"
     if share < WORTH:
-        return Way("pictures", None, f"{what}; not worth computing once")
+        return Way("samples", None, f"{what}; not worth computing once")
     if need > free:
-        return Way("pictures", None, f"{what}, and there is room for {_size(free)} (--cache-gb, the disk): not computed once")
+        return Way("samples", None, f"{what}, and there is room for {_size(free)} (--cache-gb, the disk): not computed once")
     return Way("rows", cut, f"{what}, and are computed once")
 
 

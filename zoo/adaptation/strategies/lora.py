@@ -113,28 +113,27 @@ def _dropout(net: nn.Module, name: str) -> list[str]:
 
 @torch.no_grad()
 def _check_called(backbone: Backbone, names: Sequence[str]) -> None:
-    """Prove on one picture that every update takes part: it is called, and together they change the features.
+    """Prove on one sample that every update takes part: it is called, and together they change the features.
 
     Leaves each B as it was, zero. On the meta device, where there are no values, the calls alone are proven.
     """
     layers: dict[str, Any] = {name: backbone.net.get_submodule(name) for name in names}
     device = next(backbone.parameters()).device
     generator = torch.Generator().manual_seed(0)
-    size = backbone.preprocess.size
-    picture = torch.randn(1, 3, size, size, generator=generator).to(device)
+    sample = backbone.preprocess.example(1).to(device)
     called: set[str] = set()
     handles = [
         layer.lora_A["default"].register_forward_hook(lambda *_, name=name: called.add(name)) for name, layer in layers.items()
     ]
     backbone.eval()
     try:
-        before: Tensor = backbone(picture)
+        before: Tensor = backbone(sample)
         called.clear()
         for layer in layers.values():
             weight = layer.lora_B["default"].weight
             # Not one value everywhere: a layer norm takes away what is equal in all channels.
             weight.copy_(torch.randn(weight.shape, generator=generator))
-        after: Tensor = backbone(picture)
+        after: Tensor = backbone(sample)
     finally:
         for handle in handles:
             handle.remove()

@@ -25,7 +25,7 @@ def bench(
     options: Annotated[Flags | None, Parameter(name="*")] = None,
     common: Common = flags.NONE,
 ) -> Answer:
-    """Measure how fast this machine reads your pictures, runs the network and solves the head, beside its peak.
+    """Measure how fast this machine reads your data, runs the network and solves the head, beside its peak.
 
     Try:
         zoo bench resnet50 --data photos/
@@ -38,14 +38,15 @@ def bench(
 
     measured = api.bench(backbone, **(options or {}))
     values = measured.to_dict()
+    settled = ", ".join(f"{name} {value}" for name, value in measured.options.items())
     rows = [{**part, "of_peak": None if part["of_peak"] is None else f"{part['of_peak']:.0%}"} for part in values["parts"]]
     limit = measured.matmul_gflops / measured.memory_gb_per_second
     side = "the arithmetic" if measured.intensity > limit else "the memory"
     return Answer(
         values,
-        f"{measured.backbone}, {measured.image_size} px, {measured.device}, {measured.threads} threads",
+        f"{measured.backbone}, {settled}, {measured.device}, {measured.threads} threads",
         table(rows),
         f"\npeak: {measured.matmul_gflops:,.0f} GFLOP/s by matrix multiplication, {measured.memory_gb_per_second:,.1f} GB/s by copying",
-        f"a forward pass takes {measured.gflop_per_picture:.2g} GFLOP a picture, {measured.intensity:,.0f} operations per byte; at most "
+        f"a forward pass takes {measured.gflop_per_sample:.2g} GFLOP a sample, {measured.intensity:,.0f} operations per byte; at most "
         f"{side} limits it (the border is at {limit:,.0f})",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +25,7 @@ def evaluate(
     weights: str | None = None,
     common: Common = flags.NONE,
 ) -> Answer:
-    """Measure a fine-tuned model on labelled pictures.
+    """Measure a fine-tuned model on labelled samples.
 
     Try:
         zoo evaluate runs/resnet50-linear-probe-photos-1/best --data photos/test
@@ -34,9 +33,9 @@ def evaluate(
 
     Args:
         best: The `best` folder of a run, or a published folder.
-        data: Folder of pictures, DIR/CLASS/*, or builtin:digits. [default: the data that the run set aside for its test]
+        data: Folder of pictures or recordings, DIR/CLASS/*, a table, or builtin:digits. [default: what the run set aside for its test]
         metric: Name of a metric (`zoo list metrics`), or evaluate:DIR; may be given more than once. [default: all of them]
-        batch_size: Pictures in one forward pass.
+        batch_size: Samples in one forward pass.
         weights: File or folder of the pretrained weights, for a folder that holds the trained tensors alone.
     """
     from zoo import api
@@ -46,10 +45,17 @@ def evaluate(
 
 def _answer(report: Report) -> Answer:
     measured = [_row(name, one) for name, one in report.values.items()]
-    classes = [asdict(row) for row in report.per_class]
+    whole = report.to_dict()
+    rows = whole["per_class"] or whole["per_label"] or whole["per_value"]
+    parts = [{name: value for name, value in row.items() if name not in _DRAWN} for row in rows]
     numbers = {name: one.value for name, one in report.values.items()}
-    lines = (f"{report.n:,} pictures; always the most frequent class: {report.majority:.4f}", *report.warnings)
-    return Answer({**numbers, "report": report.to_dict()}, table(measured), "", table(classes), "", *lines)
+    against = report.baseline
+    lines = (f"{report.n:,} samples; {against.answer}: {against.metric} {against.value:.4f}", *report.warnings)
+    return Answer({**numbers, "report": whole}, table(measured), "", table(parts), "", *lines)
+
+
+_DRAWN = ("residuals", "low", "high", "grid")
+"""What a card draws of a value, and no table can show."""
 
 
 def _row(name: str, one: Value) -> dict[str, Any]:

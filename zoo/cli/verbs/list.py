@@ -7,22 +7,28 @@ from typing import Literal
 from zoo.cli import flags
 from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
+from zoo.errors import ConfigError
 
-Kind = Literal["backbones", "heads", "strategies", "recipes", "metrics"]
+What = Literal["backbones", "heads", "strategies", "recipes", "metrics"]
+Kind = Literal["image", "text", "audio"]
 
 
-def list(kind: Kind = "backbones", /, *, filter: str = "", common: Common = flags.NONE) -> Answer:
+def list(what: What = "backbones", /, *, filter: str = "", kind: Kind | None = None, common: Common = flags.NONE) -> Answer:
     """List what can be named.
 
     Try:
         zoo list backbones --filter vit
+        zoo list backbones --kind text
         zoo list strategies
 
     Args:
-        kind: What to list.
+        what: What to list.
         filter: Part of a name, or a pattern with * and ?.
+        kind: Backbones that take pictures, texts or recordings alone.
     """
     from zoo import api
 
-    rows = getattr(api, f"list_{kind}")(filter)
-    return Answer({kind: rows}, table(rows) if rows else f"no {kind} match {filter!r}")
+    if kind is not None and what != "backbones":
+        raise ConfigError(f"--kind {kind} is for backbones; leave it out to list {what}")
+    rows = api.list_backbones(filter, kind) if what == "backbones" else getattr(api, f"list_{what}")(filter)
+    return Answer({what: rows}, table(rows) if rows else f"no {what} match {filter!r}" + (f" and kind {kind}" if kind else ""))

@@ -20,42 +20,69 @@ if TYPE_CHECKING:
 
 def predict(
     best: Path,
-    paths: list[Path],
+    inputs: list[str],
     /,
     *,
     top: Annotated[int | None, Parameter(converter=flags.exactly)] = None,
+    threshold: Annotated[float | None, Parameter(converter=flags.exactly)] = None,
+    out: Path | None = None,
+    column: str | None = None,
     csv: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     batch_size: Annotated[int, Parameter(converter=flags.exactly)] = 32,
     weights: str | None = None,
     common: Common = flags.NONE,
 ) -> Answer:
-    """Say what is in pictures. Files that cannot be read are named on stderr.
+    """Say what is in pictures, texts or recordings. What cannot be read is named on stderr.
+
+    With --out, any number of inputs is answered in little memory, and a call
+    that was stopped goes on where it was; what cannot be read is listed in
+    OUT.unreadable.csv.
 
     Try:
         zoo predict runs/resnet50-linear-probe-photos-1/best cat.jpg dogs/
         zoo predict published/ dogs/ --top 3 --csv > answers.csv
+        zoo predict reviews-model/ "a waste of two hours" "go and see it"
+        zoo predict reviews-model/ reviews.csv --column body --out answers.parquet
+        zoo predict mails-model/ - --out answers.csv < mails.txt
 
     Args:
         best: The `best` folder of a run, or a published folder.
-        paths: Pictures, and folders of pictures.
-        top: How many classes to give for a picture, most probable first. [default: 1; all with --json]
+        inputs: Files and folders of pictures or recordings; texts; tables of either; or `-` for the lines of stdin.
+        top: How many classes to give for an input, most probable first. [default: 1; all with --json]
+        threshold: Probability from which a label holds, where several may. [default: each label's own]
+        out: File for the answers: .csv, .jsonl or .parquet.
+        column: Column of a table that has the inputs; two with a comma for pairs of texts. [default: guessed]
         csv: Print comma-separated values: input, rank, label, probability.
-        batch_size: Pictures in one forward pass.
+        batch_size: Inputs in one forward pass.
         weights: File or folder of the pretrained weights, for a folder that holds the trained tensors alone.
     """
     if csv and common.json:
         raise ConfigError("--csv and --json exclude each other; give one of them")
+    if csv and out is not None:
+        raise ConfigError("--csv prints, --out writes a file (of comma-separated values, if it ends in .csv); give one of them")
     if top is not None and top < 1:
         raise ConfigError(f"--top is {top}; it is 1 or more")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ConfigError(f"--threshold is {threshold}; it lies between 0 and 1")
     from zoo import api
 
-    answers = api.predict(best, [str(path) for path in paths], weights=weights, batch_size=batch_size)
-    values = {"predictions": [_values(answer, top) for answer in answers], "unreadable": list(answers.unreadable)}
+    if out is not None:
+        written = api.predict_to(
+            out, best, inputs, top=top or 1, threshold=threshold, column=column, weights=weights, batch_size=batch_size
+        )
+        went_on = f"; went on after {written.found:,}" if written.found else ""
+        lines = [f"{written.answered:,} answers in {written.path}, {written.seconds:.1f} s{went_on}"]
+        lines += [f"{written.left_out:,} inputs have none: {written.unreadable}"] if written.left_out else []
+        return Answer({**vars(written), "path": str(written.path), "unreadable": str(written.unreadable or "")}, *lines)
+    answers = api.predict(best, inputs, column=column, threshold=threshold, weights=weights, batch_size=batch_size)
+    found = {"predictions": [_values(answer, top) for answer in answers], "unreadable": list(answers.unreadable)}
     rows = [row for answer in answers for row in _rows(answer, top or 1)]
-    return Answer(values, _csv(rows) if csv else table(rows), notes=[f"zoo: {reason}" for reason in answers.unreadable])
+    return Answer(found, _csv(rows) if csv else table(rows), notes=[f"zoo: {reason}" for reason in answers.unreadable])
 
 
 def _values(answer: Prediction, top: int | None) -> dict[str, Any]:
+    if answer.values:
+        return {"input": answer.input, "values": answer.values}
     return {
         "input": answer.input,
         "label": answer.label,
@@ -65,7 +92,14 @@ def _values(answer: Prediction, top: int | None) -> dict[str, Any]:
 
 
 def _rows(answer: Prediction, top: int) -> list[dict[str, Any]]:
-    ranked = list(answer.probabilities.items())[:top]
+    """Of one input: its most probable classes, its values, or the labels that hold."""
+    if answer.values:
+        return [{"input": answer.input, "value": name, "predicted": value} for name, value in answer.values.items()]
+    ranked = list(answer.probabilities.items())
+    if answer.holds is not None:
+        ranked = [(label, answer.probabilities[label]) for label in answer.holds] or [("", ranked[0][1])]
+    else:
+        ranked = ranked[:top]
     return [
         {"input": answer.input, "rank": rank, "label": label, "probability": probability}
         for rank, (label, probability) in enumerate(ranked, start=1)
@@ -74,7 +108,7 @@ def _rows(answer: Prediction, top: int) -> list[dict[str, Any]]:
 
 def _csv(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = formats.DictWriter(text, ("input", "rank", "label", "probability"), lineterminator="\n")
+    writer = formats.DictWriter(text, list(rows[0]) if rows else ["input", "rank", "label", "probability"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().removesuffix("\n")

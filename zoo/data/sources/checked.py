@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -20,47 +21,65 @@ import numpy as np
 from zoo import cache
 from zoo.cache import KEY, Space
 from zoo.data.pictures import Checked
+from zoo.data.sounds import CheckedSound
 from zoo.errors import DataError
+from zoo.types import Kind
 
 log = logging.getLogger("zoo")
 
-_RECORD = np.dtype([("sha256", "S64"), ("width", "<u4"), ("height", "<u4"), ("animated", "u1")])
+_RECORD = np.dtype([("sha256", "S64"), ("width", "<u4"), ("height", "<u4"), ("animated", "?")])
+_SOUND_RECORD = np.dtype([("sha256", "S64"), ("length", "<u8"), ("rate", "<u4"), ("channels", "<u2"), ("silent", "?")])
+_FORMS: dict[Kind, tuple[type[Checked] | type[CheckedSound], np.dtype[Any], dict[str, Any]]] = {
+    Kind.IMAGE: (Checked, _RECORD, {"record": 1}),
+    Kind.AUDIO: (CheckedSound, _SOUND_RECORD, {"record": "sound 1"}),
+}
+"""Of each kind: what is known of a file, its fields in the cache in their order, and what tells records of other versions apart."""
 _MANY = 2000
 """Files from which reading takes seconds, and is announced."""
 _SETTLED = 2.0
 """Seconds that a file must have rested."""
 
-Check = Callable[[str], Checked | DataError]
+Known = Checked | CheckedSound
+"""What is known of a file that was read and decoded."""
+Check = Callable[[str], Known | DataError]
 
 
-def check_all(root: Path, names: Sequence[str], check: Check, place: Path | None) -> list[Checked | DataError]:
-    """What is known of each file under `root`: remembered, or found by `check`, in threads (Pillow decodes without Python's lock).
+def check_all(
+    root: Path, names: Sequence[str], check: Check, place: Path | None, kind: Kind = Kind.IMAGE
+) -> list[Known | DataError]:
+    """What is known of each file under `root`: remembered, or found by `check`, in threads (decoders work without Python's lock).
 
-    place: the cache; None: nothing is remembered. Raises: OutputError if it cannot be written.
+    Args:
+        place: the cache; None: nothing is remembered.
+        kind: of the files, which is that of what `check` gives.
+
+    Raises: OutputError if the cache cannot be written.
     """
     if place is None:
-        return _check(root, names, check)
-    facts = {"what": "checked", "root": str(root.resolve()), "record": 1, "shape": [_RECORD.itemsize]}
-    space = Space(cache.folder(place, "checked", facts), (_RECORD.itemsize,), "u1")
+        return _check(root, names, check, kind)
+    form, record, version = _FORMS[kind]
+    facts = {"what": "checked", "root": str(root.resolve()), **version, "shape": [record.itemsize]}
+    space = Space(cache.folder(place, "checked", facts), (record.itemsize,), "u1")
     keys = np.array([_key(root / name, name) for name in names], KEY)
     known = space.has(keys)
-    results: dict[int, Checked | DataError] = {}
+    results: dict[int, Known | DataError] = {}
     if known.any():
-        records = space.rows(keys[known])[:].view(_RECORD)[:, 0]
-        results |= {int(index): _restore(one) for index, one in zip(np.flatnonzero(known), records, strict=True)}
+        records = space.rows(keys[known])[:].view(record)[:, 0]
+        restored = (form(digest.decode(), *rest) for digest, *rest in records.tolist())
+        results |= {int(index): one for index, one in zip(np.flatnonzero(known), restored, strict=True)}
     unknown = [int(index) for index in np.flatnonzero(~known)]
-    found = _check(root, [names[index] for index in unknown], check)
+    found = _check(root, [names[index] for index in unknown], check, kind)
     results |= dict(zip(unknown, found, strict=True))
-    fresh = {keys[index]: one for index, one in zip(unknown, found, strict=True) if keys[index] and isinstance(one, Checked)}
+    fresh = {keys[index]: one for index, one in zip(unknown, found, strict=True) if keys[index] and isinstance(one, form)}
     if fresh:
-        records = np.array([(one.sha256, one.width, one.height, one.animated) for one in fresh.values()], _RECORD)
+        records = np.array([astuple(one) for one in fresh.values()], record)
         space.append(np.array(list(fresh), KEY), records.view(np.uint8).reshape(len(records), -1))
     return [results[index] for index in range(len(names))]
 
 
-def _check(root: Path, names: Sequence[str], check: Check) -> list[Checked | DataError]:
+def _check(root: Path, names: Sequence[str], check: Check, kind: Kind) -> list[Known | DataError]:
     if len(names) >= _MANY:
-        log.info("reading %s pictures in %s", f"{len(names):,}", root)
+        log.info("reading %s %s in %s", f"{len(names):,}", kind.nouns, root)
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         return list(pool.map(check, names, chunksize=1))
 
@@ -75,7 +94,3 @@ def _key(path: Path, name: str) -> bytes:
         return b""
     text = f"{name}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ino}"
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest().encode()
-
-
-def _restore(record: Any) -> Checked:
-    return Checked(record["sha256"].decode(), int(record["width"]), int(record["height"]), bool(record["animated"]))

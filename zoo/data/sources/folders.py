@@ -1,46 +1,52 @@
-"""Folders of pictures: what is in them, by names alone. Nothing is opened here."""
+"""Folders of pictures, or of recordings: what is in them, by names alone. Nothing is opened here."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from natsort import natsorted
 
-from zoo.data.pictures import suffixes
+from zoo.data import pictures, sounds
 from zoo.errors import DataError
+from zoo.types import Kind
 
 ALL = "all"
 """The part that stands for everything, where a folder has no split folders."""
-LAYOUT = "expected DIR/<class>/*.jpg, or DIR/{train,val,test}/<class>/*.jpg"
+LAYOUT = "expected DIR/<class>/*.jpg (or *.wav), or DIR/{train,val,test}/<class>/*.jpg"
+
+SUFFIXES: dict[Kind, Callable[[], frozenset[str]]] = {Kind.IMAGE: pictures.suffixes, Kind.AUDIO: sounds.suffixes}
+"""What gives the endings of the names of each kind of file (Pillow takes a moment to say them)."""
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The picture files of a folder by split and class, in natural order of their names."""
+    """The picture files, or the recordings, of a folder by split and class, in natural order of their names."""
 
     root: Path
     parts: dict[str, dict[str, list[str]]]
-    """Split (or `ALL`), then class (NFC), then paths relative to `root`; a class folder without pictures is an empty list."""
+    """Split (or `ALL`), then class (NFC), then paths relative to `root`; a class folder without any is an empty list."""
     ignored: list[str] = field(default_factory=list)
-    """Files that are no pictures by their names, or lie outside class folders."""
+    """Files that are neither pictures nor recordings by their names, or lie outside class folders."""
     links: list[str] = field(default_factory=list)
-    """Links to folders; they are not followed, as one to a parent would repeat every picture."""
+    """Links to folders; they are not followed, as one to a parent would repeat every file."""
+    kind: Kind = Kind.IMAGE
+    """What its files are."""
 
     def only(self, part: str) -> Listing:
         """One part of it."""
-        return Listing(self.root, {part: self.parts[part]}, self.ignored, self.links)
+        return replace(self, parts={part: self.parts[part]})
 
 
 def list_folder(root: Path) -> Listing:
     """List `root/<class>/**` or `root/<split>/<class>/**`; hidden names and those that begin with `__` are passed over.
 
-    Raises: DataError if the folder is missing, cannot be read, or is not laid out so.
+    Raises: DataError if the folder is missing, cannot be read, is not laid out so, or holds both pictures and recordings.
     """
     if not root.is_dir():
         raise DataError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}; {LAYOUT}")
@@ -52,16 +58,17 @@ def list_folder(root: Path) -> Listing:
     if not roles:
         listing.parts[ALL] = _classes(listing, folders)
     if not any(listing.parts.values()):
-        loose = sum(Path(name).suffix.lower() in suffixes() for name in listing.ignored)
-        found = f"{loose} pictures but no class folders" if loose else "no class folders"
+        counts = [f"{len(loose)} {kind.nouns}" for kind in SUFFIXES if (loose := _of(kind, listing.ignored))]
+        found = f"{' and '.join(counts)} but no class folders" if counts else "no class folders"
         raise DataError(f"{root}: {found}; {LAYOUT}" + _mention_links(listing))
-    return listing
+    names = [name for by_class in listing.parts.values() for inside in by_class.values() for name in inside]
+    return replace(listing, kind=_kind(root, names))
 
 
-def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """The paths with each folder replaced by the pictures in it, at any depth, in natural order.
+def find_files(paths: Iterable[str | os.PathLike[str]], kind: Kind) -> list[str]:
+    """The paths with each folder replaced by the pictures (or recordings) in it, at any depth, in natural order.
 
-    A file is taken as it was named, whatever its ending. Raises: DataError if a path does not exist or a folder has no pictures.
+    A file is taken as it was named, whatever its ending. Raises: DataError if a path does not exist or a folder has none.
     """
     found: list[str] = []
     for path in map(Path, paths):
@@ -70,11 +77,25 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
                 raise DataError(f"{path}: no such file or folder")
             found.append(str(path))
             continue
-        inside = _walk(Listing(path, {}), path)
+        inside = _of(kind, _walk(Listing(path, {}), path))
         if not inside:
-            raise DataError(f"{path}: no pictures in this folder")
+            raise DataError(f"{path}: no {kind.nouns} in this folder")
         found += [str(path / name) for name in inside]
     return found
+
+
+def _of(kind: Kind, names: Iterable[str]) -> list[str]:
+    known = SUFFIXES[kind]()
+    return [name for name in names if os.path.splitext(name)[1].lower() in known]  # noqa: PTH122 - a tenth of the time of a Path
+
+
+def _kind(root: Path, names: list[str]) -> Kind:
+    """What the files are: pictures where there are none. Raises: DataError where there are some of each."""
+    by_kind = {kind: found for kind in SUFFIXES if (found := _of(kind, names))}
+    if len(by_kind) > 1:
+        counts = " and ".join(f"{len(found):,} {kind.nouns} (such as {found[0]})" for kind, found in by_kind.items())
+        raise DataError(f"{root}: {counts}; a model takes one of them: move the others away")
+    return next(iter(by_kind), Kind.IMAGE)
 
 
 def _roles(root: Path, folders: dict[str, str]) -> dict[str, str]:
@@ -95,7 +116,7 @@ def _roles(root: Path, folders: dict[str, str]) -> dict[str, str]:
 
 
 def _classes(listing: Listing, folders: dict[str, str]) -> dict[str, list[str]]:
-    """Class name to its pictures. Raises: DataError if two folders have one name in two Unicode forms."""
+    """Class name to its files. Raises: DataError if two folders have one name in two Unicode forms."""
     found: dict[str, list[str]] = {}
     for path, name in folders.items():
         normal = unicodedata.normalize("NFC", name)
@@ -110,7 +131,8 @@ def _classes(listing: Listing, folders: dict[str, str]) -> dict[str, list[str]]:
 
 
 def _walk(listing: Listing, folder: Path) -> list[str]:
-    """Pictures at any depth under a folder, relative to the listing's root, in natural order."""
+    """Pictures and recordings at any depth under a folder, relative to the listing's root, in natural order."""
+    known = frozenset().union(*(suffixes() for suffixes in SUFFIXES.values()))
     found: list[str] = []
     waiting = [folder]
     while waiting:
@@ -120,7 +142,7 @@ def _walk(listing: Listing, folder: Path) -> list[str]:
                 waiting.append(Path(entry.path))
             elif _links_to_folder(entry):
                 listing.links.append(relative)
-            elif Path(entry.name).suffix.lower() in suffixes():
+            elif Path(entry.name).suffix.lower() in known:
                 found.append(relative)
             else:
                 listing.ignored.append(relative)

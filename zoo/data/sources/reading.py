@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
 
 from zoo.data.pictures import Checked, check_file
-from zoo.data.sets import DIGEST, FileSet, PictureSet, Source
-from zoo.data.sources.checked import check_all
+from zoo.data.sets import DIGEST, FileSet, SampleSet, SoundFiles, Source
+from zoo.data.sounds import CheckedSound, check_sound
+from zoo.data.sources.checked import Known, check_all
 from zoo.data.sources.folders import Listing
+from zoo.data.targets import Targets
 from zoo.errors import DataError
-from zoo.types import Labels
+from zoo.types import Kind, Labels
 
 _SMALL = 8
 """Pixels; a side shorter than this is worth a word (reliability measurements, section on bad input)."""
+_SHORT = 0.025
+"""Seconds that a frame of every network hears; a shorter recording is filled up with silence."""
 _SHOWN = 5
 """Names in a message."""
 
 
 def read_listing(listing: Listing, max_unreadable: float, place: Path | None = None) -> Source:
-    """Check every picture that was not checked before.
+    """Check every file that was not checked before.
 
     Args:
-        max_unreadable: share of the pictures that may be left out, 0 to 1.
+        max_unreadable: share of the files that may be left out, 0 to 1.
         place: the cache, which remembers what was checked; None: everything is.
 
     Raises: DataError if more cannot be read, naming the first.
@@ -36,54 +44,98 @@ def read_listing(listing: Listing, max_unreadable: float, place: Path | None = N
         for one in sorted(by_class, key=classes.index)
         for name in by_class[one]
     ]
-    results = check_all(listing.root, [row[2] for row in rows], lambda name: _try_check(listing.root, name), place)
-    unreadable = [str(result) for result in results if isinstance(result, DataError)]
-    if len(unreadable) > max_unreadable * len(rows):
-        share = f"{len(unreadable):,} of {len(rows):,} pictures cannot be read, more than --max-unreadable {max_unreadable:.2%}"
-        raise DataError(f"{listing.root}: {share}: {_first(unreadable)}")
-    parts: dict[str, PictureSet] = {}
+    names = [row[2] for row in rows]
+    results, unreadable = read_files(listing.root, names, listing.kind, max_unreadable, place)
+    targets = np.array([row[1] for row in rows], dtype=np.int64)
+    parts: dict[str, SampleSet] = {}
     for part in listing.parts:
-        own = [(target, name, found) for (its, target, name), found in zip(rows, results, strict=True) if its == part]
-        parts[part] = _readable(listing.root, own)
-    notices = _notices(listing, [row[2] for row in rows], results, unreadable)
+        own = [index for index, row in enumerate(rows) if row[0] == part]
+        parts[part] = file_set(listing.root, listing.kind, own, names, results, targets)
+    notices = file_notices(listing.kind, names, results, unreadable) + _outside(listing)
     ignored = len(listing.ignored) + len(listing.links)
-    return Source(f"folder {listing.root}", "unknown", classes, parts, unreadable, ignored, notices)
+    return Source(f"folder {listing.root}", "unknown", classes, parts, unreadable, ignored, notices, kind=listing.kind)
 
 
-def _readable(root: Path, rows: list[tuple[int, str, Checked | DataError]]) -> FileSet:
-    """The pictures among (target, name, what was found)."""
-    kept = [(target, os.fsencode(name), found.sha256) for target, name, found in rows if isinstance(found, Checked)]
-    targets, names, digests = zip(*kept, strict=True) if kept else ((), (), ())
-    return FileSet(
-        root=root,
-        names=np.array(names, dtype=np.bytes_),
-        targets=np.array(targets, dtype=np.int64),
-        digests=np.array(digests, dtype=DIGEST),
-    )
+def read_files(
+    root: Path, names: list[str], kind: Kind, max_unreadable: float, place: Path | None
+) -> tuple[list[Known | DataError], list[str]]:
+    """What is known of each file under `root`, or why it cannot be read; and these reasons alone, `name: reason`.
+
+    Raises: DataError if more than the share cannot be read, naming the first.
+    """
+    check = check_file if kind is Kind.IMAGE else check_sound
+
+    def tried(name: str) -> Known | DataError:
+        try:
+            return check(root / name, name)
+        except DataError as error:
+            return error
+
+    results = check_all(root, names, tried, place, kind)
+    unreadable = [str(result) for result in results if isinstance(result, DataError)]
+    if len(unreadable) > max_unreadable * len(names):
+        share = (
+            f"{len(unreadable):,} of {len(names):,} {kind.nouns} cannot be read, more than --max-unreadable {max_unreadable:.2%}"
+        )
+        raise DataError(f"{root}: {share}: {_first(unreadable)}")
+    return results, unreadable
 
 
-def _try_check(root: Path, name: str) -> Checked | DataError:
-    try:
-        return check_file(root / name, name)
-    except DataError as error:
-        return error
+def file_set(
+    root: Path, kind: Kind, rows: Iterable[int], names: Sequence[str], results: Sequence[Known | DataError], targets: Targets
+) -> SampleSet:
+    """The files at these places of `names` that can be read."""
+    kept = [(index, found) for index in rows if not isinstance(found := results[index], DataError)]
+    common: dict[str, Any] = {
+        "root": root,
+        "names": np.array([os.fsencode(names[index]) for index, _ in kept], dtype=np.bytes_),
+        "targets": targets[np.array([index for index, _ in kept], dtype=np.int64)],
+        "digests": np.array([found.sha256 for _, found in kept], dtype=DIGEST),
+    }
+    if kind is Kind.IMAGE:
+        return FileSet(**common)
+    lengths = [round(1000 * found.seconds) for _, found in kept if isinstance(found, CheckedSound)]
+    return SoundFiles(**common, milliseconds=np.array(lengths, dtype=np.int64))
 
 
-def _notices(listing: Listing, names: list[str], results: list[Checked | DataError], unreadable: list[str]) -> list[str]:
-    checked = [(name, result) for name, result in zip(names, results, strict=True) if isinstance(result, Checked)]
-    small = [name for name, result in checked if min(result.width, result.height) < _SMALL]
-    animated = [name for name, result in checked if result.animated]
+def file_notices(kind: Kind, names: Sequence[str], results: Sequence[Known | DataError], unreadable: list[str]) -> list[str]:
+    """What a person should know of the files: a line each."""
+    found = list(zip(names, results, strict=True))
+    pictures = [(name, one) for name, one in found if isinstance(one, Checked)]
+    sounds = [(name, one) for name, one in found if isinstance(one, CheckedSound)]
     lines = [
         (unreadable, "cannot be read and left out"),
-        (small, f"with a side under {_SMALL} pixels"),
-        (animated, "of several frames, of which only the first is used"),
+        ([name for name, one in pictures if min(one.width, one.height) < _SMALL], f"with a side under {_SMALL} pixels"),
+        ([name for name, one in pictures if one.animated], "of several frames, of which only the first is used"),
+        ([name for name, one in sounds if one.channels > 1], "of several channels, which are averaged"),
+        ([name for name, one in sounds if one.silent], "in which nothing is heard"),
+        ([name for name, one in sounds if one.seconds < _SHORT], f"shorter than {_SHORT} seconds"),
     ]
-    notices = [f"{len(found):,} pictures {text}: {_first(found)}" for found, text in lines if found]
+    notices = [f"{len(some):,} {kind.nouns} {text}: {_first(some)}" for some, text in lines if some]
+    return notices + _lengths_and_rates([one for _, one in sounds])
+
+
+def _outside(listing: Listing) -> list[str]:
+    """Notices of what was passed over."""
+    notices = []
     if listing.ignored:
-        notices.append(f"{len(listing.ignored):,} files are not pictures of a class and ignored: {_first(listing.ignored)}")
+        notices.append(
+            f"{len(listing.ignored):,} files are not {listing.kind.nouns} of a class and ignored: {_first(listing.ignored)}"
+        )
     if listing.links:
         notices.append(f"{len(listing.links):,} links to folders are not followed: {_first(listing.links)}")
     return notices
+
+
+def _lengths_and_rates(sounds: list[CheckedSound]) -> list[str]:
+    """One line on all recordings: a class that has another length or rate than the others is told by it, not by its sound."""
+    if not sounds:
+        return []
+    seconds = [one.seconds for one in sounds]
+    rates = sorted(Counter(one.rate for one in sounds).items(), key=lambda item: (-item[1], item[0]))
+    counts = ", ".join(f"{count:,} at {rate / 1000:g} kHz" for rate, count in rates)
+    lasting = f"recordings of {min(seconds):.3g} to {max(seconds):.3g} s, half of them over {median(seconds):.3g} s"
+    return [f"{lasting}; {counts}, resampled where the backbone takes another rate"]
 
 
 def _first(items: list[str]) -> str:

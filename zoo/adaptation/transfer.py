@@ -1,0 +1,67 @@
+"""A fine-tuned model as the start of another: its backbone in place of pretrained weights, and where asked its head's rows too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from zoo import folders
+from zoo.adaptation import layout, merging, saved
+from zoo.adaptation.model import AdaptedModel
+from zoo.backbones.base import Backbone, WeightsOrigin
+from zoo.backbones.digest import digest
+from zoo.errors import ConfigError
+from zoo.types import Labels
+
+
+def open_source(folder: Path, *, weights: str | None = None) -> AdaptedModel:
+    """The model in the `best/` of a run, or in a published folder, LoRA folded in, as a start.
+
+    Its backbone's origin is that folder, and its digest that of the weights as they are now.
+    Raises: CheckpointError, WeightsError, as `saved.open_saved`; RunFailed if LoRA cannot be folded.
+    """
+    model = merging.merge(saved.open_saved(folder, weights=weights))
+    backbone = model.backbone
+    backbone.origin = WeightsOrigin(f"run {folder}", folders.sha256(folder / saved.WEIGHTS), backbone.origin.licence, own=True)
+    backbone.base_sha256 = digest(backbone.net)
+    return model
+
+
+def check_options(backbone: Backbone, folder: Path, asked: dict[str, object]) -> None:
+    """Raises: ConfigError if an option that says what the backbone sees is not as the source was trained."""
+    for name, value in backbone.preprocess.options().items():
+        if asked.get(name) not in (None, value):
+            raise ConfigError(f"{name} is {asked[name]}, and {folder} was trained with {value}; leave it out")
+
+
+def joined(old: Labels, new: Labels) -> Labels:
+    """The old labels in their order, then the new ones: output i goes on to mean what it meant."""
+    return Labels((*old.names, *(name for name in new.names if name not in old.names)))
+
+
+@torch.no_grad()
+def keep_rows(source: AdaptedModel, model: AdaptedModel) -> int:
+    """Copy the rows of the source's head to the outputs of the same label; gives how many there were.
+
+    Raises: ConfigError if a head is not linear, the tasks differ, or no label has the same name.
+    """
+    for one in (source, model):
+        if not layout.is_plain_linear(one.head):
+            raise ConfigError(f"keep_head copies rows of a linear head; head {one.head_name!r} has none: leave it out")
+    if source.task is not model.task or source.labels is None or model.labels is None:
+        raise ConfigError(
+            f"keep_head: that head is of the task {source.task.value}, and this of {model.task.value}; leave it out"
+        )
+    pairs = [(old, model.labels.names.index(name)) for old, name in enumerate(source.labels.names) if name in model.labels.names]
+    if not pairs:
+        raise ConfigError("keep_head: no label has the name of one of that head's; leave it out")
+    assert isinstance(source.head, nn.Linear)
+    assert isinstance(model.head, nn.Linear)
+    old, new = (torch.tensor(rows) for rows in zip(*pairs, strict=True))
+    model.head.weight[new] = source.head.weight[old]
+    model.head.bias[new] = source.head.bias[old]
+    if source.output_std is not None and source.output_mean is not None:
+        model.scale_outputs(source.output_mean.tolist(), source.output_std.tolist())
+    return len(pairs)

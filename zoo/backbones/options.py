@@ -1,0 +1,29 @@
+"""Which options of `zoo.backbones.load` are for which kind of sample. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zoo.errors import ConfigError
+from zoo.registry import BackboneSpec
+from zoo.types import Kind
+
+_KINDS: dict[str, tuple[Kind, ...]] = {
+    "image_size": (Kind.IMAGE,),
+    "max_length": (Kind.TEXT,),
+    "truncation": (Kind.TEXT, Kind.AUDIO),
+    "pooling": (Kind.TEXT, Kind.AUDIO),
+    "max_seconds": (Kind.AUDIO,),
+    "tokenizer": (Kind.TEXT,),
+}
+_DEFAULTS = {"truncation": "head"}
+
+
+def check(spec: BackboneSpec, given: Mapping[str, Any]) -> None:
+    """Raises: ConfigError for an option that is set, and is for another kind of sample than the backbone takes."""
+    for name, value in given.items():
+        kinds = _KINDS[name]
+        if spec.kind not in kinds and value != _DEFAULTS.get(name):
+            wanted = " and ".join(kind.nouns for kind in kinds)
+            raise ConfigError(f"{name} is for {wanted}; {spec.name} takes {spec.kind.nouns}: leave it out")

@@ -1,0 +1,201 @@
+"""How recordings become a network's input: one channel, the network's rate, and what is padding marked by NaN."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoo.backbones import spectrograms
+from zoo.backbones.base import Preprocess
+from zoo.errors import ConfigError
+from zoo.types import Kind
+
+TRUNCATIONS = ("head", "tail", "head+tail", "window")
+"""What is kept of a recording that is too long."""
+EXTRACTION = "preprocessor_config.json"
+"""What transformers calls the file that says how recordings are prepared; it stands beside the weights."""
+ABSENT = float("nan")
+"""What stands in a batch where there is no recording."""
+MAX_CHANNELS = 1024
+"""As many as libsndfile reads; more are samples `[T, channels]`, which would be averaged the wrong way."""
+_EXAMPLE_SECONDS = 1.0
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A recording as it was made."""
+
+    samples: Samples
+    """`[channels, T]`, full scale from -1 to 1."""
+    rate: int
+    """Samples a second."""
+
+
+@dataclass(frozen=True)
+class AudioPreprocess(Preprocess):
+    """How a recording becomes the network's input.
+
+    A sample is `[W, T] float32` of a network that takes the waveform, else `[W, F, mels] float32`, frames of a spectrogram: W windows
+    (one, unless `truncation` is `window` and the recording is long). In a batch `[B, W, ...]`, what a recording does not fill is NaN.
+    """
+
+    kind = Kind.AUDIO
+
+    form: str
+    """What the network takes: a `waveform`; Kaldi's spectrogram, `filter-bank` (AST); Whisper's, `log-mel`."""
+    rate: int
+    """Samples a second that the network was trained at; recordings of another rate are resampled."""
+    max_seconds: float
+    """The longest window."""
+    truncation: str
+    """What is kept of a longer recording: `head` (its beginning), `tail` (its end), `head+tail` (half of each, joined), or all of it
+    in windows of one length, one after another, whose features are averaged (`window`)."""
+    pooling: str
+    """How the features of a window's frames become one vector."""
+    shortest: int
+    """Samples that the network needs for one frame; a shorter recording is filled up with silence."""
+    normalise: bool
+    """Whether each window is brought to mean 0 and variance 1 (a waveform), or `mean` and `std` are applied (a filter bank)."""
+    mels: int = 0
+    """Bands of a spectrogram."""
+    frames: int = 0
+    """Frames that a network of spectrograms takes, always; what is missing behind a recording, the network is given as silence."""
+    mean: float = 0.0
+    std: float = 1.0
+    """Of the filter bank's values in training; what is left is divided by twice `std`, as AST does."""
+
+    def prepare(self, item: Sound | tuple[Samples, int]) -> Tensor:
+        """`[W, T]` or `[W, F, mels]`, `float32`. The mean of the channels is cut, resampled (soxr, HQ), and made a spectrogram.
+
+        item: a recording, or (samples `[T]` or `[channels, T]`, rate). Raises: ValueError for anything else, or no samples.
+        """
+        return self.finish(self.mono(item))
+
+    def mono(self, item: Sound | tuple[Samples, int]) -> Sound:
+        """The mean of the channels, `[1, T]`. Raises: ValueError if there is nothing, or what is no number."""
+        if isinstance(item, Sound):
+            item = (item.samples, item.rate)
+        if not isinstance(item, tuple) or len(item) != 2:
+            raise ValueError(f"a {type(item).__name__}; expected a recording, or a tuple of samples and their rate")
+        samples, rate = _as_floats(np.atleast_2d(np.asarray(item[0]))), item[1]
+        if samples.ndim != 2 or not samples.size or len(samples) > MAX_CHANNELS or rate < 1:
+            raise ValueError(f"samples {list(samples.shape)} at {rate} Hz; expected [T] or [channels, T], and a rate")
+        mixed: Samples = samples if len(samples) == 1 else samples.mean(0, keepdims=True, dtype=np.float32)
+        if not np.isfinite(mixed).all():
+            raise ValueError("samples that are NaN or infinite")
+        return Sound(mixed, rate)
+
+    def finish(self, sound: Sound) -> Tensor:
+        """What `prepare` does with one channel. Raises: ConfigError where the resampler is not installed."""
+        windows = [self._resample(window, sound.rate) for window in self._cut(sound.samples[0], sound.rate)]
+        return self.collate([self._shape(torch.from_numpy(window))[None] for window in windows]).flatten(0, 1)
+
+    def collate(self, samples: Sequence[Tensor]) -> Tensor:
+        """`[B, W, T]` or `[B, W, F, mels]`, W and T (F) those of the largest sample."""
+        windows, length = (max(sample.shape[axis] for sample in samples) for axis in (0, 1))
+        batch = torch.full((len(samples), windows, length, *samples[0].shape[2:]), ABSENT)
+        for row, sample in zip(batch, samples, strict=True):
+            row[: sample.shape[0], : sample.shape[1]] = sample
+        return batch
+
+    def ready(self, batch: Tensor) -> Tensor:
+        """Waveforms, each window at mean 0 and variance 1 over what is there, where the network was trained so; filter banks at the
+        mean and spread of its training. NaN stays."""
+        if not self.normalise:
+            return batch
+        if self.form == "filter-bank":
+            return (batch - self.mean) / (2 * self.std)
+        count = (~batch.isnan()).sum(2, keepdim=True).clamp(min=1)
+        centred = batch - batch.nansum(2, keepdim=True) / count
+        variance = centred.square().nansum(2, keepdim=True) / count
+        return centred / (variance + 1e-7).sqrt()  # the 1e-7 is of Wav2Vec2FeatureExtractor
+
+    def example(self, count: int) -> Tensor:
+        """`[count, 1, T]` or `[count, 1, F, mels]`, drawn from a normal distribution: a second, or the most if that is less."""
+        seconds = min(_EXAMPLE_SECONDS, self.max_seconds)
+        length = max(int(seconds * self.rate), self.shortest)
+        shape = (length,) if self.form == "waveform" else (min(length // spectrograms.HOP, self.frames), self.mels)
+        return torch.randn(count, 1, *shape, generator=torch.Generator().manual_seed(0))
+
+    def options(self) -> dict[str, Any]:
+        """`max_seconds`, `truncation`, `pooling`."""
+        return {"max_seconds": self.max_seconds, "truncation": self.truncation, "pooling": self.pooling}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for `config.json`."""
+        return {"kind": self.kind.value, **{own.name: getattr(self, own.name) for own in fields(self)}}
+
+    def save(self, folder: Path) -> None:
+        """Write what transformers' feature extractor of the network reads."""
+        (folder / EXTRACTION).write_text(json.dumps(self._extraction(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        return cls(**{name: value for name, value in values.items() if name != "kind"})
+
+    def _extraction(self) -> dict[str, Any]:
+        common = {"sampling_rate": self.rate, "padding_value": 0.0}
+        if self.form == "waveform":
+            kind = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "feature_size": 1, "return_attention_mask": True}
+            return {**common, **kind, "do_normalize": self.normalise}
+        if self.form == "filter-bank":
+            kind = {"feature_extractor_type": "ASTFeatureExtractor", "num_mel_bins": self.mels, "max_length": self.frames}
+            return {**common, **kind, "do_normalize": self.normalise, "mean": self.mean, "std": self.std}
+        seconds = self.frames * spectrograms.HOP // self.rate
+        kind = {"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": self.mels, "chunk_length": seconds}
+        return {**common, **kind, "n_fft": spectrograms.WINDOW, "hop_length": spectrograms.HOP, "nb_max_frames": self.frames}
+
+    def _cut(self, samples: Samples, rate: int) -> list[Samples]:
+        """The windows `[T]` at the recording's own rate, so that what is not kept is not resampled."""
+        most = max(int(self.max_seconds * rate), 1)
+        if len(samples) <= most:
+            return [samples]
+        if self.truncation == "window":
+            return list(np.array_split(samples, -(-len(samples) // most)))
+        tail = {"head": 0, "tail": most, "head+tail": most // 2}[self.truncation]
+        return [np.concatenate([samples[: most - tail], samples[len(samples) - tail :]])]
+
+    def _resample(self, samples: Samples, rate: int) -> Samples:
+        """At the network's rate, at least `shortest` and at most `max_seconds` long."""
+        if rate != self.rate:
+            samples = _soxr().resample(np.ascontiguousarray(samples), rate, self.rate, quality="HQ")
+        samples = samples[: max(int(self.max_seconds * self.rate), 1)]
+        return np.pad(samples, (0, max(self.shortest - len(samples), 0)))
+
+    def _shape(self, samples: Tensor) -> Tensor:
+        """`[T]` or `[F, mels]` of samples `[T]`."""
+        if self.form == "waveform":
+            return samples
+        if self.form == "filter-bank":
+            return spectrograms.filter_bank(samples, self.mels)[: self.frames]
+        return spectrograms.log_mel(samples, self.mels, self.frames)
+
+
+def _as_floats(samples: NDArray[Any]) -> Samples:
+    """Full scale from -1 to 1; signed integers, as other readers give them, are brought to it. Raises: ValueError for other types."""
+    if np.issubdtype(samples.dtype, np.signedinteger):
+        return (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
+    if not np.issubdtype(samples.dtype, np.floating):
+        raise ValueError(f"samples of type {samples.dtype}; expected floating-point numbers from -1 to 1")
+    return samples.astype(np.float32, copy=False)
+
+
+def _soxr() -> Any:
+    try:
+        import soxr
+    except ImportError as error:
+        raise ConfigError(
+            "recordings of another rate are resampled by soxr, which is not here: pip install 'zoo-finetune[audio]'"
+        ) from error
+    return soxr

@@ -1,0 +1,95 @@
+"""`zoo data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from zoo.cli import flags
+from zoo.cli.answer import Answer, table
+from zoo.cli.flags import Common
+
+if TYPE_CHECKING:
+    from zoo.inspection.report import DataReport
+
+OPTIONS = (
+    "text", "image", "audio", "label", "label_delimiter", "split", "task", "weights", "image_size", "max_length", "truncation", "pooling",
+    "max_seconds", "num_workers", "engine", "device", "cache", "seed",
+)  # fmt: skip
+"""Those of `zoo finetune` that say what the data are, or decide what a backbone makes of them."""
+_CLASSES, _VALUES = 30, 3
+"""Classes in a table, and values of a count, for people; the page has more."""
+
+if TYPE_CHECKING:
+    Flags = dict[str, Any]
+else:
+    Flags = flags.typed(OPTIONS)
+
+data = App(name="data", help="Look at your data before anything is trained on them.", help_format="plaintext")
+
+
+@data.command
+def inspect(
+    path: str,
+    /,
+    *,
+    backbone: Annotated[str | None, Parameter(completer=flags.COMPLETERS["backbone"])] = None,
+    out: Path | None = None,
+    options: Annotated[Flags | None, Parameter(name="*")] = None,
+    common: Common = flags.NONE,
+) -> Answer:
+    """Say what is in some data and what is wrong with it, and write it as one page.
+
+    Counts by split and class, sizes, what cannot be read, identical and nearly
+    identical samples, those with different labels or in several splits, and
+    examples. With a backbone also the labels that are likely wrong. Nothing of
+    the data is changed.
+
+    Try:
+        zoo data inspect photos/
+        zoo data inspect reviews.csv --text body --label stars --backbone all-MiniLM-L6-v2
+
+    Args:
+        path: As for `zoo finetune --data`: a folder, a table, or builtin:digits.
+        backbone: Find likely label errors by its features (confident learning).
+        out: The page. One of an earlier call is replaced. [default: NAME-report.html in the working folder]
+    """
+    from zoo import api
+
+    page = out or Path(f"{_name(path)}-report.html")
+    report = api.inspect(path, backbone, page=page, **(options or {}))
+    return Answer(
+        {**report.to_dict(), "page": str(page)},
+        f"{report.source}: {report.total:,} {report.kind.nouns}, {report.task.value}",
+        *_counts(report),
+        *(f"{one.measured}: {one.smallest:,.4g} to {one.largest:,.4g}, median {one.median:,.4g}" for one in report.histograms),
+        *(
+            f"{name}: {', '.join(f'{value} ({count:,})' for value, count in found.items())}"
+            for name, found in report.common.items()
+        ),
+        "",
+        *(f"! {heading}: {line}" for heading, line in report.findings()),
+        *report.notices,
+        f"page: {page}",
+    )
+
+
+def _counts(report: DataReport) -> list[Any]:
+    """A line a class: samples in each split; and what there is to say about them."""
+    splits, names = list(report.counts), list(next(iter(report.counts.values())))
+    rows = [{report.target: name, **{split: report.counts[split][name] for split in splits}} for name in names[:_CLASSES]]
+    more = [f"... {len(names):,} in all"] if len(names) > _CLASSES else []
+    ratio = [] if report.imbalance is None else [f"largest to smallest class: {report.imbalance:.3g} to 1"]
+    return [table(rows), *more, *ratio]
+
+
+def _common(counts: dict[str, int]) -> str:
+    shown = [f"{value} ({count:,})" for value, count in list(counts.items())[:_VALUES]]
+    return ", ".join([*shown, *(["..."] if len(counts) > _VALUES else [])])
+
+
+def _name(path: str) -> str:
+    """What the data are called: the last part of their path, without what a file's name should not have."""
+    return Path(path.replace(":", "-")).expanduser().resolve().stem or "data"

@@ -1,0 +1,36 @@
+"""From the name of some data to what is there, read and checked sample by sample: the one place that knows every kind of place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zoo.config import DataConfig
+from zoo.data import checks
+from zoo.data.sets import Source
+from zoo.data.sources import builtin, library, tabular
+from zoo.data.sources.folders import list_folder
+from zoo.data.sources.reading import read_listing
+from zoo.data.sources.tables import is_table
+
+
+def open_source(options: DataConfig, place: Path | None, *, trainable: bool = True) -> Source:
+    """What `options.data` names.
+
+    Args:
+        place: the cache, which remembers the files that were checked; None: all are.
+        trainable: a folder must have classes to train on: two or more, none of them empty.
+
+    Raises: DataError, ConfigError, UnknownName: each names the folder, file, row or column.
+    """
+    spec = options.data
+    if spec.startswith(builtin.PREFIX):
+        return builtin.open_builtin(spec)
+    if library.is_library(spec):
+        return library.open_library(options)
+    path = Path(spec).expanduser()
+    if is_table(path):
+        return tabular.open_table(path, options, place=place)
+    listing = list_folder(path)
+    if trainable:
+        checks.check_layout(listing)
+    return read_listing(listing, options.max_unreadable, place)

@@ -1,0 +1,126 @@
+"""Data sets of the library `datasets`: on the Hub or in its cache (`hf:NAME`, `hf:NAME:CONFIGURATION`), in a folder of data files
+(`hf:FOLDER`), or saved with `save_to_disk` (the folder itself). Scripts that a data set may bring are never run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from zoo.backbones import hub
+from zoo.config import DataConfig
+from zoo.data.sets import Source
+from zoo.data.sources.datasets import open_parts
+from zoo.data.sources.tables_values import SPLIT_WORDS
+from zoo.errors import ConfigError, DataError
+
+PREFIX = "hf:"
+
+
+def is_library(spec: str) -> bool:
+    """Whether a name of data is `hf:...`, or a folder that `save_to_disk` wrote."""
+    folder = Path(spec).expanduser()
+    return spec.startswith(PREFIX) or any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+
+
+def open_library(options: DataConfig) -> Source:
+    """The data set as a checked source; the columns are those of the options, else guessed. The network is asked for `hf:NAME` alone,
+    where the library's cache has it not.
+
+    Raises: DataError if it cannot be had, or has no part to train on; ConfigError, UnknownName for columns.
+    """
+    spec = options.data
+    with _quiet():
+        found = _load(spec)
+    parts = _by_split(spec, found)
+    return replace(
+        open_parts(parts, keys=_keys(options), task=options.task), description=f"data set {spec}", licence=_licence(parts)
+    )
+
+
+def _load(spec: str) -> Any:
+    import datasets  # its import takes a second
+
+    try:
+        if not spec.startswith(PREFIX):
+            return datasets.load_from_disk(str(Path(spec).expanduser()))
+        name, _, configuration = spec.removeprefix(PREFIX).partition(":")
+        if not name:
+            raise DataError(f"{spec}: name a data set, hf:NAME or hf:NAME:CONFIGURATION")
+        with contextlib.nullcontext() if Path(name).exists() else _patient(name):
+            return datasets.load_dataset(name, configuration or None)
+    except DataError:
+        raise
+    except Exception as error:  # the library's own, those of pyarrow, fsspec, the Hub's client
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{spec}: {reason}; is the name right, and is it in the cache or the network there?") from error
+
+
+def _by_split(spec: str, found: Any) -> dict[str, Any]:
+    """Its parts by our names of splits; one alone is to be split."""
+    if not isinstance(found, Mapping):
+        return {"train": found}
+    named: dict[str, Any] = {}
+    for name, part in found.items():
+        role = SPLIT_WORDS.get(str(name).casefold())
+        if role and role not in named:
+            named[role] = part
+    if "train" in named:
+        return named
+    if len(found) == 1:
+        return {"train": next(iter(found.values()))}
+    raise DataError(f"{spec}: its parts are {', '.join(map(str, found))}; none of them is called train")
+
+
+def _keys(options: DataConfig) -> tuple[str, ...] | None:
+    """(sample, class), or (text, second text, class), where they are named. Raises: ConfigError where one of them is."""
+    sample = options.text or options.image or options.audio
+    if sample is None and options.label is None:
+        return None
+    if sample is None or options.label is None:
+        raise ConfigError(
+            f"{options.data}: name both the column of the samples (--text, --image) and that of the labels (--label), or none"
+        )
+    return (*(part.strip() for part in sample.split(",")), options.label)
+
+
+def _licence(parts: Mapping[str, Any]) -> str:
+    """What the data set states itself, as an SPDX identifier where it is one word."""
+    stated = str(getattr(getattr(parts["train"], "info", None), "license", "") or "").strip().lower()
+    return stated if stated and " " not in stated else "unknown"
+
+
+@contextlib.contextmanager
+def _patient(name: str) -> Iterator[None]:
+    """Where the Hub does not answer within seconds, let the library look into its cache alone: its own retries take minutes."""
+    import datasets
+
+    before = datasets.config.HF_HUB_OFFLINE
+    try:
+        hub.reach(f"datasets/{name}", "README.md")
+    except hub.Unavailable:
+        datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's progress bars and notes: what matters is said by zoo."""
+    import datasets
+
+    level = logging.getLogger("datasets").level
+    shown = not datasets.utils.logging.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    logging.getLogger("datasets").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.getLogger("datasets").setLevel(level)
+        if not shown:
+            datasets.enable_progress_bars()

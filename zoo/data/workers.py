@@ -1,0 +1,204 @@
+"""What runs where samples are read, be that this process or one that was started for it: reading, collating, and what went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import random
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
+
+from zoo import registry
+from zoo.backbones.base import Preprocess
+from zoo.data.samplers import batch_seed, sample_seed
+from zoo.data.sets import DatasetSet, SampleSet
+from zoo.data.transforms import train_transform
+from zoo.errors import ConfigError, DataError, ZooError
+
+Key = tuple[int, int]
+"""(epoch, index)"""
+
+Read = tuple[int, "Tensor | Failure"]
+"""The index of a batch's first sample, and the batch."""
+
+_NOTHING = -1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a batch could not be read: sent as a value, since an exception would arrive with its message changed."""
+
+    message: str
+    trace: str
+    kind: type[ZooError] = DataError
+
+    def error(self) -> ZooError:
+        """To be raised; the trace is for --debug."""
+        problem = self.kind(self.message)
+        problem.add_note(self.trace)
+        return problem
+
+
+class Reader(Dataset[Any]):
+    """Reads batches, each sample as it is in one epoch."""
+
+    broken: Failure | None = None
+    """Why this process cannot read at all."""
+
+    def __init__(
+        self, samples: SampleSet, preprocess: Preprocess, augment: str, seed: int, collate_fn: str | None, num_workers: int
+    ) -> None:
+        self.samples, self.preprocess, self.augment, self.seed = samples, preprocess, augment, seed
+        self.collate_name = collate_fn
+        self.collate: Callable[[list[Tensor]], Any] = preprocess.collate
+        if collate_fn is not None:
+            self.collate = registry.function("collate_fn", collate_fn)
+        self.at_work = torch.full((num_workers, 2), _NOTHING).share_memory_()  # type: ignore[no-untyped-call]
+        """`[workers, 2] int64`, seen by all processes: the number of each process, and the index that it is reading."""
+        self._transform = train_transform(preprocess, augment)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what transforms, which may be a function that cannot be sent."""
+        return {name: value for name, value in self.__dict__.items() if name != "_transform"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._transform = train_transform(self.preprocess, self.augment)
+
+    def __getitems__(self, keys: list[Key]) -> Read:
+        """A batch, or its first failure."""
+        epoch, first = keys[0]
+        if self.broken:
+            return first, self.broken
+        tensors = []
+        for key in keys:
+            found = self._sample(*key)
+            if isinstance(found, Failure):
+                return first, found
+            tensors.append(found)
+        return first, self._batch(tensors, batch_seed(self.seed, epoch, first))
+
+    def _sample(self, epoch: int, index: int) -> Tensor | Failure:
+        try:
+            with self._noting(index), self._drawing(epoch, index):
+                return self._transform(self.samples.item(index, self.preprocess.decode_at))
+        except DataError as error:
+            return Failure(str(error), traceback.format_exc())
+        except Exception as error:
+            return Failure(f"{self.samples.name(index)}: {reason(error)}", traceback.format_exc())
+
+    def _drawing(self, epoch: int, index: int) -> contextlib.AbstractContextManager[None]:
+        """Random numbers of the sample's own, where any are drawn: by what varies it, or by a user's data set."""
+        own_code = isinstance(self.samples, DatasetSet)
+        if self.augment == "none" and not own_code:
+            return contextlib.nullcontext()  # to seed costs more than to tokenise a short text
+        return seeded(sample_seed(self.seed, epoch, index), everywhere=own_code)
+
+    def _batch(self, tensors: list[Tensor], seed: int) -> Tensor | Failure:
+        if self.collate_name is None:
+            try:
+                return self.preprocess.collate(tensors)
+            except ValueError as error:
+                return Failure(str(error), traceback.format_exc())
+        place = f"collate_fn {self.collate_name}"
+        try:
+            with seeded(seed, everywhere=True):
+                batch = self.collate(tensors)
+        except Exception as error:
+            return Failure(f"{place}: {reason(error)}", traceback.format_exc(), ConfigError)
+        if isinstance(batch, Tensor) and batch.ndim and len(batch) == len(tensors):
+            return batch
+        gave = (
+            f"a tensor {list(batch.shape)}"
+            if isinstance(batch, Tensor)
+            else "nothing"
+            if batch is None
+            else f"a {type(batch).__name__}"
+        )
+        return Failure(
+            f"{place}: it gave {gave} for {len(tensors)} samples; expected a tensor with a row for each", "", ConfigError
+        )
+
+    @contextlib.contextmanager
+    def _noting(self, index: int) -> Iterator[None]:
+        """Leave word of what is being read, for the case that this process does not come back."""
+        worker = get_worker_info()
+        if worker is not None:
+            self.at_work.numpy()[worker.id] = os.getpid(), index
+        yield
+        if worker is not None:
+            self.at_work.numpy()[worker.id, 1] = _NOTHING
+
+    def lost(self, awaited: list[int]) -> list[int]:
+        """The indices that workers were reading when they died, or else those among `awaited` that they are reading still."""
+        reading = [(process, index) for process, index in self.at_work.tolist() if index != _NOTHING]
+        living = {child.pid for child in multiprocessing.active_children()}
+        dead = [index for process, index in reading if process not in living]
+        return dead or [index for _, index in reading if index in awaited]
+
+
+def reason(error: Exception) -> str:
+    """An exception in one line; its type says more than the text of most."""
+    said = str(error).strip().partition("\n")[0]
+    return said if said and isinstance(error, ValueError) else f"{type(error).__name__}: {said}".removesuffix(": ")
+
+
+@contextlib.contextmanager
+def seeded(seed: int, *, everywhere: bool = False) -> Iterator[None]:
+    """torch's generator for the CPU seeded for a while, then as it was (its state is no business of others).
+
+    everywhere: Python's and numpy's global generators too, which a user's own code may draw from.
+    """
+    state = torch.get_rng_state()
+    others = (random.getstate(), np.random.get_state()) if everywhere else None
+    torch.default_generator.manual_seed(seed)
+    if others:
+        random.seed(seed)
+        np.random.seed(seed & 0xFFFFFFFF)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+        if others:
+            random.setstate(others[0])
+            np.random.set_state(others[1])
+
+
+def as_it_is(batch: Any) -> Any:
+    """In the place of a collate function: the reader gives whole batches."""
+    return batch
+
+
+@dataclass(frozen=True)
+class Start:
+    """Sets up one worker process."""
+
+    name: str | None = None
+    function: Callable[[int], object] | None = None
+    """What the user wants done there."""
+
+    def __call__(self, number: int) -> None:
+        # Ctrl-C reaches every process of the terminal; the trainer decides, and wants its workers until the step is done.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # What was inherited is left alone: collecting it would copy the parent's memory, and close what belongs to the parent.
+        gc.freeze()
+        if self.function is None:
+            return
+        try:
+            self.function(number)
+        except Exception as error:
+            worker = get_worker_info()
+            assert worker is not None  # torch calls this in a worker alone
+            assert isinstance(worker.dataset, Reader)
+            said = f"worker_init_fn {self.name}, worker {number}: {reason(error)}"
+            worker.dataset.broken = Failure(said, traceback.format_exc(), ConfigError)

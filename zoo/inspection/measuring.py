@@ -1,0 +1,146 @@
+"""One pass over the samples: how large each is, and what its near duplicates would have in common with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from zoo import cache
+from zoo.cache import Shards, Space
+from zoo.data import duplicates
+from zoo.data.duplicates import LOOK
+from zoo.data.sets import DatasetSet, Integers
+from zoo.errors import DataError
+from zoo.inspection.opening import Raw
+from zoo.types import Kind
+
+_Measured = TypeVar("_Measured")
+
+_AT_ONCE = 256
+"""Samples that are read ahead of those that are kept."""
+_FORMAT = 1
+"""To be raised whenever a look at the same picture would be another."""
+
+
+@dataclass
+class Measures:
+    """What was measured of every sample that could be read."""
+
+    sizes: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """By what is measured (`width in pixels`, `words`, `seconds`): a number for each."""
+    common: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By what is counted (`size`, `rate`): how many samples have each value, the most common first."""
+    near: list[Integers] = field(default_factory=list)
+    """Groups of samples that are nearly the same."""
+    unreadable: list[str] = field(default_factory=list)
+    """`name: reason` of those that could not be read just now."""
+
+
+def measure(raw: Raw, place: Path | None) -> Measures:
+    """Measure every sample. `place`: the cache, which remembers how pictures look; None: nothing is remembered. Raises: OutputError."""
+    if raw.facts.kind is Kind.TEXT:
+        return _measure_texts(raw)
+    return _measure_pictures(raw, place) if raw.facts.kind is Kind.IMAGE else _measure_recordings(raw)
+
+
+def _measure_texts(raw: Raw) -> Measures:
+    rows = np.empty((len(raw), 2), np.int64)
+    keys = np.empty(len(raw), "S32")
+    for number, (samples, index) in enumerate(raw.each()):
+        item = samples.item(index)
+        texts = [item] if isinstance(item, str) else item
+        rows[number] = sum(map(len, texts)), sum(len(text.split()) for text in texts)
+        keys[number] = duplicates.text_key(item)
+    return Measures({"characters": rows[:, 0], "words": rows[:, 1]}, near=duplicates.same(keys))
+
+
+def _measure_pictures(raw: Raw, place: Path | None) -> Measures:
+    measures = Measures()
+    looks = np.zeros(len(raw), LOOK)
+    known, digests = np.zeros(len(raw), np.bool_), raw.digests
+    space = _space(place) if place is not None and digests.astype(bool).all() else None
+    if space is not None:
+        known = space.has(digests)
+        looks[known] = space.rows(digests[known])[:].view(LOOK)[:, 0]
+    missing = np.flatnonzero(~known)
+    found = _read(raw, missing, lambda item: duplicates.look(item) if isinstance(item, Image.Image) else None, measures)
+    if space is not None and len(missing):
+        with space.writing(), Shards(space) as shards:
+            for index, one in found:
+                looks[index] = one
+                shards.add(digests[index : index + 1], one.reshape(1).view(np.uint8).reshape(1, -1))
+    else:
+        for index, one in found:
+            looks[index] = one
+    seen = np.flatnonzero(looks["width"])
+    measures.sizes = {f"{side} in pixels": looks[side][seen].astype(np.int64) for side in ("width", "height")}
+    measures.common = {"size": _counts([f"{one['width']} x {one['height']}" for one in looks[seen]])}
+    measures.near = [seen[group] for group in duplicates.near(looks[seen])]
+    return measures
+
+
+def _measure_recordings(raw: Raw) -> Measures:
+    measures = Measures()
+    found = _read(raw, np.arange(len(raw)), _sound, measures)
+    rows = [one for _, one in found]
+    measures.sizes = {"seconds": np.array([seconds for seconds, _, _ in rows])}
+    measures.common = {
+        "rate": _counts([f"{rate:,} Hz" for _, rate, _ in rows]),
+        "channels": _counts([str(channels) for _, _, channels in rows]),
+    }
+    return measures
+
+
+def _sound(item: Any) -> tuple[float, int, int]:
+    """Seconds, samples a second, and channels of a recording."""
+    channels, length = item.samples.shape
+    return length / item.rate, int(item.rate), int(channels)
+
+
+def _read(
+    raw: Raw, which: Integers, function: Callable[[Any], _Measured | None], measures: Measures
+) -> Iterator[tuple[int, _Measured]]:
+    """`function` of each of the samples; those of which it gives None are passed over, the unreadable are noted.
+
+    Files are read in threads; a user's own data set, which may not bear that, in one.
+    """
+
+    def one(index: int) -> _Measured | str | None:
+        try:
+            return function(raw.item(index))
+        except DataError as error:
+            return str(error)
+        except Exception as error:  # a user's own data set can raise anything
+            _, samples, own = raw.locate(index)
+            return f"{samples.name(own)}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+    threads = 1 if any(isinstance(samples, DatasetSet) for samples in raw.parts.values()) else min(os.cpu_count() or 1, 8)
+    waiting = iter(which.tolist())
+    with ThreadPoolExecutor(threads) as pool:
+        while some := list(islice(waiting, _AT_ONCE)):
+            for index, result in zip(some, pool.map(one, some), strict=True):
+                if isinstance(result, str):
+                    measures.unreadable.append(result)
+                elif result is not None:
+                    yield index, result
+
+
+def _space(place: Path) -> Space:
+    shape = (LOOK.itemsize,)
+    facts = {"what": "looks", "format": _FORMAT, "shape": list(shape)}
+    return Space(cache.folder(place, "looks", facts), shape, "u1")
+
+
+def _counts(values: list[str]) -> dict[str, int]:
+    names, numbers = np.unique(np.array(values, np.dtypes.StringDType()), return_counts=True)
+    order = np.argsort(-numbers, kind="stable")
+    return {str(names[index]): int(numbers[index]) for index in order}

@@ -1,0 +1,221 @@
+"""Answers for more inputs than memory holds: read, answered and written as they come, and gone on with where they stopped.
+
+While a file of answers is being written, `FILE.progress.json` beside it says how far it is whole; what was written after is cut off
+when the work goes on. Rows that have no answer go to `FILE.unreadable.csv`, each with its reason. Parquet, which cannot be gone on
+with, is made of JSON lines at the end.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from zoo import folders
+from zoo.errors import ConfigError, DataError, OutputError
+from zoo.types import Prediction, Task
+
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+SECONDS = 2.0
+"""Between two marks of progress at least: so much work, or what is answered at once, a kill may cost."""
+
+Named = tuple[str, Any]
+"""An input and its name; a `DataError` in its place says why there is none."""
+Answer = Callable[[Iterable[Named]], Iterator[Prediction | DataError]]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was done."""
+
+    path: Path
+    answered: int
+    """Rows in the file."""
+    found: int
+    """How many of them (and of the unreadable) were there when it went on."""
+    unreadable: Path | None
+    """The file that lists those without an answer; None if there are none."""
+    left_out: int
+    """How many these are."""
+    seconds: float
+
+
+def check_target(out: Path) -> None:
+    """Raises: ConfigError if the name says no format; OutputError if there are answers already, or no folder for them."""
+    if out.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"--out {out}: answers are written as {', '.join(SUFFIXES)}; name the file so")
+    if out.exists() and not _progress(out).exists():
+        raise OutputError(f"{out} exists; nothing of yours is overwritten: name another file, or remove it")
+    if not out.parent.is_dir():
+        raise OutputError(f"{out}: there is no folder {out.parent}; make it first")
+
+
+def write(
+    answer: Answer,
+    inputs: Iterable[Named],
+    out: Path,
+    *,
+    task: Task,
+    identity: dict[str, Any],
+    at_once: int = 1,
+    top: int | None = 1,
+) -> Written:
+    """Answer all inputs into a file, in their order; go on where a killed call with the same identity stopped.
+
+    Args:
+        answer: named inputs to answers, in order.
+        identity: everything that the answers depend on, as plain values: the model's digest, the inputs' names, options.
+        at_once: inputs that `answer` takes at once: it goes on after a multiple of them, so that an input has the same others beside it in
+            its batch as in an undisturbed call, and its probabilities the same last digits.
+        top: as of `values`.
+
+    Raises: OutputError; ConfigError if what is there was begun with other options; whatever `answer` raises.
+    """
+    check_target(out)
+    began = time.monotonic()
+    lines = out.with_name(out.name + ".jsonl") if out.suffix.lower() == ".parquet" else out
+    state = _State.open(out, lines, {**identity, "top": top})
+    found = state.done
+    try:
+        with lines.open("ab") as good, state.bad.open("ab") as bad:
+            for result in answer(itertools.islice(iter(inputs), found, None)):
+                if isinstance(result, Prediction):
+                    good.write(_line(values(result, task, top), lines, header=state.answered == 0))
+                    state.answered += 1
+                else:
+                    bad.write(_line({"reason": str(result)}, state.bad, header=state.left_out == 0))
+                    state.left_out += 1
+                if state.done % at_once == 0:
+                    state.save(good, bad)
+            state.save(good, bad, force=True)
+        if lines != out:
+            _to_parquet(lines, out)
+        if not state.left_out:
+            state.bad.unlink(missing_ok=True)
+        _progress(out).unlink()
+        if lines != out:
+            lines.unlink()
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror or error}") from error
+    bad_file = state.bad if state.left_out else None
+    return Written(out, state.answered, found, bad_file, state.left_out, time.monotonic() - began)
+
+
+@dataclass
+class _State:
+    """How far the files are whole."""
+
+    path: Path
+    identity: dict[str, Any]
+    bad: Path
+    answered: int = 0
+    left_out: int = 0
+    saved: float = 0.0
+
+    @property
+    def done(self) -> int:
+        return self.answered + self.left_out
+
+    @classmethod
+    def open(cls, out: Path, lines: Path, identity: dict[str, Any]) -> _State:
+        """As a killed call left it, the files cut to what is whole; fresh if there was none."""
+        identity = json.loads(json.dumps(identity))
+        state = cls(_progress(out), identity, out.with_name(out.name + ".unreadable.csv"))
+        if not state.path.is_file():
+            for file in (lines, state.bad):
+                if file.exists():
+                    raise OutputError(f"{file} exists; nothing of yours is overwritten: name another --out, or remove it")
+            state.mark(0, 0)  # before the files are there: a kill leaves none that would be taken for another's
+            return state
+        try:
+            values = json.loads(state.path.read_text(encoding="utf-8"))
+            before = dict(values["identity"])
+            state.answered, state.left_out = int(values["answered"]), int(values["left_out"])
+            sizes = int(values["good_bytes"]), int(values["bad_bytes"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OutputError(f"{state.path}: damaged; remove it and {out}, and begin again") from error
+        other = [name for name in {**before, **identity} if before.get(name) != identity.get(name)]
+        if other and state.done:
+            raise ConfigError(f"{out} was begun with another {other[0]}; name another --out, or remove it and {state.path.name}")
+        for file, size in zip((lines, state.bad), sizes, strict=True):
+            if (file.stat().st_size if file.is_file() else 0) < size:
+                raise OutputError(f"{file}: shorter than {state.path.name} says; remove both, and begin again")
+            if file.is_file():
+                os.truncate(file, size)
+        return state
+
+    def save(self, good: IO[bytes], bad: IO[bytes], *, force: bool = False) -> None:
+        """Mark what is written as whole, now and then."""
+        if not force and time.monotonic() - self.saved < SECONDS:
+            return
+        for stream in (good, bad):
+            stream.flush()
+            os.fsync(stream.fileno())
+        self.mark(good.tell(), bad.tell())
+        self.saved = time.monotonic()
+
+    def mark(self, good_bytes: int, bad_bytes: int) -> None:
+        """Say how far the files are whole."""
+        values = {"identity": self.identity, "answered": self.answered, "left_out": self.left_out}
+        folders.write_text(self.path, json.dumps(values | {"good_bytes": good_bytes, "bad_bytes": bad_bytes}))
+
+
+def _progress(out: Path) -> Path:
+    return out.with_name(out.name + ".progress.json")
+
+
+def values(answer: Prediction, task: Task, top: int | None) -> dict[str, Any]:
+    """An answer as one flat row: the input, then the label with its probability, the labels that hold, or the values.
+
+    top: 1 gives the most probable class alone, k the k most probable in turn, None the probability of every class too.
+    """
+    found: dict[str, Any] = {"input": answer.input}
+    if task is Task.REGRESSION:
+        return found | answer.values
+    ranked = list(answer.probabilities.items())
+    if task is Task.MULTILABEL:
+        found["labels"] = answer.label
+    elif top is None or top == 1:
+        found |= {"label": ranked[0][0], "probability": ranked[0][1]}
+    if top is None:
+        return found | {f"probability of {label}": share for label, share in sorted(ranked)}
+    if top > 1:
+        for number, (label, share) in enumerate(ranked[:top], 1):
+            found |= {f"label {number}": label, f"probability {number}": share}
+    return found
+
+
+def _line(values: dict[str, Any], path: Path, *, header: bool) -> bytes:
+    if path.suffix == ".jsonl":
+        return (json.dumps(values, ensure_ascii=False) + "\n").encode(errors="surrogateescape")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        writer.writerow(values)
+    writer.writerow(values.values())
+    return text.getvalue().encode(errors="surrogateescape")
+
+
+def _to_parquet(lines: Path, out: Path) -> None:
+    """JSON lines as Parquet, some thousand rows at a time."""
+    import pyarrow  # comes with evaluate; its import costs half a second
+    from pyarrow import parquet
+
+    aside = out.with_name(out.name + ".aside")
+    writer = None
+    with lines.open(encoding="utf-8", errors="replace") as rows:  # Parquet has no place for a name that is not UTF-8
+        while some := [json.loads(line) for line in itertools.islice(rows, 10_000)]:
+            table = pyarrow.Table.from_pylist(some)
+            writer = writer or parquet.ParquetWriter(aside, table.schema)
+            writer.write_table(table)
+    if writer is None:
+        writer = parquet.ParquetWriter(aside, pyarrow.schema([("input", pyarrow.string())]))
+    writer.close()
+    aside.replace(out)

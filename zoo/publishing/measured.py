@@ -1,0 +1,195 @@
+"""What a card says of a model and its numbers, in the words of its task and of the kind of its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zoo.evaluation.outputs import THRESHOLD
+from zoo.evaluation.report import Report, Value
+from zoo.evaluation.shipped import RESAMPLES
+from zoo.publishing.markdown import escape, folded, table, without_folders
+from zoo.types import Kind, Task
+
+FOLDED = 30
+"""Tables with more rows than this open on a click."""
+ENOUGH = 10
+"""Samples of a class or label below which its own numbers say little. Our own choice."""
+_METRICS = {"accuracy": "Accuracy", "mean_average_precision": "Mean average precision", "rmse": "Root mean squared error"}
+_NETWORKS = {Kind.IMAGE: "An image", Kind.TEXT: "A text", Kind.AUDIO: "An audio"}
+_KEPT = {
+    "head": "the first {most} of a {noun}",
+    "tail": "the last {most} of a {noun}",
+    "head+tail": "{most} of a {noun}, of its beginning and its end",
+    "window": "a {noun} in windows of {most}, whose features are averaged",
+}
+ROWS = {Task.CLASSIFICATION: "class", Task.MULTILABEL: "label", Task.REGRESSION: "value"}
+"""What each output of the model stands for."""
+
+
+def kind_of(config: Mapping[str, Any]) -> Kind:
+    """What the model of a config takes. `config` is the `zoo` part of config.json; one without a kind is of pictures."""
+    return Kind(config["preprocess"].get("kind", Kind.IMAGE))
+
+
+def base_id(base: Mapping[str, Any]) -> str:
+    """What the Hub calls the base."""
+    return str(base["id"]) if base.get("loader") == "transformers" else f"timm/{base['id']}"
+
+
+def summary(config: Mapping[str, Any], report: Report) -> str:
+    """What it is, what it reaches, and what can be had without looking."""
+    base, against = config["base"], report.baseline
+    origin = "random weights (a baseline: nothing was pretrained)" if base["seed"] is not None else f"`{base_id(base)}`"
+    return (
+        f"{_NETWORKS[kind_of(config)]} {_purpose(report)}, fine-tuned with zoo from {origin} by the strategy "
+        f"`{config['strategy']}`. {_METRICS[against.metric]} {report.values[against.metric]} on {report.n} {kind_of(config).nouns}; "
+        f"{against.answer} gives {against.value:.4f}."
+    )
+
+
+def _purpose(report: Report) -> str:
+    count = len(report.labels)
+    if report.task is Task.CLASSIFICATION:
+        return f"classifier for {count} classes"
+    if report.task is Task.MULTILABEL:
+        return f"classifier for {count} labels, of which any number may hold at once"
+    return f"regressor of {escape(report.labels.names[0])}" if count == 1 else f"regressor of {count} values"
+
+
+def intended_use(config: Mapping[str, Any], report: Report) -> str:
+    """What it is for, what it takes in, and what it answers to what it is not for."""
+    kind, names = kind_of(config), [escape(name) for name in report.labels.names]
+    nouns, noun = kind.nouns, kind.nouns.removesuffix("s")
+    listed = ", ".join(names[:FOLDED]) + (f" and {len(names) - FOLDED} more, listed below" if len(names) > FOLDED else "")
+    purpose, answer, otherwise = {
+        Task.CLASSIFICATION: (
+            f"To tell apart {nouns} of these {len(names)} classes: {listed}.",
+            "gives a probability for each class",
+            f"It always answers with one of its classes, also for a {noun} of something else; the probabilities say how sure it is "
+            "only as far as the calibration below goes.",
+        ),
+        Task.MULTILABEL: (
+            f"To say which of these {len(names)} labels hold for a {noun}: {listed}.",
+            "gives each label a probability of its own",
+            "A label is said to hold from the threshold that the table of labels names. It may say that none holds.",
+        ),
+        Task.REGRESSION: (
+            f"To predict from a {noun}: {listed}.",
+            "gives numbers in the unit of the training data",
+            f"It answers any {noun} with a number, also one unlike those it was trained on, and does not say how sure it is.",
+        ),
+    }[report.task]
+    takes = _input(config["preprocess"], kind)
+    return f"{purpose} {takes}, and {answer}. It is meant for {nouns} like those it was trained on.\n\n{otherwise}"
+
+
+def _input(preprocess: Mapping[str, Any], kind: Kind) -> str:
+    if kind is Kind.IMAGE:
+        return f"It sees a picture as {preprocess['size']} x {preprocess['size']} pixels in RGB"
+    kept, pooling = _KEPT[preprocess["truncation"]], f"makes one vector of its features by `{preprocess['pooling']}`"
+    if kind is Kind.AUDIO:
+        most = f"{preprocess['max_seconds']:g} seconds"
+        return f"It hears {kept.format(most=most, noun='recording')}, as one channel at {preprocess['rate']:,} Hz, {pooling}"
+    prefix = f", behind `{preprocess['prefix'].strip()}`" if preprocess.get("prefix") else ""
+    most = f"{preprocess['max_length']} tokens"
+    return f"It reads {kept.format(most=most, noun='text')}{prefix}, {pooling}"
+
+
+def metrics_table(report: Report) -> str:
+    """Every metric with its interval."""
+    rows = []
+    for name, value in report.values.items():
+        arrow = "higher is better" if value.higher_is_better else "lower is better"
+        number = f"{value.value:.4f}" if value.value is not None else f"undefined: {escape(value.why or '')}"
+        rows.append([escape(without_folders(name)), number, _interval(value), arrow])
+    return table(["metric", "value", "95 % interval", ""], rows)
+
+
+def _interval(value: Value) -> str:
+    if value.value is None:
+        return ""
+    if value.low is None:
+        return f"none: {escape(value.why)}" if value.why else "none"
+    notes = [f"{value.resamples} resamples"] if value.resamples != RESAMPLES else []
+    notes += [f"{value.dropped} of them undefined and left out"] if value.dropped else []
+    return f"[{value.low:.4f}, {value.high:.4f}]" + (f" ({', '.join(notes)})" if notes else "")
+
+
+def rows_title(task: Task) -> str:
+    """The heading of `rows_table`."""
+    return {Task.CLASSIFICATION: "Classes", Task.MULTILABEL: "Labels", Task.REGRESSION: "Values"}[task]
+
+
+def rows_table(report: Report, kind: Kind) -> str:
+    """A row for each class, label or value."""
+    header: tuple[str, ...]
+    if report.task is Task.REGRESSION:
+        header = ("mean", "deviation", "bias", "MAE", "RMSE", "R²", "residuals: 5 %", "median", "95 %")
+        numbers = [
+            [*map(_number, (row.mean, row.deviation, row.bias, row.mae, row.rmse, row.r2, *row.residuals[1:4]))]
+            for row in report.per_value
+        ]
+    elif report.task is Task.MULTILABEL:
+        header = ("precision", "recall", "F1", "threshold", kind.nouns, "predicted")
+        numbers = [
+            [*map(_share, (row.precision, row.recall, row.f1, row.threshold)), str(row.support), str(row.predicted)]
+            for row in report.per_label
+        ]
+    else:
+        header = ("precision", "recall", "F1", kind.nouns)
+        numbers = [[*map(_share, (row.precision, row.recall, row.f1)), str(row.support)] for row in report.per_class]
+    rows = [[str(index), escape(report.labels.names[index]), *cells] for index, cells in enumerate(numbers)]
+    body = table(["", ROWS[report.task], *header], rows, right=len(header))
+    return folded(f"All {len(rows)} {rows_title(report.task).lower()}", body, fold=len(rows) > FOLDED)
+
+
+def thresholds_words(config: Mapping[str, Any], report: Report) -> str:
+    """Of multilabel, where the thresholds come from; else empty."""
+    if report.task is not Task.MULTILABEL:
+        return ""
+    nouns = kind_of(config).nouns
+    if config.get("thresholds") is None:
+        return f"Every label holds from a probability of {THRESHOLD}."
+    return (
+        f"Each label holds from the threshold of the highest F1 on the validation {nouns}; one with fewer than {ENOUGH} {nouns} there "
+        f"keeps {THRESHOLD}."
+    )
+
+
+def confused_table(report: Report, kind: Kind) -> str:
+    """Of classification, the classes that are taken for others most often; of other tasks nothing."""
+    if report.task is not Task.CLASSIFICATION:
+        return ""
+    pairs = report.most_confused(10)
+    if not pairs:
+        return f"Nothing: every {kind.nouns.removesuffix('s')} was classified rightly."
+    rows = [[escape(one.true), escape(one.predicted), str(one.count), f"{one.share:.1%}"] for one in pairs]
+    return table(["true class", "taken for", kind.nouns, "of the true class"], rows, right=2)
+
+
+def limits(report: Report, kind: Kind, split: str) -> list[str]:
+    """A line for each thing that the numbers do not say. `split`: what they were measured on."""
+    found = [escape(warning) for warning in report.warnings]
+    if split == "val":
+        found.append(f"The numbers are of the {kind.nouns} by which this model was chosen, so they are optimistic.")
+    supports = {row.name: row.support for row in report.per_class} | {row.name: row.support for row in report.per_label}
+    low = [name for name, support in supports.items() if support < ENOUGH]
+    if low:
+        few = ", ".join(escape(name) for name in low[:10]) + (", ..." if len(low) > 10 else "")
+        several = rows_title(report.task).lower()
+        found.append(f"Fewer than {ENOUGH} {kind.nouns} were there to measure {len(low)} of the {several}: {few}.")
+    others = {
+        Kind.IMAGE: "other cameras, places, times or people",
+        Kind.TEXT: "other languages, subjects, times or ways of writing",
+        Kind.AUDIO: "other microphones, rooms, noises or voices",
+    }[kind]
+    return [*found, f"It knows what its training {kind.nouns} held: {others} were not measured."]
+
+
+def _share(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4g}"
