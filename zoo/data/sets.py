@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from zoo.backbones.sounds import Sound
+from zoo.data.on_disk import DiskStrings, Strings, characters
 from zoo.data.pictures import open_picture
 from zoo.data.sounds import open_sound
 from zoo.data.targets import Targets
@@ -25,9 +26,6 @@ Integers = NDArray[np.int64]
 Texts = NDArray[np.bytes_]
 """Texts of at most a few hundred bytes, in one block of memory: a list of Python strings would be copied, page by page, into each
 worker as their reference counts change."""
-
-Strings = NDArray[Any]
-"""Of numpy's `StringDType`: texts of any length in one block of memory, for the same reason."""
 
 DIGEST = np.dtype("S64")
 """A sha256 in hexadecimal; empty where a sample has none."""
@@ -63,7 +61,10 @@ class SampleSet(ABC):
     def subset(self, indices: Integers) -> Self:
         """The samples at these indices, in their order."""
         arrays = {own.name: getattr(self, own.name) for own in fields(self)}
-        return replace(self, **{name: rows[indices] for name, rows in arrays.items() if isinstance(rows, np.ndarray)})
+        picked: dict[str, Any] = {
+            name: rows[indices] for name, rows in arrays.items() if isinstance(rows, (np.ndarray, DiskStrings))
+        }
+        return replace(self, **picked)
 
     @abstractmethod
     def name(self, index: int) -> str:
@@ -124,7 +125,7 @@ class SoundFiles(SampleSet):
 
 @dataclass(frozen=True, kw_only=True)
 class TextSet(SampleSet):
-    """Texts in memory, or pairs of them, each a row of a table."""
+    """Texts in memory or on the disk, or pairs of them, each a row of a table."""
 
     kind = Kind.TEXT
 
@@ -147,8 +148,8 @@ class TextSet(SampleSet):
     @property
     def sizes(self) -> Integers:
         """Characters, to which tokens are nearly proportional."""
-        lengths = np.strings.str_len(self.texts)
-        return lengths if self.seconds is None else lengths + np.strings.str_len(self.seconds)
+        lengths = characters(self.texts)
+        return lengths if self.seconds is None else lengths + characters(self.seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.on_disk import DiskStrings, Spool, Strings
 from zoo.data.sources.tables_columns import Columns, choose
 from zoo.data.sources.tables_labels import Codes, Resolved, Targets, TaskName, check_enough, resolve, spellings
 from zoo.data.sources.tables_rows import bad_row, is_table, read_rows
@@ -33,9 +34,6 @@ __all__ = [
     "Chosen", "Columns", "Table", "choose", "choose_columns", "is_table", "read_rows", "read_table",
     "take_inputs", "take_label", "take_split",
 ]  # fmt: skip
-
-Strings = NDArray[Any]
-"""Of numpy's `StringDType`: one block of memory, unlike a list of Python strings, and no row as long as the longest."""
 
 _SAMPLE = 1000
 """Rows from which columns are told."""
@@ -78,7 +76,9 @@ class Table:
 class _Gathered:
     """What has been read so far. Labels are kept once each."""
 
-    inputs: list[list[Strings]]
+    inputs: list[list[NDArray[Any]]]
+    spools: list[Spool]
+    """Where the inputs go instead, where they are to stay on the disk."""
     labels: dict[Label, int] = field(default_factory=dict)
     numbers: array[int] = field(default_factory=lambda: array("q"))
     codes: array[int] = field(default_factory=lambda: array("q"))
@@ -88,7 +88,13 @@ class _Gathered:
 
 
 def read_table(
-    path: Path, columns: Columns, *, task: str | None = None, kind: Kind | None = None, max_unreadable: float = 0.01
+    path: Path,
+    columns: Columns,
+    *,
+    task: str | None = None,
+    kind: Kind | None = None,
+    max_unreadable: float = 0.01,
+    on_disk: bool = False,
 ) -> Table:
     """Read every row of a table once, and check it.
 
@@ -99,6 +105,7 @@ def read_table(
         task: `classification`, `multilabel` or `regression`; None: told by the labels, and said where it is regression.
         kind: what the model takes, which helps to guess; None: not known.
         max_unreadable: share of the rows that may be left out, 0 to 1.
+        on_disk: keep texts (or paths) in a file of their own, not in memory.
 
     Raises: DataError: the file cannot be read, more rows must be left out (naming the first), or all labels are the same.
         ConfigError and UnknownName: the columns or the task must be named, or named otherwise.
@@ -106,7 +113,7 @@ def read_table(
     if task is not None and task not in _TASKS:
         raise UnknownName("task", task, _TASKS, f"(tasks: {', '.join(_TASKS)})")
     chosen = choose_columns(path, columns, kind=kind)
-    gathered = _gather(path, chosen)
+    gathered = _gather(path, chosen, on_disk)
     _check_share(path, gathered, max_unreadable)
     codes = np.array(gathered.codes, np.int64)
     resolved = resolve(list(gathered.labels), codes, chosen.labels, task)
@@ -117,7 +124,8 @@ def read_table(
     gathered.unreadable.sort()
     _check_share(path, gathered, max_unreadable)
     sound = np.flatnonzero(~flawed) if resolved.flawed else slice(None)  # a slice copies nothing
-    inputs = tuple(_join(chunks)[sound] for chunks in gathered.inputs)
+    inputs: tuple[Strings, ...] = tuple(spool.done()[sound] for spool in gathered.spools)
+    inputs = inputs or tuple(_join(chunks)[sound] for chunks in gathered.inputs)
     codes, numbers = codes[sound], numbers[sound]
     check_enough(str(path), resolved, resolved.targets[codes])
     unreadable = [line for _, line in gathered.unreadable]
@@ -143,9 +151,9 @@ def choose_columns(path: Path, columns: Columns, *, labelled: bool = True, kind:
     return choose(path, whole, columns, labelled=labelled, kind=kind)
 
 
-def _gather(path: Path, chosen: Chosen) -> _Gathered:
+def _gather(path: Path, chosen: Chosen, on_disk: bool) -> _Gathered:
     """Every row, checked by itself."""
-    gathered = _Gathered([[] for _ in chosen.inputs])
+    gathered = _Gathered([[] for _ in chosen.inputs], [Spool() for _ in chosen.inputs if on_disk])
     waiting: list[tuple[str, ...]] = []
     for number, values in read_rows(path, chosen.names):
         gathered.total += 1
@@ -170,13 +178,16 @@ def _gather(path: Path, chosen: Chosen) -> _Gathered:
 
 
 def _store(gathered: _Gathered, waiting: list[tuple[str, ...]]) -> None:
-    """Move the strings that wait into arrays."""
+    """Move the strings that wait into arrays, or onto the disk."""
     for index, chunks in enumerate(gathered.inputs):
-        chunks.append(np.array([row[index] for row in waiting], np.dtypes.StringDType()))
+        if gathered.spools:
+            gathered.spools[index].add(row[index] for row in waiting)
+        else:
+            chunks.append(np.array([row[index] for row in waiting], np.dtypes.StringDType()))
     waiting.clear()
 
 
-def _join(chunks: list[Strings]) -> Strings:
+def _join(chunks: list[NDArray[Any]]) -> NDArray[Any]:
     """All of them in one array; the chunks are let go."""
     joined = np.concatenate(chunks)
     chunks.clear()
@@ -220,8 +231,9 @@ def _doubts(
 
 def _number_groups(inputs: tuple[Strings, ...]) -> Codes:
     """`[N]`, the same number for equal inputs."""
-    groups = np.unique(inputs[0], return_inverse=True)[1]
-    for more in inputs[1:]:
+    keys = [texts.hashes() if isinstance(texts, DiskStrings) else texts for texts in inputs]
+    groups = np.unique(keys[0], return_inverse=True)[1]
+    for more in keys[1:]:
         others = np.unique(more, return_inverse=True)[1]
         groups = np.unique(groups * (int(others.max()) + 1) + others, return_inverse=True)[1]
     return groups.astype(np.int64)

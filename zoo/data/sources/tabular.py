@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from zoo.config import DataConfig
-from zoo.data.sets import DIGEST, Integers, SampleSet, Source, Strings, TextSet
+from zoo.data.on_disk import Strings
+from zoo.data.sets import DIGEST, Integers, SampleSet, Source, TextSet
 from zoo.data.sources.folders import ALL
 from zoo.data.sources.reading import file_notices, file_set, read_files
 from zoo.data.sources.tables import Columns, Table, choose_columns, read_rows, read_table, take_inputs
@@ -32,7 +33,9 @@ def open_table(path: Path, options: DataConfig, kind: Kind | None = None, place:
     Raises: DataError, ConfigError, UnknownName.
     """
     task = None if options.task == "auto" else options.task
-    table = read_table(path, columns(options), task=task, kind=kind, max_unreadable=options.max_unreadable)
+    table = read_table(
+        path, columns(options), task=task, kind=kind, max_unreadable=options.max_unreadable, on_disk=options.streaming
+    )
     labels = table.labels if table.task == "classification" else table.labels.astype(np.float32)
     splits = (
         {ALL: np.arange(len(table))}
