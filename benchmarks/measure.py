@@ -34,6 +34,12 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, **threads, **caches, **offline}
 
 
+def timed(arguments: Sequence[str], folder: Path) -> float:
+    """Seconds of Python with these arguments in a new working folder. Raises: RunFailed."""
+    found, _ = _process(arguments, folder)
+    return float(found["seconds"])
+
+
 def run(arguments: Sequence[str], folder: Path) -> dict[str, Any]:
     """Run Python with these arguments in a new working folder.
 
@@ -41,6 +47,12 @@ def run(arguments: Sequence[str], folder: Path) -> dict[str, Any]:
     `correct` and `total` (test pictures, None where it predicts nothing), `phases` (seconds by name) and `notes`.
     Raises: RunFailed with the last line that it wrote, if it fails.
     """
+    found, said = _process(arguments, folder)
+    return found | read_answer(said)
+
+
+def _process(arguments: Sequence[str], folder: Path) -> tuple[dict[str, Any], str]:
+    """`seconds` and `peak_mb` of a process, and the last line that it printed. Raises: RunFailed."""
     folder.mkdir(parents=True)
     with (folder / "stdout.txt").open("wb") as out, (folder / "stderr.txt").open("wb") as err:
         began = time.perf_counter()
@@ -54,7 +66,7 @@ def run(arguments: Sequence[str], folder: Path) -> dict[str, Any]:
     if process.returncode or not said:
         complaint = (folder / "stderr.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""]
         raise RunFailed(f"exit status {process.returncode}: {complaint[-1]}")
-    return {"seconds": round(seconds, 3), "peak_mb": round(usage.ru_maxrss * 1024 / 1e6, 1), **read_answer(said[-1])}
+    return {"seconds": round(seconds, 3), "peak_mb": round(usage.ru_maxrss * 1024 / 1e6, 1)}, said[-1]
 
 
 def read_answer(line: str) -> dict[str, Any]:

@@ -190,6 +190,7 @@ def predict_to(
     top: int | None = 1,
     threshold: float | None = None,
     column: str | None = None,
+    engine: str = "auto",
     weights: str | None = None,
     batch_size: int = 32,
 ) -> Written:
@@ -199,13 +200,22 @@ def predict_to(
         out: .csv, .jsonl or .parquet. Rows without an answer are listed in `OUT.unreadable.csv`.
         top: classes to give for each, most probable first; None: the probability of every class.
         threshold: probability from which a label holds, where several may; None: each label's own, as chosen in training.
+        engine: what runs the network: `auto` is the one that is expected to be done first, `torch` gives `predict`'s very bits.
 
     Raises: OutputError if `out` holds answers already; ConfigError; and as `predict`.
     """
     from zoo.publishing import predicting
 
     return predicting.predict_to(
-        Path(out), Path(path), inputs, top=top, threshold=threshold, column=column, weights=weights, batch_size=batch_size
+        Path(out),
+        Path(path),
+        inputs,
+        top=top,
+        threshold=threshold,
+        column=column,
+        engine=engine,
+        weights=weights,
+        batch_size=batch_size,
     )
 
 

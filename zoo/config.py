@@ -70,7 +70,7 @@ class DataConfig:
 
     data: str = "builtin:digits"
     """Folder of pictures or recordings (DIR/CLASS/* or DIR/{train,val,test}/CLASS/*), a table (.csv, .tsv, .jsonl, .parquet) of texts
-    or paths, or builtin:digits."""
+    or paths, a data set of the library datasets (hf:NAME, hf:NAME:CONFIGURATION, a folder that it saved), or builtin:digits."""
     text: str | None = None
     """Column of a table that holds the texts; two with a comma for pairs. Empty: guessed."""
     image: str | None = None
@@ -96,10 +96,10 @@ class DataConfig:
     leaks: Literal["error", "warn", "ignore"] = "warn"
     """What to do about identical samples in two splits: stop, drop them from the later split and say so, or keep them."""
     augment: Literal["none", "light", "standard", "strong"] = "none"
-    """How training pictures are varied."""
+    """How training pictures or recordings are varied."""
     views: int | None = None
-    """Augmented views of each training picture whose features are computed once and kept; epoch e trains on view e modulo so many.
-    Empty: where pictures are augmented, each epoch varies them anew, and nothing is kept."""
+    """Augmented views of each training sample whose features are computed once and kept; epoch e trains on view e modulo so many.
+    Empty: where samples are augmented, each epoch varies them anew, and nothing is kept."""
     keep_decoded: Literal["auto", "always", "never"] = "auto"
     """Whether decoded pictures are kept in the cache for later epochs; auto: where decoding is what training waits for, as timed."""
     class_weights: Literal["none", "balanced"] = "none"
@@ -261,7 +261,7 @@ class FinetuneConfig:
         if self.data.val_fraction + self.data.test_fraction >= 1:
             raise ConfigError("val_fraction and test_fraction leave nothing to train on; their sum is below 1")
         if self.data.views is not None and self.data.augment == "none":
-            raise ConfigError("views are of augmented pictures, and augment is none; give --augment light, standard or strong")
+            raise ConfigError("views are of augmented samples, and augment is none; give --augment light, standard or strong")
         if self.optim.batch_size < self.optim.accumulate * self.machine.processes:
             raise ConfigError(
                 f"batch_size {self.optim.batch_size} is smaller than accumulate x processes "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import sys
 from collections import deque
@@ -15,16 +16,20 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from zoo import runs
+from zoo import engines, runs
 from zoo.adaptation import saved
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.sounds import Sound
 from zoo.data import find_files, is_table, open_inputs, open_picture, open_sound
+from zoo.data.sources.tables import read_rows
+from zoo.engines import Engine
 from zoo.errors import ConfigError, DataError
 from zoo.registry import HeadFactory
 from zoo.types import Kind, Labels, Prediction, Predictions, Task
 
 Input = str | os.PathLike[str] | Image.Image | Tensor | Sound | tuple[Any, Any]
+
+log = logging.getLogger("zoo")
 
 _BATCHES = {Kind.IMAGE: 4, Kind.TEXT: 64, Kind.AUDIO: 8}
 """How many batches are read at once."""
@@ -44,6 +49,41 @@ class Predictor(nn.Module):
         self.thresholds = thresholds
         self.preprocess = model.backbone.preprocess
         self.kind: Kind = self.preprocess.kind
+        self._engine: Engine | None = None
+
+    def accelerate(
+        self, first: Iterable[tuple[str, Input | DataError]], *, engine: str, expected: int, batch_size: int = 32
+    ) -> str:
+        """Run the network by an engine of `zoo.engines` in `predict` and `stream` from now on, and give its name.
+
+        Args:
+            first: some of the inputs: to time by, and to compare with torch, which goes on where an engine differs from it.
+            engine: one of `zoo.engines.NAMES`, or `auto`: the one that is expected to be done first.
+            expected: how many inputs will come.
+
+        Raises: UnknownName; ConfigError for an engine that is not installed or cannot run networks of this kind.
+        """
+        engine = engines.among(engine, self.preprocess.engines, self.kind.nouns)
+        samples = [one for pair in first if isinstance(one := self._try_prepare(*pair), Tensor)]
+        alike = len({one.dtype for one in samples}) == 1
+        if engine == "torch" or not alike:
+            return "torch"
+        family = self.model.backbone.spec.family
+        chosen, line = engines.choose(
+            self.model,
+            self.preprocess.collate(samples),
+            name=engine,
+            samples=expected,
+            device=next(self.model.parameters()).device,
+            channels_last=family is not None and family.channels_last,
+            precision="no",
+            folder=None,
+            batch_size=batch_size,
+            varying=self.preprocess.varying,
+        )
+        self._engine = chosen if chosen.name != "torch" else None
+        log.info("%s", line)
+        return chosen.name
 
     def forward(self, batch: Tensor) -> Tensor:
         """Outputs `[B, C] float32` of a batch of samples: of pictures `[B, 3, size, size]`, uint8, or float32 and normalised."""
@@ -146,7 +186,10 @@ class Predictor(nn.Module):
         with torch.inference_mode():
             if len({one.dtype for one in samples}) > 1:  # pictures, some of which are normalised already
                 samples = [self.preprocess.ready(one) for one in samples]
-            outputs: Tensor = self.model(self.preprocess.collate(samples).to(device))
+            batch = self.preprocess.collate(samples)
+            if self._engine is not None and len(batch) <= self._engine.batch_size:
+                return torch.from_numpy(self._engine(batch)).double()
+            outputs: Tensor = self.model(batch.to(device))
             return outputs.double().cpu()
 
 
@@ -234,6 +277,20 @@ def find(kind: Kind, inputs: Iterable[Any], column: str | None = None) -> Iterat
             yield from ((path, path) for path in find_files([item], kind))
         else:
             yield f"#{number}", item
+
+
+def count(kind: Kind, inputs: Iterable[Any]) -> int:
+    """About how many inputs `find` will give; those of stdin are not counted."""
+    total = 0
+    for item in inputs:
+        path = Path(item) if isinstance(item, (str, os.PathLike)) and item != "-" else None
+        if path is not None and is_table(path) and path.is_file():
+            total += sum(1 for _ in read_rows(path))
+        elif path is not None and kind is not Kind.TEXT and path.is_dir():
+            total += len(find_files([path], kind))
+        else:
+            total += item != "-"
+    return total
 
 
 def _lines(kind: Kind) -> Iterator[tuple[str, str]]:

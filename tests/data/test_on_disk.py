@@ -58,7 +58,13 @@ def test_a_table_is_the_same_either_way(tmp_path, pairs):
         writer.writerow(("first", "second", "kind"))
         writer.writerows((f"text {number % 50} é", f"more {number}", "ab"[number % 2]) for number in range(60))
         writer.writerow(("", "an empty first", "a"))
-    options = {"data": str(path), "text": "first,second" if pairs else "first", "label": "kind", "max_unreadable": 0.1, "cache": "off"}
+    options = {
+        "data": str(path),
+        "text": "first,second" if pairs else "first",
+        "label": "kind",
+        "max_unreadable": 0.1,
+        "cache": "off",
+    }
     memory, disk = (open_splits(build({**options, "streaming": streaming})) for streaming in (False, True))
     assert memory.record() == disk.record()
     assert memory.facts == disk.facts

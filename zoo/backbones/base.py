@@ -41,6 +41,11 @@ class Preprocess(ABC):
         """Whether the last dimension of a batch differs from batch to batch."""
         return self.kind is not Kind.IMAGE
 
+    @property
+    def engines(self) -> tuple[str, ...] | None:
+        """The engines that can run networks of this kind; None: all. Recordings are cut and masked in ways that no converter takes."""
+        return ("torch",) if self.kind is Kind.AUDIO else None
+
     @abstractmethod
     def prepare(self, item: Any) -> Tensor:
         """One item as a sample set gives it, without the batch dimension. Deterministic. Raises: ValueError saying what is wrong."""

@@ -9,7 +9,7 @@ Importing this imports neither OpenVINO nor ONNX Runtime (the extra `zoo-finetun
 
 from zoo.engines.agreeing import TOLERANCE, agreement
 from zoo.engines.base import Engine
-from zoo.engines.catalogue import NAMES, installed, prepare
+from zoo.engines.catalogue import NAMES, among, installed, prepare
 from zoo.engines.choice import choose
 
-__all__ = ["NAMES", "TOLERANCE", "Engine", "agreement", "choose", "installed", "prepare"]
+__all__ = ["NAMES", "TOLERANCE", "Engine", "agreement", "among", "choose", "installed", "prepare"]

@@ -20,6 +20,15 @@ INSTALL = "pip install 'zoo-finetune[cpu]'"
 """What brings the engines that need libraries of their own."""
 
 
+def among(name: str, possible: tuple[str, ...] | None, nouns: str) -> str:
+    """`name`, or what `auto` comes down to where few engines are possible. Raises: ConfigError if it is none of them."""
+    if possible is None or name in possible:
+        return name
+    if name != "auto":
+        raise ConfigError(f"the engine {name} cannot run networks for {nouns}; use {' or '.join(possible)}")
+    return possible[0] if len(possible) == 1 else name
+
+
 def installed() -> list[str]:
     """The engines whose libraries are here, in the order of `NAMES`; none is imported."""
     return [name for name in NAMES if not _missing(name)]

@@ -185,7 +185,7 @@ class _Choice:
             log.warning("passed over: %s", first_line(error))
             return
         took = time.perf_counter() - began
-        difference = agreement(rows, self.reference)
+        difference = max([agreement(rows, self.reference), *(self.disagreement(engine, batch) for batch in self.shorter())])
         if difference > TOLERANCE[self.precision]:
             where = f", or remove {self.folder} if it belongs to another network" if self.folder else ""
             log.warning("passed over: the engine %s differs from torch by %.1g; use torch%s", name, difference, where)
@@ -196,6 +196,18 @@ class _Choice:
             self.notes = [f"prepared in {took:.1f} s for {self.samples:,} samples"]
         else:
             self.notes.append(f"{name} {_milliseconds(engine)}")
+
+    def shorter(self) -> list[Tensor]:
+        """Of samples that vary in length, the first batch cut: a converter may have taken its length for a constant."""
+        batch, length = self.batch(self.torch.batch_size), self.images.shape[-1]
+        return [batch[..., :some] for some in (length // 2, length // 3 + 1) if self.varying and 0 < some < length]
+
+    def disagreement(self, engine: Engine, batch: Tensor) -> float:
+        try:
+            return agreement(engine(batch), self.torch(batch))
+        except Exception as error:  # the library's own: it was made for one length after all
+            log.warning("the engine %s cannot run another length: %s", engine.name, first_line(error))
+            return float("inf")
 
     def tune(self) -> None:
         """Take the batch size of the fewest seconds a sample, within the share of the time that this may cost."""

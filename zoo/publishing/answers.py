@@ -57,6 +57,15 @@ def check_target(out: Path) -> None:
         raise OutputError(f"{out}: there is no folder {out.parent}; make it first")
 
 
+def begun_with(out: Path) -> dict[str, Any]:
+    """The identity of a call that was stopped before it was done; empty if there is none."""
+    try:
+        identity = json.loads(_progress(out).read_text(encoding="utf-8"))["identity"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return dict(identity)
+
+
 def write(
     answer: Answer,
     inputs: Iterable[Named],

@@ -228,9 +228,11 @@ class Extractor:
 
     def _choose(self, first: torch.Tensor, name: str, samples: int, batch_size: int | None) -> tuple[Engine, str]:
         """An engine that agrees with torch on the first samples, and a line about it."""
-        varying = self.backbone.preprocess.varying
+        preprocess = self.backbone.preprocess
+        varying = preprocess.varying
         if varying:
             batch_size = batch_size or BATCH
+        name = engines.among(name, preprocess.engines, preprocess.kind.nouns)
         facts = self._facts("none", 0) | {"input": str(first.dtype)}
         return engines.choose(
             self.network,

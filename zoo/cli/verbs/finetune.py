@@ -29,18 +29,19 @@ def finetune(
     options: Annotated[Flags | None, Parameter(name="*")] = None,
     common: Common = flags.NONE,
 ) -> Answer:
-    """Fine-tune a backbone on your pictures, and keep the best model with its card in the run's folder.
+    """Fine-tune a backbone on your pictures, texts or recordings, and keep the best model with its card in the run's folder.
 
     Try:
         zoo finetune resnet50 --freeze backbone --data photos/
         zoo finetune resnet50 --freeze lora:16 --data photos/ --dry-run
+        zoo finetune all-MiniLM-L6-v2 --freeze backbone --data reviews.csv --text body --label class
 
     A value comes from its flag, else from the recipe, else from the family's
     recipe for the strategy, else it is the default shown here. `none` empties
     an option that may be empty.
 
     Args:
-        backbone: A name (`zoo list backbones`), or any of timm's as timm/NAME. [default: the recipe's, else resnet50]
+        backbone: A name (`zoo list backbones`), any of timm's as timm/NAME, or an encoder of the Hub as hf/ORGANISATION/NAME. [default: the recipe's, else resnet50]
         recipe: Named recipe (`zoo recipes list`), or a path that ends in .yaml.
         config: The config.yaml of a run, to run the same again; flags go before it.
         dry_run: Show the options with their origins, the data and what would train; train one batch, and keep nothing.

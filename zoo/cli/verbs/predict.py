@@ -27,6 +27,7 @@ def predict(
     threshold: Annotated[float | None, Parameter(converter=flags.exactly)] = None,
     out: Path | None = None,
     column: str | None = None,
+    engine: str = "auto",
     csv: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     batch_size: Annotated[int, Parameter(converter=flags.exactly)] = 32,
     weights: str | None = None,
@@ -52,6 +53,7 @@ def predict(
         threshold: Probability from which a label holds, where several may. [default: each label's own]
         out: File for the answers: .csv, .jsonl or .parquet.
         column: Column of a table that has the inputs; two with a comma for pairs of texts. [default: guessed]
+        engine: What runs the network with --out: torch, compile, onnxruntime, openvino; auto is the one expected to be done first.
         csv: Print comma-separated values: input, rank, label, probability.
         batch_size: Inputs in one forward pass.
         weights: File or folder of the pretrained weights, for a folder that holds the trained tensors alone.
@@ -68,7 +70,15 @@ def predict(
 
     if out is not None:
         written = api.predict_to(
-            out, best, inputs, top=top or 1, threshold=threshold, column=column, weights=weights, batch_size=batch_size
+            out,
+            best,
+            inputs,
+            top=top or 1,
+            threshold=threshold,
+            column=column,
+            engine=engine,
+            weights=weights,
+            batch_size=batch_size,
         )
         went_on = f"; went on after {written.found:,}" if written.found else ""
         lines = [f"{written.answered:,} answers in {written.path}, {written.seconds:.1f} s{went_on}"]
