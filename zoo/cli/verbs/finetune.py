@@ -41,7 +41,8 @@ def finetune(
     an option that may be empty.
 
     Args:
-        backbone: A name (`zoo list backbones`), any of timm's as timm/NAME, or an encoder of the Hub as hf/ORGANISATION/NAME. [default: the recipe's, else resnet50]
+        backbone: A name (`zoo list backbones`), any of timm's as timm/NAME, or one of the Hub's as hf/ORGANISATION/NAME. [default: the
+            recipe's, else resnet50]
         recipe: Named recipe (`zoo recipes list`), or a path that ends in .yaml.
         config: The config.yaml of a run, to run the same again; flags go before it.
         dry_run: Show the options with their origins, the data and what would train; train one batch, and keep nothing.
