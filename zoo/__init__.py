@@ -1,4 +1,4 @@
-"""Fine-tune a named pretrained backbone on your own pictures, and publish it with a model card whose numbers are true.
+"""Fine-tune a named pretrained backbone on your own pictures, texts or recordings, and publish it with a true model card.
 
     >>> import zoo
     >>> run = zoo.finetune("resnet50", data="photos/", strategy="lora:16")  # doctest: +SKIP
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.adaptation.model import AdaptedModel
-    from zoo.api import evaluate, finetune, inspect, list_runs, load, predict, publish, resume, show
+    from zoo.api import evaluate, finetune, inspect, list_runs, load, predict, predict_to, publish, resume, show
     from zoo.evaluation import metrics
     from zoo.registry import (
         register_backbone,
