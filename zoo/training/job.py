@@ -42,7 +42,7 @@ log = logging.getLogger("zoo")
 _PRACTICAL = {
     "num_workers", "out", "tensorboard", "keep", "checkpoint_every", "max_minutes", "device", "processes", "weights", "cache", "cache_gb",
     "keep_decoded", "engine", "pin_memory", "timeout", "worker_init_fn", "prefetch_factor", "persistent_workers", "multiprocessing_context",
-    "in_order",
+    "in_order", "streaming",
 }  # fmt: skip
 """Options that do not change what is computed (the weights have a digest of their own; engines agree, and the one that was chosen replaces
 `auto` in the options once training has ended)."""
