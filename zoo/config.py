@@ -82,7 +82,8 @@ class DataConfig:
     label_delimiter: str | None = None
     """What parts several labels in one field, such as `|` or `;`."""
     streaming: bool = False
-    """Keep the texts of a table on the disk instead of in memory, and read each when it is needed; order and results are the same."""
+    """Keep the texts of a table (or what a Python iterable gives) on the disk instead of in memory, and read each when it is needed; order
+    and results are the same."""
     split: str | None = None
     """Column that says train, val or test. Empty: one of this name, if there is."""
     task: Literal["auto", "classification", "multilabel", "regression"] = "auto"

@@ -196,7 +196,7 @@ class At17(Reviews):
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        (iter(DICTS), r"train: a list_iterator has no length or no index; give a map-style data set, or list\(\.\.\.\)"),
+        (iter(DICTS), r"train: a list_iterator has no length or no index; give a map-style data set, or streaming=True"),
         ((row for row in DICTS), "train: a generator has no length"),
         (Streamed(), "train: a Streamed has no length or no index"),
         ([], "train: the data set is empty"),

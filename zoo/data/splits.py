@@ -200,7 +200,8 @@ def from_datasets(
 
     - a map-style torch data set, or a list, of (sample, class) or of dictionaries;
     - a table: a pandas or polars data frame, or a `datasets.Dataset`;
-    - a pair of arrays, of samples and of classes.
+    - a pair of arrays, of samples and of classes;
+    - with `options.streaming`, any iterable of rows, which is read through once and kept on the disk.
 
     Args:
         label_names: in the order of the class numbers; None: those that the data say, else class names in natural order, else numbers.
@@ -215,7 +216,7 @@ def from_datasets(
     """
     known = options or DataConfig(data="data sets given in Python", leaks="ignore")
     given = {name: one for name, one in {"train": train, "val": val, "test": test}.items() if one is not None}
-    source = datasets.open_parts(given, label_names, keys, known.task)
+    source = datasets.open_parts(given, label_names, keys, known.task, known.streaming)
     parts = _complete(source, known, seed)
     labels = Labels(source.classes)
     if source.task is Task.CLASSIFICATION:

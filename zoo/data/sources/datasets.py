@@ -27,7 +27,11 @@ from zoo.errors import DataError
 
 
 def open_parts(
-    given: Mapping[str, Any], label_names: Sequence[str] | None = None, keys: Keys | None = None, task: str = "auto"
+    given: Mapping[str, Any],
+    label_names: Sequence[str] | None = None,
+    keys: Keys | None = None,
+    task: str = "auto",
+    streaming: bool = False,
 ) -> Source:
     """The parts of a user's data as a checked source; a single one is to be split, and called `all`.
 
@@ -37,10 +41,11 @@ def open_parts(
             the numbers.
         keys: columns, where rows are dictionaries; None: guessed.
         task: `auto`: what the targets look like.
+        streaming: iterables are read through once, onto the disk.
 
     Raises: DataError naming the row; UnknownName for a column; ConfigError.
     """
-    tables = [open_rows(title, dataset, keys) for title, dataset in given.items()]
+    tables = [open_rows(title, dataset, keys, streaming) for title, dataset in given.items()]
     read = [_read(table) for table in tables]
     names = label_names if label_names is not None else _stated_names(given["train"], tables[0])
     column = "the target" if tables[0].keys is None else tables[0].keys[-1]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch.utils.data import IterableDataset
 
+from zoo.data.rows_on_disk import RowsOnDisk
 from zoo.errors import ConfigError, DataError, UnknownName
 
 Keys = Sequence[str]
@@ -103,15 +104,20 @@ def parts_of(data: Any) -> tuple[Any, Any, Any]:
     return (*data, None, None)[:3]
 
 
-def open_rows(title: str, dataset: Any, keys: Keys | None) -> Given:
-    """The rows of one part. keys: None: guessed. Raises: DataError, UnknownName, ConfigError."""
+def open_rows(title: str, dataset: Any, keys: Keys | None, streaming: bool = False) -> Given:
+    """The rows of one part. keys: None: guessed. streaming: an iterable is read through once, onto the disk.
+
+    Raises: DataError, UnknownName, ConfigError.
+    """
     rows = _rows(title, dataset)
+    if streaming and isinstance(rows, Iterable) and (isinstance(rows, IterableDataset) or not hasattr(rows, "__getitem__")):
+        rows = RowsOnDisk(title, rows)
     try:
         count = len(rows)
     except TypeError:
         count = -1
     if count < 0 or isinstance(rows, IterableDataset) or not hasattr(rows, "__getitem__"):
-        hint = "give a map-style data set, or list(...) of it where it fits in memory"
+        hint = "give a map-style data set, or streaming=True, which reads it once onto the disk"
         raise DataError(f"{title}: a {type(dataset).__name__} has no length or no index; {hint}")
     if not count:
         raise DataError(f"{title}: the data set is empty")
