@@ -85,7 +85,7 @@ ENCODED = {
     "f.tsv": REVIEWS.replace(",", "\t").encode(),
     "g.tsv": REVIEWS.encode(),
     "h.csv": REVIEWS.replace(",", "|").encode(),
-    "i.csv.gz": gzip.compress(REVIEWS.encode()),
+    "i.csv.gz": gzip.compress(REVIEWS.encode(), mtime=0),
     "j.CSV": REVIEWS.replace("text,label", " text , label").encode(),
     "k.csv": REVIEWS.removesuffix("\n").encode(),
 }
@@ -104,7 +104,7 @@ def test_formats_agree(make_file, make_parquet):
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     paths = [
         make_file("a.jsonl", lines),
-        make_file("a.ndjson.gz", gzip.compress(lines.encode())),
+        make_file("a.ndjson.gz", gzip.compress(lines.encode(), mtime=0)),
         make_file("a.json", json.dumps(rows)),
     ]
     paths.append(make_parquet({"text": [row["text"] for row in rows], "label": ["a", "b"]}))
@@ -166,7 +166,7 @@ def test_constant_memory(make_file, name, line):
             REVIEWS.replace("text", "téxt").encode("latin-1"),
             r"header: not UTF-8 \(byte 0xe9\); as cp1252 it reads 'téxt",
         ),
-        ("a.csv.gz", gzip.compress(REVIEWS.encode())[:-12], "compressed file is damaged or cut off"),
+        ("a.csv.gz", gzip.compress(REVIEWS.encode(), mtime=0)[:-12], "compressed file is damaged or cut off"),
         ("a.csv.gz", REVIEWS, "Not a gzipped file"),
         ("a.xlsx", "PK", "not a table that can be read; save it as one of .csv"),
         ("a.parquet.gz", "PK", "not a table that can be read"),
