@@ -15,6 +15,8 @@ from zoo.config import Resolved
 from zoo.data.sets import Integers
 from zoo.data.splits import Splits
 from zoo.errors import ConfigError
+from zoo.evaluation import metrics
+from zoo.evaluation.outputs import Outputs
 from zoo.inspection.opening import Raw
 from zoo.training import job, session, solving
 from zoo.training.collect import prepare
@@ -82,28 +84,16 @@ def out_of_fold(rows: NDArray[np.float32], labels: Integers, folds: Integers) ->
     """
     classes = int(labels.max()) + 1
     held = folds == 0
-    losses = {}
+    losses, log_loss = {}, metrics.get("log_loss").function
     for candidate in solving.sweep(rows[~held], labels[~held], classes, scalings=(SCALING,)):
-        losses[candidate.strength] = log_loss(softmax(solving.logits(candidate, rows[held])), labels[held])
+        losses[candidate.strength] = log_loss(Outputs.from_logits(labels[held], solving.logits(candidate, rows[held])))
     strength = min(losses, key=losses.__getitem__)
     probabilities = np.empty((len(labels), classes))
     for fold in range(FOLDS):
         held = folds == fold
         (candidate,) = solving.sweep(rows[~held], labels[~held], classes, scalings=(SCALING,), strengths=(strength,))
-        probabilities[held] = softmax(solving.logits(candidate, rows[held]))
+        probabilities[held] = Outputs.from_logits(labels[held], solving.logits(candidate, rows[held])).probabilities
     return probabilities
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """`[N, C]`, each row summing to 1."""
-    powers = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(np.float64))
-    shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return shares
-
-
-def log_loss(probabilities: NDArray[np.float64], labels: Integers) -> float:
-    """Mean over the samples of -log(probability of the label), in nats."""
-    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-300)).mean())
 
 
 def _whole(raw: Raw) -> Splits:

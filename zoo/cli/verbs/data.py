@@ -19,8 +19,8 @@ OPTIONS = (
     "max_seconds", "num_workers", "engine", "device", "cache", "seed",
 )  # fmt: skip
 """Those of `zoo finetune` that say what the data are, or decide what a backbone makes of them."""
-_CLASSES, _VALUES = 30, 3
-"""Classes in a table, and values of a count, for people; the page has more."""
+_CLASSES = 30
+"""Classes in a table for people; the page has all."""
 
 if TYPE_CHECKING:
     Flags = dict[str, Any]
@@ -83,11 +83,6 @@ def _counts(report: DataReport) -> list[Any]:
     more = [f"... {len(names):,} in all"] if len(names) > _CLASSES else []
     ratio = [] if report.imbalance is None else [f"largest to smallest class: {report.imbalance:.3g} to 1"]
     return [table(rows), *more, *ratio]
-
-
-def _common(counts: dict[str, int]) -> str:
-    shown = [f"{value} ({count:,})" for value, count in list(counts.items())[:_VALUES]]
-    return ", ".join([*shown, *(["..."] if len(counts) > _VALUES else [])])
 
 
 def _name(path: str) -> str:
