@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.backbones.base import Backbone, Preprocess
+    from zoo.backbones.options import Options
     from zoo.registry import BackboneSpec
 
 
@@ -44,25 +45,24 @@ def load(
     Raises: UnknownName for a network that the library does not have; ConfigError for an impossible value, or an option for another
         kind of sample; WeightsError if weights are missing, damaged, or belong to another network.
     """
+    from zoo.backbones import options
+
+    given: Options = {
+        "image_size": image_size,
+        "max_length": max_length,
+        "truncation": truncation,
+        "pooling": pooling,
+        "max_seconds": max_seconds,
+        "tokenizer": tokenizer,
+    }
+    if spec.loader == "timm" or spec.family:  # else the configuration beside the weights tells the kind
+        options.check(spec, given)
     if spec.loader == "transformers":
         from zoo.backbones import transformers
 
-        return transformers.load(
-            spec,
-            weights,
-            image_size=image_size,
-            max_length=max_length,
-            truncation=truncation,
-            pooling=pooling,
-            max_seconds=max_seconds,
-            tokenizer=tokenizer,
-            drop_path=drop_path,
-            seed=seed,
-        )
-    from zoo.backbones import options, timm
+        return transformers.load(spec, weights, given, drop_path=drop_path, seed=seed)
+    from zoo.backbones import timm
 
-    others = {"max_length": max_length, "truncation": truncation, "pooling": pooling, "max_seconds": max_seconds}
-    options.check(spec, {**others, "tokenizer": tokenizer})
     return timm.load(spec, weights, image_size=image_size, drop_path=drop_path, seed=seed)
 
 

@@ -22,6 +22,10 @@ class Stage:
     parameters: tuple[str, ...]
 
 
+TRUNCATIONS = ("head", "tail", "head+tail", "window")
+"""What is kept of a text or a recording that is too long: its beginning, its end, both, or all of it window by window."""
+
+
 class Preprocess(ABC):
     """How one sample of the data becomes the network's input at evaluation and prediction; training may vary the same steps.
 

@@ -53,6 +53,10 @@ class Network:
     """What has the files that belong to the weights; None: there is no such folder here."""
     origin: WeightsOrigin
 
+    def __post_init__(self) -> None:
+        # Whoever reads all attributes of a network, as tracers do, is else told by transformers that a loss is missing.
+        self.net.loss_function = None  # type: ignore[assignment]
+
     def stages(self) -> list[Stage]:
         """Its stages: as the family's expressions say, else one a layer."""
         names = [name for name, _ in self.net.named_parameters()]

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TypedDict
 
 from zoo.errors import ConfigError
 from zoo.registry import BackboneSpec
 from zoo.types import Kind
+
+
+class Options(TypedDict):
+    """What `zoo.backbones.load` is told about samples, whatever their kind."""
+
+    image_size: int | None
+    max_length: int | None
+    truncation: str
+    pooling: str | None
+    max_seconds: float | None
+    tokenizer: str | Path | None
+
 
 _KINDS: dict[str, tuple[Kind, ...]] = {
     "image_size": (Kind.IMAGE,),
@@ -20,7 +32,7 @@ _KINDS: dict[str, tuple[Kind, ...]] = {
 _DEFAULTS = {"truncation": "head"}
 
 
-def check(spec: BackboneSpec, given: Mapping[str, Any]) -> None:
+def check(spec: BackboneSpec, given: Options) -> None:
     """Raises: ConfigError for an option that is set, and is for another kind of sample than the backbone takes."""
     for name, value in given.items():
         kinds = _KINDS[name]

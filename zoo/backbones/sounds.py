@@ -18,8 +18,6 @@ from zoo.backbones.base import Preprocess
 from zoo.errors import ConfigError
 from zoo.types import Kind
 
-TRUNCATIONS = ("head", "tail", "head+tail", "window")
-"""What is kept of a recording that is too long."""
 EXTRACTION = "preprocessor_config.json"
 """What transformers calls the file that says how recordings are prepared; it stands beside the weights."""
 ABSENT = float("nan")

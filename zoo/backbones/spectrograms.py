@@ -66,9 +66,8 @@ def _mel_filters(mels: int) -> Tensor:
     from transformers.audio_utils import mel_filter_bank
 
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of 128 filters the lowest are narrower than a step of the spectrum, as they were in training
+        # Of 128 filters the lowest are narrower than a step of the spectrum, as they were in training.
+        warnings.simplefilter("ignore")
         filters: Any = mel_filter_bank(
             num_frequency_bins=_SPECTRUM // 2 + 1,
             num_mel_filters=mels,

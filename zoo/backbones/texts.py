@@ -15,8 +15,6 @@ from zoo.backbones.tokenizing import TextTokenizer, open_tokenizer, save_tokeniz
 from zoo.errors import CheckpointError, WeightsError
 from zoo.types import Kind
 
-TRUNCATIONS = ("head", "tail", "head+tail", "window")
-"""What is kept of a text that is too long."""
 ABSENT = -1
 """What stands in a batch where there is no token."""
 HEAD_SHARE = 0.25

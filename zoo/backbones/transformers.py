@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
 from zoo.backbones import options, stages
-from zoo.backbones.base import Backbone
+from zoo.backbones.base import TRUNCATIONS, Backbone
 from zoo.backbones.digest import digest
 from zoo.backbones.networks import Network, open_network
 from zoo.backbones.pooling import POOLINGS, average_windows, pool
 from zoo.backbones.sound_networks import sound_backbone
-from zoo.backbones.texts import ABSENT, TRUNCATIONS, TextPreprocess
+from zoo.backbones.texts import ABSENT, TextPreprocess
 from zoo.backbones.tokenizing import UNLIMITED, has_tokenizer, open_tokenizer
 from zoo.errors import ConfigError, UnknownName, WeightsError
 from zoo.registry import BackboneSpec
@@ -81,30 +81,15 @@ class TransformersBackbone(Backbone):
         return states
 
 
-def load(
-    spec: BackboneSpec,
-    weights: str | None = None,
-    *,
-    image_size: int | None = None,
-    max_length: int | None = None,
-    truncation: str = "head",
-    pooling: str | None = None,
-    max_seconds: float | None = None,
-    tokenizer: str | Path | None = None,
-    drop_path: float = 0.0,
-    seed: int = 0,
-) -> Backbone:
+def load(spec: BackboneSpec, weights: str | None, given: options.Options, *, drop_path: float = 0.0, seed: int = 0) -> Backbone:
     """As `zoo.backbones.load`, for transformers' networks."""
     if drop_path:
         raise ConfigError(f"{spec.name} has no drop-path: leave drop_path at 0")
-    given = {"image_size": image_size, "max_length": max_length, "max_seconds": max_seconds, "tokenizer": tokenizer}
-    if spec.family:
-        options.check(spec, given)
     loaded = open_network(spec, weights, seed)
     options.check(loaded.spec, given)
     if loaded.spec.kind is Kind.AUDIO:
-        return sound_backbone(loaded, max_seconds, truncation, pooling)
-    return _text_backbone(loaded, max_length, truncation, pooling, tokenizer)
+        return sound_backbone(loaded, given["max_seconds"], given["truncation"], given["pooling"])
+    return _text_backbone(loaded, given["max_length"], given["truncation"], given["pooling"], given["tokenizer"])
 
 
 def _text_backbone(
@@ -164,8 +149,7 @@ def _pooling(loaded: Network) -> str:
             return pooling
     if loaded.spec.family and loaded.spec.family.pooling:
         return loaded.spec.family.pooling
-    configuration: Any = type(
-        loaded.net.config
-    )  # what is trained to go on with a text, and not to fill gaps in it, only looks back
+    # What is trained to go on with a text, and not to fill gaps in it, only looks back.
+    configuration: Any = type(loaded.net.config)
     looks_back = configuration in MODEL_FOR_CAUSAL_LM_MAPPING and configuration not in MODEL_FOR_MASKED_LM_MAPPING
     return "last" if looks_back else "mean"

@@ -173,8 +173,9 @@ class EvalBatches:
         The rest is as of `TrainBatches`.
         """
         chosen = np.arange(len(samples), dtype=np.int64) if only is None else only
-        if samples.sizes is not None:
-            chosen = chosen[np.argsort(-samples.sizes[chosen], kind="stable")]
+        sizes = samples.sizes
+        if sizes is not None:
+            chosen = chosen[np.argsort(-sizes[chosen], kind="stable")]
         self.count = len(chosen)
         """Number of different samples, over all ranks."""
         shares = evaluation_shares(len(chosen), batch_size, rank, world)
@@ -196,9 +197,8 @@ class EvalBatches:
                 for share in self._shares:
                     yield feed.next(share, by_first)
         except ZooError:
-            self._loader = (
-                self._make()
-            )  # lets go of the workers at once: found as garbage later, they would not hear of it for seconds
+            # Lets go of the workers at once: found as garbage later, they would not hear of it for seconds.
+            self._loader = self._make()
             raise
 
 

@@ -113,9 +113,7 @@ def balanced(classes: Integers, batch_size: int, seed: int, epoch: int) -> Integ
     present = np.unique(classes)
     turns = present[permutation(bits, len(present))]
     batch, place = np.divmod(np.arange(len(classes)), batch_size)
-    even = (
-        batch_size // len(turns) * len(turns)
-    )  # so many places of a batch have every class alike; the rest goes round the classes
+    even = batch_size // len(turns) * len(turns)  # places of a batch with every class alike; the rest goes round the classes
     turn = np.where(place < even, place, batch * (batch_size - even) + place - even)
     drawn = turns[turn % len(turns)]
     found = np.empty(len(classes), np.int64)

@@ -214,7 +214,7 @@ def _line(values: dict[str, Any], path: Path, *, header: bool) -> bytes:
 
 def _to_parquet(lines: Path, out: Path) -> None:
     """JSON lines as Parquet, some thousand rows at a time."""
-    import pyarrow  # comes with evaluate; its import costs half a second
+    import pyarrow  # its import costs half a second
     from pyarrow import parquet
 
     aside = out.with_name(out.name + ".aside")

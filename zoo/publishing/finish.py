@@ -148,10 +148,8 @@ def _add_card(
     block = saved.read_config(run.best) | {"thresholds": thresholds}
     with folders.whole(run.best, replace=True) as folder:
         for file in run.best.iterdir():
-            if file.is_file() and file.name not in (
-                folders.MANIFEST,
-                CARD,
-            ):  # weights, config, and a tokenizer where there is one
+            # Weights, config, and a tokenizer where there is one.
+            if file.is_file() and file.name not in (folders.MANIFEST, CARD):
                 shutil.copyfile(file, folder / file.name)
         if thresholds is not None:
             plain = json.loads((folder / saved.CONFIG).read_text(encoding="utf-8"))
