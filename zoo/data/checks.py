@@ -55,9 +55,8 @@ def check_readable(source: Source, trained: SampleSet) -> None:
     missing = set(range(len(source.classes))) - set(trained.targets.tolist())
     if missing:
         names = ", ".join(source.classes[index] for index in sorted(missing)[:_SHOWN])
-        raise DataError(
-            f"{source.description}: no {source.kind.nouns} of the class {names} can be read: {'; '.join(source.unreadable[:5])}"
-        )
+        reasons = f": {'; '.join(source.unreadable[:5])}" if source.unreadable else " in train"
+        raise DataError(f"{source.description}: no {source.kind.nouns} of the class {names} can be read{reasons}")
 
 
 def similar_names(labels: Labels) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.config import DataConfig
@@ -11,14 +12,24 @@ from zoo.data.sources import builtin, library, tabular
 from zoo.data.sources.folders import list_folder
 from zoo.data.sources.reading import read_listing
 from zoo.data.sources.tables import is_table
+from zoo.types import Kind
 
 
-def open_source(options: DataConfig, place: Path | None, *, trainable: bool = True) -> Source:
+def open_source(
+    options: DataConfig,
+    place: Path | None,
+    *,
+    trainable: bool = True,
+    only: Sequence[str] = (),
+    kind: Kind | None = None,
+) -> Source:
     """What `options.data` names.
 
     Args:
         place: the cache, which remembers the files that were checked; None: all are.
         trainable: a folder must have classes to train on: two or more, none of them empty.
+        only: parts of a folder, of which the first that there is is read, and no other; empty: all.
+        kind: what a model takes, where that is known: in a table, it tells paths from the texts beside them.
 
     Raises: DataError, ConfigError, UnknownName: each names the folder, file, row or column.
     """
@@ -29,8 +40,11 @@ def open_source(options: DataConfig, place: Path | None, *, trainable: bool = Tr
         return library.open_library(options)
     path = Path(spec).expanduser()
     if is_table(path):
-        return tabular.open_table(path, options, place=place)
+        return tabular.open_table(path, options, kind, place)
     listing = list_folder(path)
     if trainable:
         checks.check_layout(listing)
+    part = next((name for name in only if name in listing.parts), None)
+    if part is not None:
+        listing = listing.only(part)
     return read_listing(listing, options.max_unreadable, place)

@@ -222,3 +222,5 @@ class Source:
     """One line each, for people."""
     task: Task = Task.CLASSIFICATION
     kind: Kind = Kind.IMAGE
+    examined: bool = False
+    """Whether the notices speak already of class names that are alike, and of one sample with two targets."""

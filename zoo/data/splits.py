@@ -19,10 +19,8 @@ from zoo.data import checks, facts, targets
 from zoo.data.facts import DataFacts
 from zoo.data.opening import open_source
 from zoo.data.sets import SampleSet, Source
-from zoo.data.sources import builtin, datasets, tabular
-from zoo.data.sources.folders import ALL, list_folder
-from zoo.data.sources.reading import read_listing
-from zoo.data.sources.tables import is_table
+from zoo.data.sources import datasets
+from zoo.data.sources.folders import ALL
 from zoo.errors import ConfigError, DataError
 from zoo.types import Kind, Labels, Task
 
@@ -120,12 +118,30 @@ def open_splits(config: FinetuneConfig) -> Splits:
     source = open_source(options, cache.place(config.machine.cache))
     trained = source.parts["train" if "train" in source.parts else ALL]
     checks.check_readable(source, trained)
+    return _split(source, options, config.machine.seed)
+
+
+def _split(source: Source, options: DataConfig, seed: int) -> Splits:
+    """Set aside what is missing, treat what is in two splits, and gather the facts. Raises: DataError, ConfigError."""
     labels = Labels(source.classes)
-    parts = _complete(source, options, config.machine.seed)
+    parts = _complete(source, options, seed)
+    if source.task is Task.CLASSIFICATION:
+        trained = [labels.names[index] for index in np.unique(parts["train"].targets)]
+        if len(trained) < 2:
+            raise DataError(f"{source.description}: train has one class only ({', '.join(trained)}); at least two are needed")
+        for name, samples in parts.items():
+            checks.check_known(name, [labels.names[index] for index in np.unique(samples.targets)], trained, "train")
     parts, leaks, notices = checks.resolve_leaks(parts, options.leaks)
-    notices += checks.similar_names(labels) + checks.conflicting(parts["train"], labels, source.task)
+    if not all(samples.digests.astype(bool).all() for samples in parts.values()):
+        notices.append("samples that are not in memory are not hashed, so identical ones in two splits are not looked for")
+    if not source.examined:
+        notices += checks.similar_names(labels) + checks.conflicting(parts["train"], labels, source.task)
     known = facts.gather(source, parts, labels, leaks=leaks, notices=tuple(notices))
     return Splits(parts["train"], parts["val"], parts.get("test"), labels, known)
+
+
+_MEASURED = ("test", "val", ALL)
+"""What a model is measured on: the first of these that there is."""
 
 
 def open_for_evaluation(
@@ -139,24 +155,18 @@ def open_for_evaluation(
     """Labelled samples for a model that knows `labels`; classes are matched by name, whatever their order or number here.
 
     Args:
-        data: a folder of class folders, or one with split folders; a table; or `builtin:digits`. Of splits, `test` is taken, else `val`.
+        data: as `open_splits` takes it; of splits, `test` is taken, else `val`.
         labels, kind, task: the model's.
         options: which columns of a table are what, and how many samples may be unreadable.
 
     Raises: DataError: as `open_splits`, and if there is a class that the model does not know, or another kind of sample.
     """
-    spec, options = os.fspath(data), options or DataConfig()
-    if spec.startswith(builtin.PREFIX):
-        source, part = builtin.open_builtin(spec), ALL
-    elif is_table(Path(spec)):
-        source = tabular.open_table(Path(spec).expanduser(), replace(options, task=task.value), kind)
-        part = next((name for name in ("test", "val", ALL, "train") if name in source.parts), ALL)
-    else:
-        listing = list_folder(Path(spec).expanduser())
-        part = next((name for name in ("test", "val", ALL) if name in listing.parts), "")
-        if not part:
-            raise DataError(f"{spec}: there is train but neither test nor val; name the folder of classes to evaluate on")
-        source = read_listing(listing.only(part), options.max_unreadable)
+    spec = os.fspath(data)
+    asked = replace(options or DataConfig(), data=spec, task=task.value)
+    source = open_source(asked, None, trainable=False, only=_MEASURED, kind=kind)
+    part = next((name for name in _MEASURED if name in source.parts), "")
+    if not part:
+        raise DataError(f"{spec}: there is train but neither test nor val; name the samples to evaluate on")
     samples = source.parts[part]
     if source.kind is not kind or source.task is not task:
         given, wanted = f"{source.task} of {source.kind.nouns}", f"{task} of {kind.nouns}"
@@ -217,21 +227,7 @@ def from_datasets(
     known = options or DataConfig(data="data sets given in Python", leaks="ignore")
     given = {name: one for name, one in {"train": train, "val": val, "test": test}.items() if one is not None}
     source = datasets.open_parts(given, label_names, keys, known.task, known.streaming)
-    parts = _complete(source, known, seed)
-    labels = Labels(source.classes)
-    if source.task is Task.CLASSIFICATION:
-        trained = set(parts["train"].targets.tolist())
-        if len(trained) < 2:
-            raise DataError("train has one class only; at least two are needed")
-        for name, samples in parts.items():
-            present = [labels.names[index] for index in sorted(set(samples.targets.tolist()))]
-            checks.check_known(name, present, [labels.names[index] for index in sorted(trained)], "train")
-    parts, leaks, notices = checks.resolve_leaks(parts, known.leaks)
-    if not all(samples.digests.astype(bool).all() for samples in parts.values()):
-        notices.append("samples that are not in memory are not hashed, so identical ones in two splits are not looked for")
-    notices += checks.similar_names(labels) + checks.conflicting(parts["train"], labels, source.task)
-    found = facts.gather(source, parts, labels, leaks=leaks, notices=tuple(notices))
-    return Splits(parts["train"], parts["val"], parts.get("test"), labels, found)
+    return _split(source, known, seed)
 
 
 def set_aside(

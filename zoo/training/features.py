@@ -15,6 +15,7 @@ import logging
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ class Extractor:
         precision: str = "no",
         together: Accelerator | None = None,
         expected: int = 0,
+        choose_workers: Callable[[SampleSet], int] | None = None,
     ) -> None:
         """
         Args:
@@ -99,6 +101,7 @@ class Extractor:
             precision: `no` for fp32, `bf16` or `fp16`.
             together: the processes that share the work, and all call `rows`; None: this one works alone.
             expected: samples to come in all, by which an engine is chosen; as many as the first set has, if those are more.
+            choose_workers: finds how many processes should read, before the first that are many are read; None: the config says.
         """
         self.network = _Ready(backbone.preprocess, prefix)
         self.where, self.backbone, self.config = where, backbone, config
@@ -107,6 +110,7 @@ class Extractor:
         self._world: int = together.num_processes if together else 1
         self._meet = together.wait_for_everyone if together else lambda: None
         self.root = cache.place(config.machine.cache)
+        self._choose_workers = choose_workers
         self.work, self.expected = Work(backbone.preprocess.kind.nouns), expected
         self._engine: Engine | None = None
         self._wanted = ("", 0)
@@ -263,8 +267,15 @@ class Extractor:
             only=only,
             epoch=view,
             seed=self.config.machine.seed,
-            **loading(self.config.loader, (self.config.data.num_workers or 0) if len(only) > FEW else 0, self.device.type),
+            **loading(self.config.loader, self._workers(samples) if len(only) > FEW else 0, self.device.type),
         )
+
+    def _workers(self, samples: SampleSet) -> int:
+        """Processes that read. They are timed once, and only where there is much to read: in a later run all rows may be there."""
+        if self._choose_workers is not None:
+            self.config = self.config.replace(num_workers=self._choose_workers(samples))
+            self._choose_workers = None
+        return self.config.data.num_workers or 0
 
     def _compute(self, space: Space, samples: SampleSet, keys: Keys, missing: Integers, augment: str, view: int) -> None:
         """Run this process's share of the missing samples through the network, every so-manieth batch, and keep the rows."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from zoo import folders, runs
@@ -18,6 +18,7 @@ from zoo.adaptation.boundary import Cut
 from zoo.adaptation.model import AdaptedModel
 from zoo.cache import Rows
 from zoo.config import FinetuneConfig, Resolved, options
+from zoo.data.sets import SampleSet
 from zoo.data.splits import Splits
 from zoo.data.timing import choose_workers
 from zoo.errors import ConfigError, RunFailed
@@ -51,8 +52,6 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
         resolved = resolved.settle("backbone", **unsettled)
         if machine.is_main_process:
             runs.write_config(run, resolved)
-    if resolved.origins["num_workers"] == "machine":
-        resolved = _with_workers(resolved, splits, model, machine)
     way = agreed_way(model, resolved.config, sum(len(part) for part in splits.parts().values()), machine)
     if machine.is_main_process:
         log.info("%s\n%s", model.plan.summary(), way.why)
@@ -60,7 +59,7 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
         model.scale_outputs(None, None)  # what is solved has the values' own unit
     frozen = freezing.frozen_digests(model)
     if way.cut is None:
-        values = _on_samples(run, splits, metric, machine, resolved.config, model)
+        values = _on_samples(run, splits, metric, machine, resolved, model)
     else:
         train = _solved if way.name == "solved" else _on_rows
         values = train(run, splits, metric, machine, resolved, model, way.cut)
@@ -79,38 +78,48 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
     machine.wait_for_everyone()
 
 
-def _with_workers(resolved: Resolved, splits: Splits, model: AdaptedModel, machine: Accelerator) -> Resolved:
-    """As many processes that read as pay, by timing; the first training process decides for all."""
-    config, chosen = resolved.config, [0]
-    if machine.is_main_process:
+def _choose_workers(resolved: Resolved, model: AdaptedModel, machine: Accelerator) -> Callable[[SampleSet], int] | None:
+    """How to find, by timing, how many processes should read some samples; None where that was said. It changes no byte, so each
+    training process decides by itself."""
+    if resolved.origins["num_workers"] != "machine":
+        return None
+    config = resolved.config
+
+    def choose(samples: SampleSet) -> int:
         most, preprocess = config.data.num_workers or 0, model.backbone.preprocess
-        workers = choose_workers(splits.train, preprocess, config.loader, most, config.data.augment)
-        log.info("%s", workers.why)
-        chosen = [workers.count]
-    if machine.num_processes > 1:
-        broadcast_object_list(chosen)
-    return resolved.settle("measured", num_workers=chosen[0])
+        workers = choose_workers(samples, preprocess, config.loader, most, config.data.augment)
+        if machine.is_main_process:
+            log.info("%s", workers.why)
+        return workers.count
+
+    return choose
 
 
 def _on_samples(
-    run: Run, splits: Splits, metric: Metric, machine: Accelerator, config: FinetuneConfig, model: AdaptedModel
+    run: Run, splits: Splits, metric: Metric, machine: Accelerator, resolved: Resolved, model: AdaptedModel
 ) -> dict[str, Any]:
+    choose = _choose_workers(resolved, model, machine)
+    if choose is not None:
+        resolved = resolved.settle("measured", num_workers=choose(splits.train))
+        if machine.is_main_process:
+            runs.write_config(run, resolved)
+    config = resolved.config
     job = make_job(config, decoded_once(splits, model, config), model, metric, machine)
     if model.plan.strategy.kind == "lp-ft" and checkpoint.newest(run.checkpoints, job.identity) is None:
-        _start_from_probe(splits, metric, machine, config, model)
-    return _loop(run, machine, job) | {"environment": environment(machine)}
+        _start_from_probe(splits, metric, machine, resolved, model)
+    return _loop(run, machine, job) | {"environment": environment(machine, model)}
 
 
-def _start_from_probe(splits: Splits, metric: Metric, machine: Accelerator, config: FinetuneConfig, model: AdaptedModel) -> None:
+def _start_from_probe(splits: Splits, metric: Metric, machine: Accelerator, resolved: Resolved, model: AdaptedModel) -> None:
     """Solve the head on the features of the backbone as it is (Kumar et al. 2022, arxiv.org/abs/2202.10054). Raises: ConfigError."""
     head = model.head
     if not (isinstance(head, nn.Linear) and layout.is_plain_linear(head)):
         raise ConfigError(f"strategy lp-ft starts from a solved head, which is linear; head {model.head_name} is not: use full")
     cut = boundary.behind(model)
-    with _extractor(cut, model, splits, config, machine, "no") as extractor:
+    with _extractor(cut, model, splits, resolved, machine, "no") as extractor:
         train, val = extractor.rows(splits.train), extractor.rows(splits.val)
     if machine.is_main_process:  # the others get the head's values when the model is prepared for several processes
-        solved = probe.solve([train], val, splits, metric, config, machine.device, [])
+        solved = probe.solve([train], val, splits, metric, resolved.config, machine.device, [])
         probe.put(solved.tried.candidate, model)
         log.info("%s\nprobe: val %s %.4f; from there, everything trains", extractor.work, metric.name, solved.best.value)
 
@@ -120,14 +129,16 @@ def _on_rows(
 ) -> dict[str, Any]:
     """What comes before the cut once, then the loop on that."""
     config = resolved.config
+    if machine.is_main_process:
+        _say_unused(resolved, {"collate_fn"}, f"training begins at {cut.where}, which need no collating")
     precision = feature_precision(resolved)
-    with _extractor(cut, model, splits, config, machine, precision) as extractor:
+    with _extractor(cut, model, splits, resolved, machine, precision) as extractor:
         train, val = _rows(extractor, splits, config)
         work = extractor.work
         if machine.is_main_process:
             log.info("%s", work)
         values = _loop(run, machine, make_row_job(config, splits, model, cut, train, val, metric, machine))
-    return values | {"features": str(work), "environment": environment(machine) | {"engine": ", ".join(work.engines)}}
+    return values | {"features": str(work), "environment": environment(machine, model) | {"engine": ", ".join(work.engines)}}
 
 
 def _loop(run: Run, machine: Accelerator, job: Job) -> dict[str, Any]:
@@ -156,8 +167,8 @@ def _solved(
     """Features once, then the head's optimum."""
     config, precision = resolved.config, feature_precision(resolved)
     if machine.is_main_process:
-        _say_unused(resolved)
-    with _extractor(cut, model, splits, config, machine, precision) as extractor:
+        _say_unused(resolved, _OF_STEPS, "the head is solved, not stepped", "; --head-fit stepped uses them")
+    with _extractor(cut, model, splits, resolved, machine, precision) as extractor:
         train, val = _rows(extractor, splits, config)
         if not machine.is_main_process:
             return {}
@@ -189,13 +200,14 @@ def _solved(
         "chosen": solved.chosen,
         "features": str(work),
         "features_difference": difference,
-        "environment": environment(machine) | {"precision": precision, "engine": ", ".join(work.engines)},
+        "environment": environment(machine, model) | {"precision": precision, "engine": ", ".join(work.engines)},
     }
 
 
 def _extractor(
-    cut: Cut, model: AdaptedModel, splits: Splits, config: FinetuneConfig, machine: Accelerator, precision: str
+    cut: Cut, model: AdaptedModel, splits: Splits, resolved: Resolved, machine: Accelerator, precision: str
 ) -> Extractor:
+    config = resolved.config
     expected = len(splits.train) * ((config.data.views or 1) - 1) + sum(len(part) for part in splits.parts().values())
     return Extractor(
         cut.prefix,
@@ -206,6 +218,7 @@ def _extractor(
         precision=precision,
         together=machine,
         expected=expected,
+        choose_workers=_choose_workers(resolved, model, machine),
     )
 
 
@@ -227,15 +240,15 @@ def feature_precision(resolved: Resolved) -> str:
     return "no" if resolved.origins["precision"] in ("default", "machine") else resolved.config.machine.precision
 
 
-_OF_STEPS = {"eval_every", "patience", "min_delta", "checkpoint_every", "keep", "max_minutes"}
+_OF_STEPS = {name for name, option in options().items() if option.group == "optim" and name != "batch_size"} | {
+    "eval_every", "patience", "min_delta", "checkpoint_every", "keep", "max_minutes", "shuffle", "sampler", "batch_sampler", "drop_last",
+    "collate_fn",
+}  # fmt: skip
+"""Options that a solved head, which takes no steps, does not use."""
 
 
-def _say_unused(resolved: Resolved) -> None:
-    """A solved head takes no steps; say so to whoever gave options for them."""
-    unused = [
-        f"--{name.replace('_', '-')}"
-        for name, option in options().items()
-        if (option.group == "optim" or name in _OF_STEPS) and name != "batch_size" and resolved.origins[name] == "flag"
-    ]
+def _say_unused(resolved: Resolved, names: Collection[str], why: str, advice: str = "") -> None:
+    """Tell whoever gave one of these options that this way of training does not use it."""
+    unused = [f"--{name.replace('_', '-')}" for name in options() if name in names and resolved.origins[name] == "flag"]
     if unused:
-        log.warning("the head is solved, not stepped: %s not used; --head-fit stepped uses them", ", ".join(unused))
+        log.warning("%s: %s not used%s", why, ", ".join(unused), advice)

@@ -8,12 +8,12 @@ import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import accelerate
 import numpy as np
-import timm
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -35,7 +35,7 @@ from zoo.training.loop import Job
 from zoo.training.rows import EvalRows, TrainRows
 from zoo.training.solving import balanced
 from zoo.training.trackers import MetricsFile, TensorBoard, Terminal, Tracker
-from zoo.types import Task
+from zoo.types import Kind, Task
 
 log = logging.getLogger("zoo")
 
@@ -51,7 +51,9 @@ _PRACTICAL = {
 def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
     """The backbone with its weights, the head and the plan, as the config states them. Raises: WeightsError, ConfigError."""
     chosen = config.model
-    spec = registry.resolve(chosen.backbone)
+    spec = backbones.identify(registry.resolve(chosen.backbone), chosen.weights)
+    if spec.loader == "timm" or spec.family:  # else only the configuration beside the weights, which are not here yet, tells
+        _check_kind(spec.kind, chosen.backbone, splits)
     seed = config.machine.seed
     inputs = {name: getattr(chosen, name) for name in ("image_size", "max_length", "truncation", "pooling", "max_seconds")}
     source = None if chosen.init_from is None else transfer.open_source(Path(chosen.init_from))
@@ -60,10 +62,7 @@ def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
     else:
         backbone = source.backbone
         transfer.check_options(backbone, Path(str(chosen.init_from)), inputs)
-    if backbone.preprocess.kind is not splits.facts.kind:
-        takes, given = backbone.preprocess.kind.nouns, splits.facts.kind.nouns
-        others = "`zoo list backbones` shows others"
-        raise ConfigError(f"{chosen.backbone} takes {takes}, and {splits.facts.source} has {given}; {others}")
+    _check_kind(backbone.preprocess.kind, chosen.backbone, splits)
     if chosen.weights == "random":
         log.warning("weights random: %s starts untrained; this is a baseline, not transfer learning", chosen.backbone)
     model = AdaptedModel.build(
@@ -84,6 +83,13 @@ def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
     if source is not None and chosen.keep_head:
         log.info("%d outputs begin as in %s", transfer.keep_rows(source, model), chosen.init_from)
     return model
+
+
+def _check_kind(kind: Kind, backbone: str, splits: Splits) -> None:
+    """Raises: ConfigError if the data are of another kind than the backbone takes."""
+    if kind is not splits.facts.kind:
+        given, others = splits.facts.kind.nouns, "`zoo list backbones` shows others"
+        raise ConfigError(f"{backbone} takes {kind.nouns}, and {splits.facts.source} has {given}; {others}")
 
 
 def make_job(config: FinetuneConfig, splits: Splits, model: AdaptedModel, metric: Metric, machine: Accelerator) -> Job:
@@ -163,12 +169,13 @@ def identity(config: FinetuneConfig, splits: Splits, model: AdaptedModel, inputs
     }
 
 
-def environment(machine: Accelerator) -> dict[str, str]:
+def environment(machine: Accelerator, model: AdaptedModel) -> dict[str, str]:
     """Versions and hardware, for the card."""
+    library = model.backbone.spec.loader
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "timm": timm.__version__,
+        library: version(library),
         "accelerate": accelerate.__version__,
         "device": device_name(machine.device),
         "precision": machine.mixed_precision,

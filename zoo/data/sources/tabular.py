@@ -60,6 +60,7 @@ def open_table(path: Path, options: DataConfig, kind: Kind | None = None, place:
         notices=notices,
         task=Task(table.task),
         kind=table.kind,
+        examined=table.kind is Kind.TEXT,
     )
 
 
