@@ -92,10 +92,12 @@ def measured(plan: Plan, options: argparse.Namespace, work: Path) -> dict[str, A
     measurements = []
     for number in range(options.rounds):
         for train in plan.pictures:
-            values = {"data": work / str(train), "image_size": IMAGE_SIZE, "weights": work.parent / "weights", "epochs": epochs}
-            values |= {"encoder": encoder, "seed": number, "cache": work / f"cache-{number}-{train}"}
+            numbers = {"image_size": IMAGE_SIZE, "epochs": epochs, "seed": number}
+            paths = {"data": work / str(train), "weights": work.parent / "weights", "encoder": encoder}
+            paths["cache"] = work / f"cache-{number}-{train}"
+            shown = {name: name.upper() for name in paths}  # a path of this machine says nothing to anybody else
             for command in commands:
-                arguments = [text.format(**values) for text in command.arguments]
+                arguments = [text.format(**numbers, **paths) for text in command.arguments]
                 print(
                     f"round {number + 1}, {train:,} {'texts' if of_texts else 'pictures'}: {command.title}",
                     file=sys.stderr,
@@ -107,7 +109,8 @@ def measured(plan: Plan, options: argparse.Namespace, work: Path) -> dict[str, A
                     not_run[command.title] = str(error)
                     continue
                 key = {"title": command.title, "pictures": train, "round": number}
-                measurements.append({**key, **found, "command": shlex.join(["python", *arguments])})
+                command_line = shlex.join(["python", *(text.format(**numbers, **shown) for text in command.arguments)])
+                measurements.append({**key, **found, "command": command_line})
     settings = {"data": "fortunes" if of_texts else options.data, "pictures": _listed(plan.pictures), "val": val, "test": test}
     settings |= {"epochs": epochs, "rounds": options.rounds} | ({} if of_texts else {"image_size": IMAGE_SIZE})
     return {"settings": settings, "measurements": measurements, "not_run": not_run}
