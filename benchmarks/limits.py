@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -144,16 +144,13 @@ def kills(work: Path) -> Iterator[str]:
     )
 
 
-PARTS: dict[str, Callable[[Path], Iterator[str]]] = {"memory": memory, "partial": partial, "solver": solver, "kills": kills}
-
-
-def main() -> None:
+def main(parts: Mapping[str, Callable[[Path], Iterator[str]]]) -> None:
     """Measure the parts that are named, or all."""
-    for name in sys.argv[1:] or PARTS:
+    for name in sys.argv[1:] or parts:
         with tempfile.TemporaryDirectory(prefix="zoo-limits-") as folder:
-            for line in PARTS[name](Path(folder)):
+            for line in parts[name](Path(folder)):
                 print(f"- {line}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main({"memory": memory, "partial": partial, "solver": solver, "kills": kills})

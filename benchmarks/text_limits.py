@@ -9,12 +9,10 @@ Each number is of a process of its own, or of calls that alternate in one.
 from __future__ import annotations
 
 import csv
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import measure, texts
+from benchmarks import limits, measure, texts
 from benchmarks.commands import ENCODER
 from benchmarks.limits import child
 
@@ -124,16 +122,5 @@ def _write(path: Path, rows: list[tuple[str, ...]], *more: str) -> None:
         csv.writer(file).writerows([("text", *more), *rows])
 
 
-PARTS: dict[str, Callable[[Path], Iterator[str]]] = {"order": order, "predict": predict, "memory": memory}
-
-
-def main() -> None:
-    """Measure the parts that are named, or all."""
-    for name in sys.argv[1:] or PARTS:
-        with tempfile.TemporaryDirectory(prefix="zoo-limits-") as folder:
-            for line in PARTS[name](Path(folder)):
-                print(f"- {line}", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    limits.main({"order": order, "predict": predict, "memory": memory})

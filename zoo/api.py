@@ -140,6 +140,7 @@ def evaluate(
     metric: Any = None,
     weights: str | None = None,
     batch_size: int = 32,
+    **options: Any,
 ) -> Report:
     """Measure a fine-tuned model.
 
@@ -149,12 +150,13 @@ def evaluate(
             a torch data set; None: what the run itself set aside for its test.
         metric: one or a list of metrics to report, as in `finetune`; None: all of zoo's.
         weights: base weights, for a folder that holds the trained tensors alone.
+        options: those of `finetune` about tables, such as `text="body"`, `label="stars"`; what is not given is as in the run.
 
-    Raises: CheckpointError; DataError, also if the data have a class that the model does not know.
+    Raises: CheckpointError; ConfigError; DataError, also if the data have a class that the model does not know.
     """
     from zoo.publishing import verify
 
-    return verify.evaluate(Path(path), data, metric=metric, weights=weights, batch_size=batch_size)
+    return verify.evaluate(Path(path), data, metric=metric, weights=weights, batch_size=batch_size, options=options)
 
 
 def predict(

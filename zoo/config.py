@@ -314,6 +314,10 @@ _RANGES: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 
 
+READING = ("text", "image", "audio", "label", "label_delimiter", "split", "max_unreadable")
+"""The options that say how labelled data are read, for what trains nothing."""
+
+
 @dataclass(frozen=True)
 class Option:
     """One option as help texts and checks need it."""

@@ -264,19 +264,38 @@ def find(kind: Kind, inputs: Iterable[Any], column: str | None = None) -> Iterat
 
     column: of tables, the one with the inputs (two with a comma for pairs of texts); None: guessed.
 
-    Raises: DataError if a path does not exist, a folder has nothing of this kind, or a table cannot be read.
+    Raises: DataError if a path does not exist (before anything is answered, where the inputs are a list), a folder has nothing of this
+    kind, or a table cannot be read.
     """
+    if isinstance(inputs, Sequence):
+        for item in inputs:
+            _require(kind, item)
+    return _find(kind, inputs, column)
+
+
+def _find(kind: Kind, inputs: Iterable[Any], column: str | None) -> Iterator[tuple[str, Any]]:
     for number, item in enumerate(inputs):
         if item == "-":
             yield from _lines(kind)
         elif isinstance(item, (str, os.PathLike)) and is_table(Path(item)) and Path(item).is_file():
             yield from open_inputs(Path(item), kind, column)
         elif kind is Kind.TEXT:
+            _require(kind, item)
             yield item if isinstance(item, str) else f"#{number}", item
         elif isinstance(item, (str, os.PathLike)):
             yield from ((path, path) for path in find_files([item], kind))
         else:
             yield f"#{number}", item
+
+
+def _require(kind: Kind, item: Any) -> None:
+    """Raises: DataError for a path that is not there. The name of a table is a path to a model for texts too, not a text."""
+    if not isinstance(item, (str, os.PathLike)) or item == "-":
+        return
+    name = os.fspath(item)
+    meant = kind is not Kind.TEXT or (len(name.split()) == 1 and is_table(Path(name)))
+    if meant and not Path(name).exists():
+        raise DataError(f"{name}: no such file{'' if kind is Kind.TEXT else ' or folder'}")
 
 
 def count(kind: Kind, inputs: Iterable[Any]) -> int:

@@ -3,7 +3,10 @@
 import io
 from multiprocessing.reduction import ForkingPickler
 
+import datasets
 import numpy as np
+import pandas
+import polars
 import pytest
 import torch
 from PIL import Image
@@ -38,15 +41,15 @@ class Reviews(Dataset):
 
 
 def frame(**columns):
-    return pytest.importorskip("pandas").DataFrame(columns)
+    return pandas.DataFrame(columns)
 
 
 def polars_frame(**columns):
-    return pytest.importorskip("polars").DataFrame(columns)
+    return polars.DataFrame(columns)
 
 
 def table(**columns):
-    return pytest.importorskip("datasets").Dataset.from_dict(columns)
+    return datasets.Dataset.from_dict(columns)
 
 
 TEXT_FORMS = {
@@ -86,7 +89,6 @@ def encoded(index):
 
 
 def picture_table():
-    datasets = pytest.importorskip("datasets")
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cold", "warm"])})
     return datasets.Dataset.from_dict({"image": [encoded(index) for index in range(6)], "label": NUMBERS}, features=features)
 
@@ -127,7 +129,6 @@ def test_files_are_opened_when_they_are_read(tmp_path):
 
 
 def test_the_column_of_classes_is_read_without_the_pictures(monkeypatch):
-    datasets = pytest.importorskip("datasets")
     decoded = []
     original = datasets.Image.decode_example
     monkeypatch.setattr(datasets.Image, "decode_example", lambda *args, **more: decoded.append(1) or original(*args, **more))

@@ -10,7 +10,7 @@ from zoo import inference, registry
 from zoo.adaptation import saved
 from zoo.adaptation.model import AdaptedModel
 from zoo.engines import installed
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, DataError, UnknownName
 from zoo.types import Kind, Labels
 
 pytestmark = pytest.mark.skipif("openvino" not in installed(), reason="OpenVINO is not installed (the extra cpu)")
@@ -72,6 +72,31 @@ def test_engines_of_one_shape_are_refused_for_texts(best):
     predictor = inference.load(best)
     with pytest.raises(ConfigError, match="differ in length"):
         predictor.accelerate(list(inference.find(predictor.kind, TEXTS)), engine="onnxruntime", expected=50)
+
+
+def test_a_file_that_was_begun_by_one_engine_is_not_gone_on_with_by_another(best, tmp_path):
+    out = tmp_path / "answers.jsonl"
+    stopped = tmp_path / "later.csv"
+    stopped.write_text("text\none\n")
+    torn = [*TEXTS * 4, str(stopped)]
+    with pytest.raises(UnknownName):  # in the midst: some are answered
+        zoo.predict_to(out, best, torn, engine="torch", batch_size=1, column="nothing")
+    with pytest.raises(ConfigError, match="begun with another engine"):
+        zoo.predict_to(out, best, torn, engine="openvino", batch_size=1, column="nothing")
+
+
+def test_the_name_of_a_table_that_is_not_there_is_no_text(best):
+    with pytest.raises(DataError, match=r"^reviews\.csv: no such file$"):
+        zoo.predict(best, ["a text before it", "reviews.csv"])
+    assert len(zoo.predict(best, ["I lost my reviews.csv"])) == 1
+
+
+def test_columns_are_named_by_the_flag_that_predict_has(best, tmp_path):
+    path = tmp_path / "two.csv"
+    path.write_text("body,message\na b c,d e f\ng h i,j k l\n")
+    with pytest.raises(ConfigError, match=r"say --column body or --column message$"):
+        zoo.predict(best, [path])
+    assert len(zoo.predict(best, [path], column="body")) == 2
 
 
 def test_what_is_counted(tmp_path):

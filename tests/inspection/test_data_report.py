@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
@@ -225,7 +226,6 @@ def test_values_and_several_labels(tmp_path):
 
 
 def test_recordings(tmp_path):
-    soundfile = pytest.importorskip("soundfile")
     for name, tone in (("low", 200), ("high", 2000)):
         (tmp_path / "sounds" / name).mkdir(parents=True)
         for index, rate in enumerate((8000, 16000, 16000)):

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from cleanlab import count
+from cleanlab import filter as filters
 
 from zoo.inspection import mislabelled
 
@@ -58,8 +60,6 @@ def test_a_class_without_samples_is_nobodys_class():
 @pytest.mark.parametrize("seed", range(3))
 def test_as_cleanlab_finds(seed):
     """Its filter `confident_learning`. Of several classes that are reached it takes the most probable of all, which is one of them here."""
-    filters = pytest.importorskip("cleanlab.filter", reason="cleanlab is not installed (extra `labels`)")
-    count = pytest.importorskip("cleanlab.count")
     labels, probabilities = drawn(seed)
     assert count.get_confident_thresholds(labels, probabilities) == pytest.approx(mislabelled.thresholds(labels, probabilities))
     theirs = filters.find_label_issues(

@@ -3,6 +3,7 @@
 import csv
 import random
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,7 @@ from tiny import TINY_TEXT, text_folder
 
 import zoo
 from zoo import registry
-from zoo.errors import ConfigError, DataError
+from zoo.errors import ConfigError, DataError, UnknownName
 from zoo.inference import load
 
 SPEC = next(spec for spec in TINY_TEXT if spec.family and spec.family.name == "bert")
@@ -73,6 +74,43 @@ def test_the_folder_needs_nothing_but_itself_and_its_base_weights(table, weights
     moved = tmp_path / "moved"
     zoo.publish(found.best, moved)
     assert zoo.load(moved).predict("purr")[0] == zoo.load(found.best).predict("purr")[0]
+
+
+def test_a_published_folder_is_measured_on_columns_that_are_named(table, weights, tmp_path):
+    found = run(table, weights, strategy="full", out=str(tmp_path / "run"))
+    moved = tmp_path / "moved"
+    zoo.publish(found.best, moved)
+    lines = [f"{number},{line}" for number, line in enumerate(table.read_text().splitlines()[1:])]
+    other = tmp_path / "other.csv"
+    other.write_text("category,what it says,animal,length\n" + "\n".join(lines))
+    with pytest.raises(UnknownName, match="body"):
+        zoo.evaluate(found.best, other)
+    expected = zoo.evaluate(moved, table, text="body", label="kind").values["accuracy"]
+    assert zoo.evaluate(moved, other, text="what it says", label="animal").values["accuracy"] == expected
+    assert zoo.evaluate(found.best, other, text="what it says", label="animal").values["accuracy"] == expected
+    with pytest.raises(ConfigError, match="label: of data that are read from a place"):
+        zoo.evaluate(found.best, label="animal")
+    with pytest.raises(UnknownName, match="of evaluate"):
+        zoo.evaluate(found.best, other, epochs=3)
+
+
+def test_a_saved_data_set_is_measured_as_its_table_is(table, weights, tmp_path):
+    found = run(table, weights, out=str(tmp_path / "run"))
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
+    expected = zoo.evaluate(found.best, table).to_dict()
+    assert zoo.evaluate(found.best, tmp_path / "saved").to_dict() == expected
+    assert zoo.evaluate(found.best, f"hf:{tmp_path / 'saved'}").to_dict() == expected
+
+
+def test_the_kind_is_looked_at_before_the_weights(table, tmp_path):
+    unreadable = tmp_path / "weights.safetensors"
+    unreadable.write_text("not weights")
+    with pytest.raises(ConfigError, match="takes pictures"):
+        zoo.finetune(
+            "resnet50", data=table, text="body", label="kind", weights=str(unreadable), out=str(tmp_path / "run"), **QUICK
+        )
 
 
 def test_features_are_computed_once_and_a_new_text_alone_later(table, weights, tmp_path, caplog):

@@ -122,6 +122,23 @@ class TestSolved:
         (line,) = [record.getMessage() for record in caplog.records if "not stepped" in record.getMessage()]
         assert line == "the head is solved, not stepped: --epochs, --lr not used; --head-fit stepped uses them"
 
+    def test_workers_are_timed_where_rows_are_computed_and_not_where_they_are_there(self, finetune, caplog):
+        caplog.set_level("INFO", "zoo")
+        first = finetune("first", strategy="backbone", num_workers=None)
+        assert "ms a sample" in caplog.text
+        resolved = first.resolved()
+        assert resolved.origins["num_workers"] == "measured"
+        assert resolved.config.data.num_workers is not None
+        caplog.clear()
+        finetune("second", strategy="backbone", num_workers=None)
+        assert "ms a sample" not in caplog.text
+
+    def test_what_the_loader_does_not_do_is_said(self, finetune, caplog):
+        with caplog.at_level("WARNING", "zoo"):
+            finetune("run", strategy="backbone", sampler="weighted", drop_last=True)
+        (line,) = [record.getMessage() for record in caplog.records if "not stepped" in record.getMessage()]
+        assert "--sampler, --drop-last" in line
+
     def test_without_a_cache_it_is_the_same(self, finetune):
         kept, passing = finetune("kept", strategy="backbone"), finetune("passing", strategy="backbone", cache="off")
         assert folders.sha256(kept.best / "model.safetensors") == folders.sha256(passing.best / "model.safetensors")

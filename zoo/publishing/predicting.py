@@ -35,9 +35,11 @@ def predict_to(
     predictor = inference.load(path, threshold=threshold, weights=weights)
     found = inference.find(predictor.kind, inputs, column)
     first = list(itertools.islice(found, FIRST))
-    # Which engine is the fastest is found by timing, and a call that goes on is to give what an unbroken one gives.
-    begun = answers.begun_with(out).get("engine", engine)
-    chosen = predictor.accelerate(first, engine=begun, expected=inference.count(predictor.kind, inputs), batch_size=batch_size)
+    if engine == "auto":
+        # Which is the fastest is found by timing, and a call that goes on is to give what an unbroken one gives.
+        engine = answers.begun_with(out).get("engine", "auto")
+    expected = inference.count(predictor.kind, inputs) if engine == "auto" else len(first)
+    chosen = predictor.accelerate(first, engine=engine, expected=expected, batch_size=batch_size)
     identity = {
         "engine": chosen,
         "model": folders.sha256(path / saved.WEIGHTS),

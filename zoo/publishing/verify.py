@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from zoo import folders, inference, runs
+from zoo import config, folders, inference, runs
 from zoo.adaptation import saved
+from zoo.config import DataConfig
 from zoo.data import SampleSet, from_datasets, open_for_evaluation, open_splits, read_splits
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, UnknownName
 from zoo.evaluation import metrics
 from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
@@ -23,14 +25,23 @@ from zoo.training.session import CUSTOM_DATA, labelled
 log = logging.getLogger("zoo")
 
 
-def evaluate(folder: Path, data: Any = None, *, metric: Any = None, weights: str | None = None, batch_size: int = 32) -> Report:
+def evaluate(
+    folder: Path,
+    data: Any = None,
+    *,
+    metric: Any = None,
+    weights: str | None = None,
+    batch_size: int = 32,
+    options: Mapping[str, Any] | None = None,
+) -> Report:
     """The report of a saved model on labelled samples; see `zoo.api.evaluate`. Raises: CheckpointError, DataError, ConfigError."""
+    given = _checked(options or {}, data)
     asked = metric if isinstance(metric, list | tuple) else [] if metric is None else [metric]
     if (folder / folders.MANIFEST).is_file():
         folders.verify(folder)
     predictor = inference.load(folder, weights=weights)
     wanted = [metrics.resolve(one, task=predictor.task) for one in asked]
-    samples = _samples(folder, data, predictor)
+    samples = _samples(folder, data, predictor, given)
     _warn_of_trained(folder, samples)
     logits, targets = outputs(predictor.model, samples, torch.device("cpu"), batch_size)
     own = [one for one in wanted if one.name not in metrics.names(predictor.task)]
@@ -40,21 +51,31 @@ def evaluate(folder: Path, data: Any = None, *, metric: Any = None, weights: str
     return replace(report, values={name: report.values[name] for name in names})
 
 
-def _samples(folder: Path, data: Any, predictor: inference.Predictor) -> SampleSet:
+def _checked(options: Mapping[str, Any], data: Any) -> dict[str, Any]:
+    other = [name for name in options if name not in config.READING]
+    if other:
+        raise UnknownName("option", other[0], config.READING, "of evaluate")
+    if options and not isinstance(data, (str, os.PathLike)):
+        raise ConfigError(f"{', '.join(options)}: of data that are read from a place; name it with --data")
+    return config.check(options)
+
+
+def _samples(folder: Path, data: Any, predictor: inference.Predictor, given: Mapping[str, Any]) -> SampleSet:
     """The labelled samples that `data` names, tables read as the run's was; without it, those that the run around `folder` set aside."""
-    config = runs.open_run(folder.parent).resolved().config if (folder.parent / "config.yaml").is_file() else None
+    run = runs.open_run(folder.parent).resolved().config if (folder.parent / "config.yaml").is_file() else None
     if isinstance(data, (str, os.PathLike)):
-        options = config.data if config else None
-        return open_for_evaluation(os.fspath(data), predictor.labels, kind=predictor.kind, task=predictor.task, options=options)[
-            0
-        ]
+        options = replace(run.data if run else DataConfig(), **given)
+        samples, _ = open_for_evaluation(
+            os.fspath(data), predictor.labels, kind=predictor.kind, task=predictor.task, options=options
+        )
+        return samples
     if data is not None:
         return from_datasets(data, data, label_names=predictor.labels.names).val
-    if config is None:
+    if run is None:
         raise ConfigError(f"{folder} is not in a run, so there is no data set aside for it; give --data FOLDER")
-    if config.data.data == CUSTOM_DATA:
+    if run.data.data == CUSTOM_DATA:
         raise ConfigError(f"{folder} was trained on data sets given in Python; give the data to evaluate on")
-    splits = labelled(open_splits(config), config)
+    splits = labelled(open_splits(run), run)
     return splits.val if splits.test is None else splits.test
 
 

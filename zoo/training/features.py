@@ -65,6 +65,8 @@ class Work:
     """Of these, seconds in which the engine waited for samples."""
     engines: list[str] = field(default_factory=list)
     """Name of each engine whose rows are used."""
+    workers: int | None = None
+    """Processes that read, where they were timed."""
 
     def __str__(self) -> str:
         rate = (
@@ -273,7 +275,8 @@ class Extractor:
     def _workers(self, samples: SampleSet) -> int:
         """Processes that read. They are timed once, and only where there is much to read: in a later run all rows may be there."""
         if self._choose_workers is not None:
-            self.config = self.config.replace(num_workers=self._choose_workers(samples))
+            self.work.workers = self._choose_workers(samples)
+            self.config = self.config.replace(num_workers=self.work.workers)
             self._choose_workers = None
         return self.config.data.num_workers or 0
 

@@ -72,10 +72,17 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
             "trains": model.plan.summary(),
         }
         folders.write_text(run.path / "training.json", json.dumps(values, indent=1))
-        if resolved.config.machine.engine == "auto":
-            engine = values["environment"].get("engine", "torch").partition(",")[0]
-            runs.write_config(run, resolved.settle("machine", engine=engine))
+        runs.write_config(run, _as_measured(resolved, values))
     machine.wait_for_everyone()
+
+
+def _as_measured(resolved: Resolved, values: dict[str, Any]) -> Resolved:
+    """With what was left to be found by timing."""
+    if values.get("workers") is not None:
+        resolved = resolved.settle("measured", num_workers=values["workers"])
+    if resolved.config.machine.engine == "auto":
+        resolved = resolved.settle("machine", engine=values["environment"].get("engine", "torch").partition(",")[0])
+    return resolved
 
 
 def _choose_workers(resolved: Resolved, model: AdaptedModel, machine: Accelerator) -> Callable[[SampleSet], int] | None:
@@ -101,13 +108,12 @@ def _on_samples(
     choose = _choose_workers(resolved, model, machine)
     if choose is not None:
         resolved = resolved.settle("measured", num_workers=choose(splits.train))
-        if machine.is_main_process:
-            runs.write_config(run, resolved)
     config = resolved.config
     job = make_job(config, decoded_once(splits, model, config), model, metric, machine)
     if model.plan.strategy.kind == "lp-ft" and checkpoint.newest(run.checkpoints, job.identity) is None:
         _start_from_probe(splits, metric, machine, resolved, model)
-    return _loop(run, machine, job) | {"environment": environment(machine, model)}
+    workers = None if choose is None else resolved.config.data.num_workers
+    return _loop(run, machine, job) | {"workers": workers, "environment": environment(machine, model)}
 
 
 def _start_from_probe(splits: Splits, metric: Metric, machine: Accelerator, resolved: Resolved, model: AdaptedModel) -> None:
@@ -138,7 +144,11 @@ def _on_rows(
         if machine.is_main_process:
             log.info("%s", work)
         values = _loop(run, machine, make_row_job(config, splits, model, cut, train, val, metric, machine))
-    return values | {"features": str(work), "environment": environment(machine, model) | {"engine": ", ".join(work.engines)}}
+    return values | {
+        "features": str(work),
+        "workers": work.workers,
+        "environment": environment(machine, model) | {"engine": ", ".join(work.engines)},
+    }
 
 
 def _loop(run: Run, machine: Accelerator, job: Job) -> dict[str, Any]:
@@ -200,6 +210,7 @@ def _solved(
         "chosen": solved.chosen,
         "features": str(work),
         "features_difference": difference,
+        "workers": work.workers,
         "environment": environment(machine, model) | {"precision": precision, "engine": ", ".join(work.engines)},
     }
 

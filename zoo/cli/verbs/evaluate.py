@@ -10,9 +10,14 @@ from cyclopts import Parameter
 from zoo.cli import flags
 from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
+from zoo.config import READING
 
 if TYPE_CHECKING:
     from zoo.evaluation.report import Report, Value
+
+    Flags = dict[str, Any]
+else:
+    Flags = flags.typed(READING)
 
 
 def evaluate(
@@ -23,6 +28,7 @@ def evaluate(
     metric: Annotated[list[str] | None, Parameter(negative="", completer=flags.COMPLETERS["metric"])] = None,
     batch_size: Annotated[int, Parameter(converter=flags.exactly)] = 32,
     weights: str | None = None,
+    options: Annotated[Flags | None, Parameter(name="*")] = None,
     common: Common = flags.NONE,
 ) -> Answer:
     """Measure a fine-tuned model on labelled samples.
@@ -30,17 +36,18 @@ def evaluate(
     Try:
         zoo evaluate runs/resnet50-linear-probe-photos-1/best --data photos/test
         zoo evaluate published/ --data photos/test --metric macro_f1 --json
+        zoo evaluate published/ --data reviews.csv --text body --label stars
 
     Args:
         best: The `best` folder of a run, or a published folder.
-        data: Folder of pictures or recordings, DIR/CLASS/*, a table, or builtin:digits. [default: what the run set aside for its test]
+        data: As for `zoo finetune --data`: a folder, a table, hf:NAME, or builtin:digits. [default: what the run set aside for its test]
         metric: Name of a metric (`zoo list metrics`), or evaluate:DIR; may be given more than once. [default: all of them]
         batch_size: Samples in one forward pass.
         weights: File or folder of the pretrained weights, for a folder that holds the trained tensors alone.
     """
     from zoo import api
 
-    return _answer(api.evaluate(best, data, metric=metric, weights=weights, batch_size=batch_size))
+    return _answer(api.evaluate(best, data, metric=metric, weights=weights, batch_size=batch_size, **(options or {})))
 
 
 def _answer(report: Report) -> Answer:

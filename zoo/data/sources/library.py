@@ -1,5 +1,5 @@
 """Data sets of the library `datasets`: on the Hub or in its cache (`hf:NAME`, `hf:NAME:CONFIGURATION`), in a folder of data files
-(`hf:FOLDER`), or saved with `save_to_disk` (the folder itself). Scripts that a data set may bring are never run."""
+(`hf:FOLDER`), or saved with `save_to_disk` (the folder itself, or `hf:FOLDER`). Scripts that a data set may bring are never run."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ PREFIX = "hf:"
 
 def is_library(spec: str) -> bool:
     """Whether a name of data is `hf:...`, or a folder that `save_to_disk` wrote."""
-    folder = Path(spec).expanduser()
-    return spec.startswith(PREFIX) or any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    return spec.startswith(PREFIX) or _is_saved(spec)
+
+
+def _is_saved(spec: str) -> bool:
+    return any((Path(spec).expanduser() / name).is_file() for name in ("dataset_dict.json", "state.json"))
 
 
 def open_library(options: DataConfig) -> Source:
@@ -45,8 +48,8 @@ def _load(spec: str) -> Any:
     import datasets  # its import takes a second
 
     try:
-        if not spec.startswith(PREFIX):
-            return datasets.load_from_disk(str(Path(spec).expanduser()))
+        if _is_saved(spec.removeprefix(PREFIX)):
+            return datasets.load_from_disk(str(Path(spec.removeprefix(PREFIX)).expanduser()))
         name, _, configuration = spec.removeprefix(PREFIX).partition(":")
         if not name:
             raise DataError(f"{spec}: name a data set, hf:NAME or hf:NAME:CONFIGURATION")

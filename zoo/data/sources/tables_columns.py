@@ -66,7 +66,7 @@ def choose(path: Path, sample: Sequence[Values], columns: Columns, *, labelled: 
     """
     if not sample:
         raise DataError(f"{path}: no rows")
-    look = _Sample(path, sample)
+    look = _Sample(path, sample, "" if labelled else "--column")
     look.require((*_asked(columns), *(columns.label or ()), *((columns.split,) if columns.split else ())))
     split = columns.split or look.split()
     taken = {*_asked(columns), *(columns.label or ()), split}
@@ -80,7 +80,7 @@ def choose(path: Path, sample: Sequence[Values], columns: Columns, *, labelled: 
     if both:
         raise ConfigError(f"{path}: {both[0]!r} cannot be input and label at once; choose another with --{kind} or --label")
     guessed = [f"{kind} {' and '.join(map(repr, inputs))}"] if not _asked(columns) else []
-    flags = [f"--{kind}"] if guessed else []
+    flags = [look.flag(kind)] if guessed else []
     if labelled and columns.label is None:
         guessed.append(f"label {labels[0]!r}")
         flags.append("--label")
@@ -104,25 +104,38 @@ def _asked_inputs(look: _Sample, columns: Columns) -> tuple[Kind, tuple[str, ...
         return kinds[0], (str(given[kinds[0]]),)
     names = tuple(columns.text or ())
     if len(names) > 2 or len(set(names)) < len(names):
-        raise ConfigError(f"--text {','.join(names)}: expected one column, or two different ones for pairs of texts")
+        raise ConfigError(
+            f"{look.flag(Kind.TEXT)} {','.join(names)}: expected one column, or two different ones for pairs of texts"
+        )
     for name in names:
         found = look.path_kind(name)
         if found:
-            raise ConfigError(f"{look.path}: {name!r} holds paths of {found.nouns}, not texts; use --{found} {name}")
+            raise ConfigError(f"{look.path}: {name!r} holds paths of {found.nouns}, not texts; {look.instead(found, name)}")
         if look.numbers(name):
             offer = [other for other in look.names if look.holds_texts(other)]
             hint = f" (it could be {' or '.join(map(repr, offer))})" if offer else ""
-            raise ConfigError(f"{look.path}: {name!r} holds numbers, not texts; name the column of texts with --text{hint}")
+            flag = look.flag(Kind.TEXT)
+            raise ConfigError(f"{look.path}: {name!r} holds numbers, not texts; name the column of texts with {flag}{hint}")
     return Kind.TEXT, names
 
 
 class _Sample:
     """The first rows of a table, column by column."""
 
-    def __init__(self, path: Path, rows: Sequence[Values]) -> None:
+    def __init__(self, path: Path, rows: Sequence[Values], flag: str = "") -> None:
+        """flag: what names the input in the command at hand; empty: one flag a kind."""
         self.path = path
+        self._flag = flag
         self.names = list(dict.fromkeys(name for values in rows for name in values))
         self._present = {name: [one[name] for one in rows if not is_missing(one.get(name))] for name in self.names}
+
+    def flag(self, kind: Kind) -> str:
+        """What names the column of inputs."""
+        return self._flag or f"--{kind}"
+
+    def instead(self, kind: Kind, name: str) -> str:
+        """What to do about a column that holds another kind of input than was said."""
+        return f"name another with {self._flag}" if self._flag else f"use --{kind} {name}"
 
     def require(self, names: Sequence[str]) -> None:
         for name in names:
@@ -159,11 +172,11 @@ class _Sample:
             self._check_header(free)
         found = [(kind, (name,)) for name, kind in paths.items()] + [(Kind.TEXT, names) for names in texts]
         if len(found) > 1:
-            flags = [f"--{kind} {','.join(names)}" for kind, names in found]
+            flags = [f"{self.flag(kind)} {','.join(names)}" for kind, names in found]
             raise self._ambiguous([name for _, names in found for name in names], flags)
         if not found:
             columns = self._listed(self.names)
-            flags = [f"--{wanted}"] if wanted else [f"--{one}" for one in Kind]
+            flags = [self.flag(one) for one in ([wanted] if wanted else Kind)]
             raise ConfigError(f"{self.path}: which column is the input? Name it with {' or '.join(flags)} (columns: {columns})")
         return found[0]
 
