@@ -198,6 +198,7 @@ Shards.SECONDS = (0.02, 0.02)
 model = AdaptedModel.build(backbones.load(BY_FAMILY["resnet"], "random"), 10)
 config = build({{"cache": sys.argv[1], "engine": "torch", "num_workers": 0}})
 cut = boundary.cut(model)
+cut.prefix.register_forward_hook(lambda *_: time.sleep(float(sys.argv[2])))
 with Extractor(cut.prefix, cut.where, model.backbone, config, torch.device("cpu")) as extractor:
     print("ready", flush=True)
     extractor.rows(open_splits(config).train)
@@ -205,9 +206,10 @@ with Extractor(cut.prefix, cut.where, model.backbone, config, torch.device("cpu"
 """
 
 
-def worker(place):
+def worker(place, pause=0.0):
+    """pause: seconds after each batch, so that whoever watches sees it in the midst of its work."""
     text = _WORKER.format(tests=str(Path(__file__).parent.parent))
-    return subprocess.Popen([sys.executable, "-c", text, str(place)], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-c", text, str(place), str(pause)], stdout=subprocess.PIPE, text=True)
 
 
 def shards(place):
@@ -220,7 +222,7 @@ def test_killed_anywhere_it_ends_with_the_same_bytes_and_computes_nothing_twice(
         process.communicate(timeout=120)
     (expected,) = [np.concatenate(shards(tmp_path / "undisturbed"))]
     for number in range(3):
-        with worker(tmp_path / "killed") as process:
+        with worker(tmp_path / "killed", pause=0.05) as process:
             assert process.stdout.readline() == "ready\n"
             deadline = time.monotonic() + 60
             had = len(shards(tmp_path / "killed")) if (tmp_path / "killed/features").exists() else 0
