@@ -15,7 +15,7 @@ import zoo
 
 PACKAGE = Path(zoo.__file__).parent
 FLOORS = [
-    {"errors"},
+    {"errors", "memory"},
     {"types", "content", "strategy", "folders"},
     {"cache"},
     {"config"},

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from zoo import engines, runs
+from zoo import engines, memory, runs
 from zoo.adaptation import saved
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.sounds import Sound
@@ -320,6 +320,7 @@ def _lines(kind: Kind) -> Iterator[tuple[str, str]]:
             yield (f"line {number}" if kind is Kind.TEXT else text), text
 
 
+@memory.kept()
 def predict_files(
     path: str | os.PathLike[str],
     inputs: Input | Iterable[Input],

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zoo import cache, registry
+from zoo import cache, memory, registry
 from zoo.config import Resolved
 from zoo.data import checks, duplicates
 from zoo.data.sets import Integers
@@ -123,6 +123,7 @@ def sample(raw: Raw, index: int) -> Sample:
     return Sample(split, samples.name(own), raw.label(index))
 
 
+@memory.kept()
 def judge(raw: Raw, resolved: Resolved, groups: Iterable[Integers]) -> LabelErrors:
     """The labels that are likely wrong by a probe on the features of the options' backbone.
 

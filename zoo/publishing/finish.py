@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zoo import cache, folders, inference
+from zoo import cache, folders, inference, memory
 from zoo.adaptation import boundary, saved
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import FinetuneConfig
@@ -43,6 +43,7 @@ TOLERANCE = {"cpu": 1e-4, "cuda": 1e-2}
 Both are computed in fp32, so what differs is the order of sums (about 1e-6 on CPUs); convolutions on a GPU use TF32, of 10 bits."""
 
 
+@memory.kept()
 def finish(session: Session) -> Run:
     """Measure what was trained, on the file that ships, and write the card, `report.json` and `result.json`.
 

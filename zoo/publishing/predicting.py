@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo import folders, inference
+from zoo import folders, inference, memory
 from zoo.adaptation import saved
 from zoo.publishing import answers
 from zoo.publishing.answers import Written
@@ -18,6 +18,7 @@ FIRST = 64
 """Inputs by which an engine is chosen."""
 
 
+@memory.kept()
 def predict_to(
     out: Path,
     path: Path,

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from zoo import config, folders, inference, runs
+from zoo import config, folders, inference, memory, runs
 from zoo.adaptation import saved
 from zoo.config import DataConfig
 from zoo.data import SampleSet, from_datasets, open_for_evaluation, open_splits, read_splits
@@ -25,6 +25,7 @@ from zoo.training.session import CUSTOM_DATA, labelled
 log = logging.getLogger("zoo")
 
 
+@memory.kept()
 def evaluate(
     folder: Path,
     data: Any = None,

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from zoo import engines
+from zoo import engines, memory
 from zoo.adaptation import boundary
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import Resolved
@@ -72,6 +72,7 @@ class Bench:
         return asdict(self)
 
 
+@memory.kept()
 def bench(resolved: Resolved) -> Bench:
     """Measure every part of the work for these options; keeps nothing. Raises: ZooError."""
     resolved = session.settle(resolved)

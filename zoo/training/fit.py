@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from zoo import folders, runs
+from zoo import folders, memory, runs
 from zoo.adaptation import boundary, freezing, layout
 from zoo.adaptation.boundary import Cut
 from zoo.adaptation.model import AdaptedModel
@@ -41,6 +41,7 @@ AGREEMENT = 1e-4
 """Largest difference between the logits of features in fp32 and those of the whole network, as a share of the largest logit."""
 
 
+@memory.kept()
 def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) -> None:
     """Build everything for a run and train it; leaves `best/` and `training.json` for the next floor. Raises: ZooError."""
     resolved = run.resolved()
