@@ -25,7 +25,6 @@ with memory.kept():
     found["within"] = faults()
     found["size"] = psutil.Process().memory_info().rss
 found["given_back"] = found.pop("size") - psutil.Process().memory_info().rss
-found["after"] = faults()
 print(json.dumps(found))
 """
 PAGES = 10 * (64 << 20) // 4096
@@ -43,7 +42,6 @@ def test_pages_are_cleared_once_and_not_at_each_step():
     assert found["before"] > PAGES / 2
     assert found["within"] < PAGES / 100
     assert found["given_back"] > 60e6
-    assert found["after"] > PAGES / 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")

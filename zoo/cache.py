@@ -16,6 +16,7 @@ import hashlib
 import io
 import json
 import logging
+import mmap
 import os
 import shutil
 import time
@@ -156,7 +157,7 @@ class Shards(contextlib.AbstractContextManager["Shards"]):
     """
 
     SECONDS = (0.5, 10.0)
-    BYTES = 64 << 20
+    BYTES = 16 << 20
 
     def __init__(self, space: Space) -> None:
         self._space = space
@@ -199,6 +200,14 @@ class Rows:
         for number in np.unique(places[:, 0]):
             mine = places[:, 0] == number
             found[mine] = self._shards[number]["row"][places[mine, 1]]
+        return found
+
+    def read(self) -> NDArray[Any]:
+        """All of them, `[N, ...]`, in memory; the disk's copy does not stay there beside it."""
+        found = self[:]
+        for shard in self._shards:
+            if hasattr(shard._mmap, "madvise"):  # not on Windows
+                shard._mmap.madvise(mmap.MADV_DONTNEED)
         return found
 
 

@@ -18,7 +18,7 @@ from zoo.config import DataConfig, FinetuneConfig
 from zoo.data import checks, facts, targets
 from zoo.data.facts import DataFacts
 from zoo.data.opening import open_source
-from zoo.data.sets import SampleSet, Source
+from zoo.data.sets import DIGEST, Integers, SampleSet, Source
 from zoo.data.sources import datasets
 from zoo.data.sources.folders import ALL
 from zoo.errors import ConfigError, DataError
@@ -241,28 +241,34 @@ def set_aside(
     least one; `train` always has. Samples with the same bytes stay together, so that no split leaks (in
     `train`, if their classes differ).
     """
-    groups: dict[str, list[int]] = {}
-    for index in range(len(samples)):
-        groups.setdefault(samples.digest(index) or samples.name(index), []).append(index)
-    strata = targets.strata(samples.targets, task)
-    by_class: dict[int, list[tuple[str, list[int]]]] = {}
-    for members in groups.values():
-        if len({samples.target(index) for index in members}) > 1:
-            continue  # in two classes at once: no measure of anything, and perhaps the only one of a class
-        first = min(members, key=samples.name)
-        rank = hashlib.sha256(f"{seed}\0{samples.name(first)}".encode(errors="surrogateescape")).hexdigest()
-        by_class.setdefault(int(strata[first]), []).append((rank, members))
-    chosen: dict[str, list[int]] = {name: [] for name in fractions}
-    for ranked in by_class.values():
-        ranked.sort()
-        start = 0
-        for name, count in _counts(len(ranked), fractions).items():
-            chosen[name] += [index for _, members in ranked[start : start + count] for index in members]
-            start += count
-    held = [index for indices in chosen.values() for index in indices]
-    rest = np.setdiff1d(np.arange(len(samples)), held)
-    parts = {"train": samples.subset(rest)}
-    return parts | {name: samples.subset(np.array(sorted(indices), dtype=np.int64)) for name, indices in chosen.items()}
+    group, leaders = _same(samples)
+    differs = (samples.targets != samples.targets[leaders][group]).reshape(len(group), -1).any(axis=1)
+    # In two classes at once: no measure of anything, and perhaps the only one of a class.
+    measures = np.setdiff1d(np.arange(len(leaders)), group[differs])
+    strata = targets.strata(samples.targets, task)[leaders[measures]]
+    ranks = np.empty(len(measures), DIGEST)
+    for place, leader in enumerate(leaders[measures]):
+        ranks[place] = hashlib.sha256(f"{seed}\0{samples.name(int(leader))}".encode(errors="surrogateescape")).hexdigest()
+    part = np.zeros(len(leaders), np.int8)
+    for stratum in np.unique(strata):
+        inside = np.flatnonzero(strata == stratum)
+        ranked, start = measures[inside[np.argsort(ranks[inside])]], 0
+        for number, count in enumerate(_counts(len(ranked), fractions).values(), 1):
+            part[ranked[start : (start := start + count)]] = number
+    return {name: samples.subset(np.flatnonzero(part[group] == number)) for number, name in enumerate(("train", *fractions))}
+
+
+def _same(samples: SampleSet) -> tuple[Integers, Integers]:
+    """The number of the group of each sample, `[N]`, where those with the same bytes are a group; and of each group, the index of the
+    sample whose name comes first."""
+    keys = samples.digests
+    if not keys.astype(bool).all():
+        keys = np.array([samples.digest(index) or samples.name(index) for index in range(len(samples))])
+    _, leaders, group = np.unique(keys, return_index=True, return_inverse=True)
+    for index in np.flatnonzero(np.bincount(group)[group] > 1).tolist():
+        if samples.name(index) < samples.name(int(leaders[group[index]])):
+            leaders[group[index]] = index
+    return group, leaders
 
 
 def _counts(total: int, fractions: Mapping[str, float]) -> dict[str, int]:

@@ -18,8 +18,8 @@ from zoo.evaluation.shipped import RESAMPLES, Metric
 
 LEVEL = (2.5, 97.5)
 """Percentiles of a 95 % interval."""
-_CHUNK = 4_000_000
-"""Weights held in memory at a time: 32 MB."""
+_CHUNK = 1_000_000
+"""Weights held in memory at a time: 8 MB."""
 
 
 @dataclass(frozen=True)

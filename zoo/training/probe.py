@@ -104,7 +104,7 @@ def solve(
     task, classes = splits.task, len(splits.labels)
     targets = np.concatenate([splits.train.targets] * len(train))
     weights = solving.balanced(targets, classes) if config.data.class_weights == "balanced" else None
-    validation = val[:]
+    validation = val.read()
     second = metrics.get(SECOND[task], task)
     front: list[Tried] = []
     records: list[dict[str, Any]] = []
@@ -159,7 +159,7 @@ def _front(tried: Sequence[Tried], metric: Metric) -> list[Tried]:
 def blocks(views: Sequence[Rows]) -> list[NDArray[np.float32]]:
     """The features of all views: as arrays in memory where they are small enough, else as what reads them when it is asked."""
     if sum(math.prod(rows.shape) * 4 for rows in views) <= IN_MEMORY:
-        return [rows[:] for rows in views]
+        return [rows.read() for rows in views]
     return list(views)  # type: ignore[arg-type]  # Rows has what the solver uses of an array: len, shape, slices
 
 

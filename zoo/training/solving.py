@@ -80,7 +80,7 @@ def sweep(
     the mean second derivative of the loss. So the excess over the minimum is some `tolerance^2 / 2`, 5e-7 nats by default; it was up
     to 5e-6 for weak strengths. `converged` is False where float32 or 500 iterations did not suffice; the candidate is finite still.
 
-    Memory beside the features, which are used in place: up to 12 D^2 floats, 20 C D for the solver's history, blocks of 16 MiB.
+    Memory beside the features, which are used in place: up to 12 D^2 floats, 20 C D for the solver's history, blocks of 4 MiB.
 
     Raises, once the first candidate is asked for: DataError for no rows, lengths that differ, features or targets that are not
     finite, classes out of range, one class only; ConfigError for strengths or class weights that do not fit; UnknownName.

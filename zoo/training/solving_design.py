@@ -21,7 +21,7 @@ from torch.utils.dlpack import from_dlpack
 from zoo.errors import DataError
 
 Scaling = Literal["centred", "standardised", "normalised"]
-BLOCK_ELEMENTS = 1 << 22  # 16 MiB of float32: temporaries stay near the cache, and a product is large enough for every core
+BLOCK_ELEMENTS = 1 << 20  # 4 MiB of float32: temporaries stay near the cache, and a product is large enough for every core
 CONSTANT = 1e-6  # a column that varies by less, relative to its mean, varies by the rounding of float32
 COPY_RATIO = 8  # below 8 D rows, turning the layer at every step would add more than 1/8 to the products with the rows
 
