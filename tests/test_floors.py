@@ -86,6 +86,16 @@ def test_imports_without_torch():
     assert answer.stdout == "False\n"
 
 
+@pytest.mark.parametrize(
+    "call", ["load('nowhere')", "evaluate('nowhere')", "predict('nowhere', 'x')", "predict_to('a.csv', 'nowhere', ['x'])"]
+)
+def test_a_folder_that_is_not_there_is_found_out_without_torch(call):
+    lines = ["import sys, zoo", "try:", f"    zoo.{call}", "except zoo.errors.CheckpointError as error:", "    print(error)"]
+    lines.append("print('torch' in sys.modules)")
+    answer = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert answer.stdout == "nowhere: not a model that zoo saved: no such folder\nFalse\n"
+
+
 def test_public_names():
     assert set(zoo.__all__) <= set(dir(zoo))
     for name in zoo.__all__:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from zoo import recipes, registry, runs, strategy
+from zoo.adaptation import saved_config
 from zoo.errors import ConfigError, UnknownName
 from zoo.types import Kind, Task
 
@@ -128,6 +129,7 @@ def load(path: str | os.PathLike[str], *, weights: str | None = None, head: Head
 
     Raises: CheckpointError, WeightsError.
     """
+    saved_config.read(Path(path))  # before the imports that take seconds
     from zoo import inference
 
     return inference.load(path, weights=weights, head=head)
@@ -154,6 +156,7 @@ def evaluate(
 
     Raises: CheckpointError; ConfigError; DataError, also if the data have a class that the model does not know.
     """
+    saved_config.read(Path(path))  # before the imports that take seconds
     from zoo.publishing import verify
 
     return verify.evaluate(Path(path), data, metric=metric, weights=weights, batch_size=batch_size, options=options)
@@ -179,6 +182,7 @@ def predict(
 
     Raises: CheckpointError; DataError if a path does not exist.
     """
+    saved_config.read(Path(path))  # before the imports that take seconds
     from zoo import inference
 
     return inference.predict_files(path, inputs, column=column, threshold=threshold, weights=weights, batch_size=batch_size)
@@ -206,6 +210,7 @@ def predict_to(
 
     Raises: OutputError if `out` holds answers already; ConfigError; and as `predict`.
     """
+    saved_config.read(Path(path))  # before the imports that take seconds
     from zoo.publishing import predicting
 
     return predicting.predict_to(

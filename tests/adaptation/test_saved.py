@@ -16,7 +16,7 @@ from tiny import BY_FAMILY
 from torch import nn
 
 from zoo import backbones, registry
-from zoo.adaptation import merging, saved
+from zoo.adaptation import merging, saved, saved_config
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.base import Backbone
 from zoo.errors import CheckpointError, ZooError
@@ -53,7 +53,7 @@ def test_reloaded_it_answers_bit_for_bit(adapted: Build, folder: Path, family: s
     assert again.backbone.preprocess == model.backbone.preprocess
     assert again.backbone.base_sha256 == model.backbone.base_sha256
     assert again.backbone.origin == model.backbone.origin
-    config = saved.read_config(folder)
+    config = saved_config.read(folder)
     assert config["layout"] == ("timm" if strategy in WHOLE else "adapter")
     assert config["facts"] == {"step": 2, "note": "ö"}
     held = set(load_file(folder / "model.safetensors"))
@@ -97,7 +97,7 @@ def test_other_heads_with_whole_weights(tiny: Callable[..., Backbone], folder: P
     model = AdaptedModel.build(tiny("vit"), 3, head=head, strategy="full")
     train(model, steps=1)
     saved.save(folder, model.eval(), {})
-    assert saved.read_config(folder)["layout"] == "whole"
+    assert saved_config.read(folder)["layout"] == "whole"
     assert torch.equal(saved.open_saved(folder)(pictures(model)), model(pictures(model)))
 
 
@@ -108,7 +108,7 @@ def test_outputs_keep_their_unit(tiny: Callable[..., Backbone], folder: Path, st
     model.scale_outputs([1.7, 1 / 3], [0.1, 1e-6])
     train(model, steps=1)
     saved.save(folder, model.eval(), {})
-    config = saved.read_config(folder)
+    config = saved_config.read(folder)
     assert (config["layout"], config["task"]) == (layout, "regression")
     again = saved.open_saved(folder)
     assert again.task is Task.REGRESSION
@@ -125,7 +125,7 @@ def test_whole_weights_need_no_base(adapted: Build, folder: Path, monkeypatch: p
     saved.save(folder, model, {})
     again = saved.open_saved(folder)
     assert again.backbone.origin == model.backbone.origin
-    assert saved.read_config(folder)["base"]["seed"] is None
+    assert saved_config.read(folder)["base"]["seed"] is None
 
 
 def test_lora_keeps_its_options(adapted: Build, folder: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_custom_head_is_asked_for(tiny: Callable[..., Backbone], folder: Path,
 def test_a_linear_of_ones_own_is_plain(tiny: Callable[..., Backbone], folder: Path) -> None:
     model = AdaptedModel.build(tiny("resnet"), 3, head=nn.Linear, strategy="full")
     saved.save(folder, model, {})
-    assert saved.read_config(folder)["layout"] == "timm"
+    assert saved_config.read(folder)["layout"] == "timm"
     assert torch.equal(saved.open_saved(folder)(pictures(model)), model(pictures(model)))
 
 

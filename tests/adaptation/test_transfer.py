@@ -6,7 +6,7 @@ import torch
 
 import zoo
 from zoo import registry
-from zoo.adaptation import saved, transfer
+from zoo.adaptation import saved, saved_config, transfer
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import build
 from zoo.data import open_splits
@@ -36,7 +36,7 @@ def test_the_backbone_is_the_one_that_was_trained(first, tmp_path):
     assert all(torch.equal(old[name], new[name]) for name in old)
     assert second.resolved().config.model.image_size == 32
     assert second.resolved().config.model.backbone == BACKBONE
-    assert saved.read_config(second.best)["base"]["source"] == f"run {first.best}"
+    assert saved_config.read(second.best)["base"]["source"] == f"run {first.best}"
 
 
 def test_a_probe_on_it_ships_whole_weights_and_needs_the_first_run_no_more(first, tmp_path, monkeypatch):
@@ -45,13 +45,13 @@ def test_a_probe_on_it_ships_whole_weights_and_needs_the_first_run_no_more(first
     zoo.publish(second.best, moved)
     picture = torch.zeros(3, 32, 32)
     before = zoo.load(second.best).predict([picture])[0]
-    assert saved.read_config(moved)["layout"] == "timm"
+    assert saved_config.read(moved)["layout"] == "timm"
     assert zoo.load(moved).predict([picture])[0] == before
 
 
 def test_lora_on_it_ships_whole_weights_too(first, tmp_path):
     second = zoo.finetune(init_from=str(first.best), strategy="lora:2", epochs=0.1, out=str(tmp_path / "b"), **TINY)
-    assert saved.read_config(second.best)["layout"] == "whole"
+    assert saved_config.read(second.best)["layout"] == "whole"
     third = zoo.finetune(init_from=str(second.best), out=str(tmp_path / "c"), tensorboard=False, cache="off", num_workers=0)
     merged = transfer.open_source(second.best).backbone.net.state_dict()
     found = saved.open_saved(third.best).backbone.net.state_dict()

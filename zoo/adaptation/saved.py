@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zoo import backbones, registry
-from zoo.adaptation import layout
+from zoo.adaptation import layout, saved_config
 from zoo.adaptation.model import AdaptedModel
+from zoo.adaptation.saved_config import CONFIG, FORMAT
 from zoo.adaptation.tensors import fill
 from zoo.backbones.base import Backbone, WeightsOrigin
 from zoo.errors import CheckpointError, UnknownName
@@ -26,10 +27,7 @@ from zoo.registry import BackboneSpec, HeadFactory
 from zoo.strategy import LoRA, parse
 from zoo.types import Kind, Labels
 
-FORMAT = "zoo/1"
 WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
-_LAYOUTS = ("timm", "transformers", "whole", "adapter")
 
 
 def save(folder: Path, model: AdaptedModel, facts: Mapping[str, Any]) -> None:
@@ -49,29 +47,6 @@ def save(folder: Path, model: AdaptedModel, facts: Mapping[str, Any]) -> None:
     (folder / CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The `zoo` part of a folder's config.json: format, layout, task, labels, preprocess, strategy, head, base, facts ...
-
-    Raises: CheckpointError if it is missing, damaged, not zoo's, or of a newer format.
-    """
-    path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        what = f"it has no {CONFIG}" if folder.is_dir() else "no such folder"
-        raise CheckpointError(f"{folder}: not a model that zoo saved: {what}") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}; use another copy") from error
-    block = config.get("zoo") if isinstance(config, dict) else None
-    if not isinstance(block, dict) or not isinstance(block.get("format"), str):
-        raise CheckpointError(f"{path}: not a model that zoo saved: it has no `zoo` part")
-    if block["format"] != FORMAT:
-        raise CheckpointError(f"{path}: format {block['format']!r}; this zoo reads {FORMAT!r}: install the version that wrote it")
-    if block.get("layout") not in _LAYOUTS:
-        raise CheckpointError(f"{path}: layout {block.get('layout')!r}; expected one of {', '.join(_LAYOUTS)}: use another copy")
-    return block
-
-
 def open_saved(folder: Path, *, weights: str | None = None, head: HeadFactory | None = None) -> AdaptedModel:
     """The saved model, in eval mode, on the CPU.
 
@@ -81,7 +56,7 @@ def open_saved(folder: Path, *, weights: str | None = None, head: HeadFactory | 
 
     Raises: CheckpointError for whatever is missing, damaged, of another model or on another base; WeightsError.
     """
-    block = read_config(folder)
+    block = saved_config.read(folder)
     path = folder / WEIGHTS
     state, metadata = _read(path)
     try:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from zoo import cache, folders, inference, memory
-from zoo.adaptation import boundary, saved
+from zoo.adaptation import boundary, saved, saved_config
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import FinetuneConfig
 from zoo.data.loaders import EvalBatches, Loading, loading
@@ -52,7 +52,7 @@ def finish(session: Session) -> Run:
     run, splits, task = session.run, session.splits, session.splits.task
     folders.verify(run.best)
     config = run.resolved().config
-    recorded = saved.read_config(run.best)["facts"]["check_logits"]
+    recorded = saved_config.read(run.best)["facts"]["check_logits"]
     with Measure(inference.load(run.best).model, config) as measure:
         difference = compare(measure.whole(splits.val, len(recorded)), recorded, config.machine.device, run.best)
         found = {name: measure(samples) for name, samples in splits.parts().items() if name != "train"}
@@ -146,16 +146,16 @@ def _add_card(
     run, facts = session.run, session.splits.facts
     resolved = run.resolved()
     training = json.loads((run.path / "training.json").read_text(encoding="utf-8"))
-    block = saved.read_config(run.best) | {"thresholds": thresholds}
+    block = saved_config.read(run.best) | {"thresholds": thresholds}
     with folders.whole(run.best, replace=True) as folder:
         for file in run.best.iterdir():
             # Weights, config, and a tokenizer where there is one.
             if file.is_file() and file.name not in (folders.MANIFEST, CARD):
                 shutil.copyfile(file, folder / file.name)
         if thresholds is not None:
-            plain = json.loads((folder / saved.CONFIG).read_text(encoding="utf-8"))
+            plain = json.loads((folder / saved_config.CONFIG).read_text(encoding="utf-8"))
             written = json.dumps(plain | {"zoo": block}, indent=1, ensure_ascii=False)
-            (folder / saved.CONFIG).write_text(written + "\n", encoding="utf-8")
+            (folder / saved_config.CONFIG).write_text(written + "\n", encoding="utf-8")
         card = CardFacts(
             report=report,
             config=block,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from zoo import config, folders, inference, memory, runs
-from zoo.adaptation import saved
+from zoo.adaptation import saved_config
 from zoo.config import DataConfig
 from zoo.data import SampleSet, from_datasets, open_for_evaluation, open_splits, read_splits
 from zoo.errors import ConfigError, UnknownName
@@ -46,7 +46,7 @@ def evaluate(
     _warn_of_trained(folder, samples)
     logits, targets = outputs(predictor.model, samples, torch.device("cpu"), batch_size)
     own = [one for one in wanted if one.name not in metrics.names(predictor.task)]
-    thresholds = saved.read_config(folder).get("thresholds")
+    thresholds = saved_config.read(folder).get("thresholds")
     report = report_on(targets, logits, predictor.labels, task=predictor.task, thresholds=thresholds, extra_metrics=own)
     names = [one.name for one in wanted] or list(report.values)
     return replace(report, values={name: report.values[name] for name in names})

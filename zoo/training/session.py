@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from zoo import folders, registry, runs
-from zoo.adaptation import saved, transfer
+from zoo.adaptation import saved_config, transfer
 from zoo.config import FinetuneConfig, Resolved, options
 from zoo.data.splits import Splits, open_splits
 from zoo.errors import CheckpointError, ConfigError, ZooError
@@ -141,7 +141,7 @@ def labelled(splits: Splits, config: FinetuneConfig) -> Splits:
     """The splits with the labels of a head that is to be kept in its order, before those that are new. Raises: CheckpointError."""
     if not config.model.keep_head or config.model.init_from is None:
         return splits
-    labels = saved.read_config(Path(config.model.init_from))["labels"]
+    labels = saved_config.read(Path(config.model.init_from))["labels"]
     return splits.relabelled(transfer.joined(Labels(tuple(labels["names"])), splits.labels)) if labels else splits
 
 
