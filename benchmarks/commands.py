@@ -79,7 +79,8 @@ def _pair(strategy: str, epochs: str) -> tuple[Command, Command]:
     )
 
 
-FINE_TUNING = (*_pair("full", "2"), *_pair("lora:16", "2"), *_pair("partial:1", "10"))
+FINE_TUNING_EPOCHS = {"full": "2", "lora:16": "2", "partial:1": "10"}
+FINE_TUNING = tuple(command for strategy, epochs in FINE_TUNING_EPOCHS.items() for command in _pair(strategy, epochs))
 """Fine-tuning, in pairs of the same settings: zoo, and a plain loop."""
 
 

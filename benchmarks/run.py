@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measure, pictures, plots, tables, texts
-from benchmarks.commands import ENCODER, FINE_TUNING, GROWTH, GROWTH_SIZES, PROBE, TEXT, Command, chosen
+from benchmarks.commands import ENCODER, FINE_TUNING, FINE_TUNING_EPOCHS, GROWTH, GROWTH_SIZES, PROBE, TEXT, Command, chosen
 from zoo import registry
 from zoo.backbones import weights
 from zoo.errors import RunFailed, ZooError
@@ -112,7 +112,10 @@ def measured(plan: Plan, options: argparse.Namespace, work: Path) -> dict[str, A
                 command_line = shlex.join(["python", *(text.format(**numbers, **shown) for text in command.arguments)])
                 measurements.append({**key, **found, "command": command_line})
     settings = {"data": "fortunes" if of_texts else options.data, "pictures": _listed(plan.pictures), "val": val, "test": test}
-    settings |= {"epochs": epochs, "rounds": options.rounds} | ({} if of_texts else {"image_size": IMAGE_SIZE})
+    by_strategy = ", ".join(f"{number} of {strategy}" for strategy, number in FINE_TUNING_EPOCHS.items())
+    settings |= {"epochs": by_strategy if plan.section == "fine_tuning" else epochs, "rounds": options.rounds} | (
+        {} if of_texts else {"image_size": IMAGE_SIZE}
+    )
     return {"settings": settings, "measurements": measurements, "not_run": not_run}
 
 

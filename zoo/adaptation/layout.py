@@ -3,8 +3,9 @@
 `timm`    whole weights under timm's own names, the head in the classifier's place, and a config.json that
           `timm.create_model("local-dir:FOLDER", pretrained=True)` reads: everything trained, and the head a single Linear.
 `transformers`  whole weights, the backbone's under transformers' own names and the head's under `head.`, and a config.json from which
-          `AutoModel.from_pretrained(FOLDER)` gives the backbone: everything trained, and a backbone of transformers'.
-`whole`   whole weights under zoo's names (`backbone.net.…`, `head.…`): everything trained, and another head.
+          `AutoModel.from_pretrained(FOLDER)` gives the backbone: everything trained, and a backbone of transformers' that is not a part
+          of what AutoModel builds, as Whisper's encoder is.
+`whole`   whole weights under zoo's names (`backbone.net.…`, `head.…`): everything trained, and another head or backbone.
 `adapter` the trained tensors alone, tied to the digest of the base weights: the backbone's own weights rest, and others have them.
 """
 
@@ -37,7 +38,7 @@ def describe(model: AdaptedModel) -> tuple[str, dict[str, Any]]:
     if isinstance(model.plan.strategy, LoRA):
         return "whole", {}
     if model.backbone.spec.loader == "transformers":
-        return "transformers", _transformers_config(model)
+        return ("transformers", _transformers_config(model)) if _is_auto_model(model.backbone.net) else ("whole", {})
     plain = _timm_config(model)
     return ("timm", plain) if plain else ("whole", {})
 
@@ -65,6 +66,14 @@ def head_slot(spec: BackboneSpec, net: nn.Module) -> str | None:
 def is_plain_linear(head: nn.Module) -> bool:
     """Whether the head is one Linear with a bias, as timm's classifiers are."""
     return type(head) is nn.Linear and head.bias is not None
+
+
+def _is_auto_model(net: Any) -> bool:
+    """Whether transformers' AutoModel builds such a network from its configuration, and not one that has it as a part."""
+    from transformers import MODEL_MAPPING
+
+    classes = MODEL_MAPPING[type(net.config)]
+    return type(net) in (classes if isinstance(classes, tuple) else (classes,))
 
 
 def _transformers_config(model: AdaptedModel) -> dict[str, Any]:
