@@ -40,7 +40,7 @@ def accelerator(config: FinetuneConfig) -> Accelerator:
         cpu=machine.device == "cpu",
         mixed_precision=machine.precision,
         kwargs_handlers=[
-            DistributedDataParallelKwargs(broadcast_buffers=kind in ("full", "lp-ft"), find_unused_parameters=kind == "gradual"),
+            DistributedDataParallelKwargs(broadcast_buffers=kind == "full", find_unused_parameters=kind == "gradual"),
             InitProcessGroupKwargs(timeout=TIMEOUT),
         ],
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zoo.adaptation.plan import AdapterOptions, Plan
-from zoo.adaptation.strategies import bias_only, full, gradual, linear_probe, lora, norm_only, partial
+from zoo.adaptation.strategies import bias_only, full, gradual, linear_probe, lora, lp_ft, norm_only, partial
 from zoo.backbones.base import Backbone
 from zoo.strategy import BiasOnly, Full, Gradual, LinearProbe, LoRA, LpFt, NormOnly, Partial, Strategy
 
@@ -17,7 +17,7 @@ _APPLY: dict[type[Any], Callable[[Any, Backbone, AdapterOptions], Plan]] = {
     LoRA: lora.apply,
     NormOnly: norm_only.apply,
     BiasOnly: bias_only.apply,
-    LpFt: full.apply,
+    LpFt: lp_ft.apply,
     Gradual: gradual.apply,
 }
 

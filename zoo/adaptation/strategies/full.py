@@ -1,4 +1,4 @@
-"""`full`, and `lp-ft` behind its solved head: everything trains, and every module follows `train()`."""
+"""`full`: everything trains, and every module follows `train()`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from zoo.adaptation.plan import AdapterOptions, Plan
 from zoo.backbones.base import Backbone
-from zoo.strategy import Full, LpFt
+from zoo.strategy import Full
 
 
-def apply(strategy: Full | LpFt, backbone: Backbone, options: AdapterOptions) -> Plan:
+def apply(strategy: Full, backbone: Backbone, options: AdapterOptions) -> Plan:
     """The plan in which all parameters and batch-norm statistics may change."""
     net = backbone.net
     buffers = _statistics(net)
