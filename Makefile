@@ -36,4 +36,5 @@ test: lint
 bench: install
 	$(PIP) --editable '.[bench]'
 	$(BIN)/python -m benchmarks.run --rounds 3
+	$(BIN)/python -m benchmarks.run --data digits
 	$(BIN)/python -m benchmarks.run --growth --fine-tuning

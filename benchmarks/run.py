@@ -2,6 +2,7 @@
 
     python -m benchmarks.run                      # the linear probe, by everybody
     python -m benchmarks.run --rounds 3           # three times, in turn
+    python -m benchmarks.run --data digits        # the same of scikit-learn's digits
     python -m benchmarks.run --only zoo expert --quick
     python -m benchmarks.run --growth --fine-tuning
     python -m benchmarks.run --texts              # the linear probe of a sentence encoder
@@ -34,6 +35,7 @@ IMAGE_SIZE = 128
 HERE = Path(__file__).parent
 PLOTS = {
     "probe": plots.accuracy_against_seconds,
+    "digits": plots.accuracy_against_seconds,
     "growth": plots.seconds_against_pictures,
     "fine_tuning": plots.accuracy_against_seconds,
     "text": plots.accuracy_against_seconds,
@@ -74,7 +76,7 @@ def plans(options: argparse.Namespace) -> list[Plan]:
     sizes = (100, 200) if options.quick else GROWTH_SIZES
     named = [Plan("growth", GROWTH, sizes)] * options.growth + [Plan("fine_tuning", FINE_TUNING, (train,))] * options.fine_tuning
     named += [Plan("text", TEXT, (200 if options.quick else options.pictures or texts.SIZES[0],))] * options.texts
-    return named or [Plan("probe", PROBE, (train,))]
+    return named or [Plan("digits" if options.data == "digits" else "probe", PROBE, (train,))]
 
 
 def measured(plan: Plan, options: argparse.Namespace, work: Path) -> dict[str, Any]:

@@ -121,6 +121,7 @@ def _times(value: float | None) -> str:
 
 SECTIONS = {
     "probe": ("Linear probe", probe_table),
+    "digits": ("Linear probe of the digits", probe_table),
     "growth": ("Linear probe of ever more pictures", growth_table),
     "fine_tuning": ("Fine-tuning, zoo and a plain loop of the same settings", fine_tuning_table),
     "text": ("Linear probe of a sentence encoder on texts", probe_table),
