@@ -107,7 +107,7 @@ def test_every_text_in_braces_is_filled_in():
 def test_the_options_say_what_is_measured():
     sections = {plan.section: plan.pictures for plan in run.plans(run.parse(["--growth", "--fine-tuning", "--pictures", "300"]))}
     assert sections == {"growth": (500, 1_000, 2_000, 4_000, 8_000), "fine_tuning": (300,)}
-    assert [(plan.section, plan.pictures) for plan in run.plans(run.parse(["--data", "digits"]))] == [("probe", (1_197,))]
+    assert [(plan.section, plan.pictures) for plan in run.plans(run.parse(["--data", "digits"]))] == [("digits", (1_197,))]
 
 
 def test_both_kinds_of_answer_are_read():
