@@ -36,6 +36,8 @@ def main() -> None:
                 "--json",
                 "--out",
                 str(Path(folder) / "run"),
+                "--cache",
+                str(Path(folder) / "cache"),
             ]
             began = time.perf_counter()
             finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
