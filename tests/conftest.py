@@ -17,13 +17,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest  # noqa: E402
 
+USERS_OWN = ("ZOO_CACHE", "XDG_CACHE_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN", "WORLD_SIZE", "RANK")
+"""Variables of whoever runs the tests that would lead zoo to other folders, hosts or processes."""
+
 
 @pytest.fixture(autouse=True)
 def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working folder, a Hub cache and a home that no other test and no user has touched."""
+    """A working folder, caches and a home that no other test and no user has touched."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN", "WORLD_SIZE", "RANK"):
+    for name in USERS_OWN:
         monkeypatch.delenv(name, raising=False)
     work = tmp_path / "work"
     work.mkdir()
