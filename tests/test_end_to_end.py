@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from closeness import tolerance
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, f1_score
@@ -206,7 +207,7 @@ class TestFromPython:
         model, paths = zoo.load(run.best), sorted((photos / "test").rglob("*.png"))[:6]
         together = [one.probability for one in model.predict(paths)]
         alone = [model.predict(path)[0].probability for path in paths]
-        assert together == pytest.approx(alone, abs=1e-6)
+        assert together == pytest.approx(alone, abs=tolerance())
 
     def test_a_file_that_answers_otherwise_is_not_called_done(self, tmp_path):
         logits = np.ones((4, 3), dtype=np.float32)

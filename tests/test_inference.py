@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closeness import tolerance
 from PIL import Image
 from tiny import BY_FAMILY
 
@@ -43,7 +44,7 @@ def test_the_order_is_kept_over_batches_and_chunks(predictor: Predictor, picture
     answers = list(predictor.stream(enumerate_names(pictures), batch_size=2))
     assert [answer.input for answer in answers] == [f"picture {number}" for number in range(19)]
     for answer, expected in zip(answers, one_by_one(predictor, pictures), strict=True):
-        assert [answer.probabilities[name] for name in LABELS.names] == pytest.approx(expected, abs=1e-6)
+        assert [answer.probabilities[name] for name in LABELS.names] == pytest.approx(expected, abs=tolerance())
         assert answer.label == LABELS.names[int(np.argmax(expected))]
         assert answer.probability == max(answer.probabilities.values()) == next(iter(answer.probabilities.values()))
     assert len({answer.probability for answer in answers}) > 10
@@ -86,7 +87,7 @@ def test_pictures_that_are_normalised_and_others_in_one_call(predictor: Predicto
     normalised = predictor.preprocess.transform()(plain)
     answers = predictor.predict([plain, normalised, values])
     assert [answer.input for answer in answers] == ["#0", "#1", "#2"]
-    assert [answer.probability for answer in answers] == pytest.approx([answers[0].probability] * 3, abs=1e-6)
+    assert [answer.probability for answer in answers] == pytest.approx([answers[0].probability] * 3, abs=tolerance())
 
 
 def test_what_cannot_be_read_is_raised_or_listed(predictor: Predictor, pictures: list[Image.Image]) -> None:

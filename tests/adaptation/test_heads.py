@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from adapting import pictures, train
+from closeness import assert_close
 from torch import Tensor, nn
 
 from zoo import registry
@@ -49,7 +50,7 @@ def test_attention_pool_does_not_mind_the_order_of_tokens() -> None:
     head = heads.AttentionPool(96, 3)
     nn.init.normal_(head.output.weight)
     tokens = torch.randn(2, 7, 96)
-    torch.testing.assert_close(head(tokens), head(tokens[:, torch.randperm(7)]), rtol=1e-4, atol=1e-5)
+    assert_close(head(tokens), head(tokens[:, torch.randperm(7)]))
     assert not torch.allclose(head(tokens), head(tokens[:, :6]))
     assert head.num_heads == 1
     assert heads.AttentionPool(256, 3).num_heads == 4
@@ -135,5 +136,5 @@ def test_attention_passes_over_tokens_that_are_not_there():
         head.output.weight.normal_()
     tokens = torch.randn(2, 7, 32)
     padded = torch.cat([tokens, torch.full((2, 4, 32), float("nan"))], dim=1)
-    assert torch.allclose(head(padded), head(tokens), atol=1e-6)
+    assert_close(head(padded), head(tokens))
     assert not torch.allclose(head(tokens[:, :6]), head(tokens), atol=1e-3)

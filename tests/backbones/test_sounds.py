@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -60,7 +61,7 @@ def test_frames_are_those_of_transformers(family):
     there = ~found.isnan()
     # Of AST 12 bands of 13 patches, which begin every ten of 128 frames, and two tokens for the whole.
     assert there.any(2).sum() == {"waveform": 64, "log-mel": 66, "filter-bank": 12 * 13 + 2}[backbone.preprocess.form]
-    torch.testing.assert_close(found[there], expected[there], rtol=0, atol=2e-5)
+    assert_close(found[there], expected[there])
     assert original.config.hidden_size == backbone.feature_dim == found.shape[2]
 
 
@@ -70,7 +71,7 @@ def test_features_are_the_same_alone_and_in_a_batch(family):
     items = [(tone(440, 1.3), RATE), (noise(0.4), RATE), (chirp(100, 3000, 0.9, 44_100), 44_100), (noise(0.01), RATE)]
     together = features(backbone, *items)
     alone = torch.cat([features(backbone, item) for item in items])
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+    assert_close(together, alone)
     assert (together[0] - together[1]).abs().max() > 0.1
     assert together.shape == (4, backbone.feature_dim)
 
@@ -130,8 +131,8 @@ def test_windows_count_by_their_frames(family):
     assert len(sample) == 3  # of 0.4 seconds each
     parts = features(backbone, *((part, RATE) for part in np.split(long, 3)))
     both = features(backbone, (long, RATE), (short, RATE))
-    torch.testing.assert_close(both[0], parts.mean(0), rtol=0, atol=1e-5)
-    torch.testing.assert_close(both[1:], features(backbone, (short, RATE)), rtol=0, atol=1e-5)
+    assert_close(both[0], parts.mean(0))
+    assert_close(both[1:], features(backbone, (short, RATE)))
     with pytest.raises(ConfigError, match="one window"):
         backbone.tokens(backbone.ready(sample[None]))
 
@@ -143,7 +144,7 @@ def test_normalised_as_transformers_does():
     given = extractor("waveform")(sounds, sampling_rate=RATE, padding=True, return_attention_mask=True, return_tensors="pt")
     there = given["attention_mask"].bool()
     assert torch.equal(~ready[:, 0].isnan(), there)
-    torch.testing.assert_close(ready[:, 0][there], given["input_values"][there], rtol=0, atol=1e-5)
+    assert_close(ready[:, 0][there], given["input_values"][there])
     assert not preprocess.ready(torch.zeros(1, 1, 800)).isnan().any()
 
 
@@ -163,10 +164,10 @@ def test_whispers_spectrogram_is_cut_where_nothing_is_heard(seconds):
     sound = noise(seconds)
     found = spectrograms.log_mel(torch.from_numpy(sound), 80, 200)
     expected = torch.tensor(np.array(extractor("log-mel")(sound, sampling_rate=RATE)["input_features"]))[0].T
-    torch.testing.assert_close(found, expected[: len(found)], rtol=0, atol=1e-5)
+    assert_close(found, expected[: len(found)])
     assert len(found) == min(-(-(len(sound) + 200) // 160), 200)
     silence = spectrograms.silence(torch.cat([found, torch.full((3, 80), float("nan"))])[None])
-    torch.testing.assert_close(expected[len(found) :], silence.expand_as(expected[len(found) :]), rtol=0, atol=1e-5)
+    assert_close(expected[len(found) :], silence.expand_as(expected[len(found) :]))
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
@@ -259,7 +260,7 @@ def test_the_norm_over_time_of_rows_cut_short():
     found = norm_over_time(states, torch.tensor([50, 20, 1]), norm)
     for row, length in enumerate((50, 20)):
         expected = norm(states[row : row + 1, :, :length])[0]
-        torch.testing.assert_close(found[row, :, :length], expected, rtol=0, atol=1e-5)
+        assert_close(found[row, :, :length], expected)
     assert found.isfinite().all()
 
 
@@ -302,7 +303,7 @@ def test_a_file_with_what_served_pretraining_alone(tmp_path):
     given = extractor("waveform")(noise(), sampling_rate=RATE, return_tensors="pt")["input_values"]
     with torch.no_grad():
         expected = whole.eval().wav2vec2(given).last_hidden_state.mean(1)
-    torch.testing.assert_close(features(loaded, (noise(), RATE)), expected, rtol=0, atol=1e-5)
+    assert_close(features(loaded, (noise(), RATE)), expected)
 
 
 def test_of_whisper_the_encoder_is_taken(tmp_path):

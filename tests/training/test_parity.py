@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from zoo import AdaptedModel, api, content
@@ -55,7 +56,7 @@ def test_twenty_lines_of_plain_torch(ours):
                 schedule.step()
                 plain.append(loss.item())
     assert len(ours) == STEPS
-    assert np.abs(ours - np.array(plain)).max() < 1e-6
+    assert_close(ours, np.array(plain))
 
 
 def test_the_loop_that_users_copy(ours):
@@ -66,7 +67,7 @@ def test_the_loop_that_users_copy(ours):
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     theirs = np.array([float(found) for found in re.findall(r"^step \d+ loss (\S+)$", said, re.M)])
     assert len(theirs) == STEPS
-    assert np.abs(ours - theirs).max() < 1e-6
+    assert_close(ours, theirs)
     assert len(api.predict("best", [torch.zeros(3, 50, 40, dtype=torch.uint8)], weights="random")) == 1
 
 
@@ -74,7 +75,7 @@ def test_the_loop_that_users_copy(ours):
 def test_processes_and_micro_batches_change_nothing(ours, processes, tmp_path):
     options = {**OPTIONS, "accumulate": 3, "processes": processes}
     run = api.finetune(**options, out=str(tmp_path / "run"))
-    assert np.abs(ours - losses(run)).max() < 1e-5
+    assert_close(ours, losses(run))
     assert run.result()["samples"] == 269
     environment = api.list_runs(tmp_path)[0].path / "training.json"
     assert f'"processes": "{processes}"' in environment.read_text()
@@ -102,4 +103,4 @@ def test_torchrun_from_outside_works_too(ours, tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert finished.stdout.count('{"run"') == 1
-    assert np.abs(ours - losses(api.list_runs(".")[0])).max() < 1e-5
+    assert_close(ours, losses(api.list_runs(".")[0]))

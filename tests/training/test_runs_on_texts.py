@@ -4,9 +4,9 @@ import csv
 import random
 
 import datasets
-import numpy as np
 import pytest
 import torch
+from closeness import assert_close, tolerance
 from tiny import TINY_TEXT, text_folder
 
 import zoo
@@ -65,7 +65,7 @@ def test_every_way_of_training(table, weights, tmp_path, strategy, way, caplog):
     together, alone = model.predict(texts, batch_size=3), [model.predict(text)[0] for text in texts]
     assert [one.input for one in together] == texts
     for one, other in zip(together, alone, strict=True):
-        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+        assert one.probabilities == pytest.approx(other.probabilities, abs=tolerance())
     assert zoo.evaluate(found.best, table, metric="accuracy").values["accuracy"].value is not None
 
 
@@ -137,10 +137,10 @@ def test_windows_see_the_end_of_a_long_text(table, weights, tmp_path):
     model = load(found.best)
     start = "the " * 40
     one, other = (model.predict(start + end)[0].probabilities["cat"] for end in ("meow", "bark"))
-    assert one != pytest.approx(other, abs=1e-6)
+    assert one != pytest.approx(other, abs=tolerance())
     cut = load(run(table, weights, max_length=16, out=str(tmp_path / "head")).best)
     first, second = (cut.predict(start + end)[0].probabilities["cat"] for end in ("meow", "bark"))
-    assert first == pytest.approx(second, abs=1e-6)
+    assert first == pytest.approx(second, abs=tolerance())
 
 
 def test_attention_over_tokens(table, weights, tmp_path):
@@ -148,7 +148,7 @@ def test_attention_over_tokens(table, weights, tmp_path):
     model = load(found.best)
     texts = ["meow", "bark " * 30]
     for one, text in zip(model.predict(texts, batch_size=2), texts, strict=True):
-        assert one.probabilities == pytest.approx(model.predict(text)[0].probabilities, abs=1e-5)
+        assert one.probabilities == pytest.approx(model.predict(text)[0].probabilities, abs=tolerance())
 
 
 def test_a_solved_head_equals_the_features_times_its_weights(table, weights, tmp_path):
@@ -157,7 +157,7 @@ def test_a_solved_head_equals_the_features_times_its_weights(table, weights, tmp
     with torch.no_grad():
         features = model.model.backbone(batch)
         expected = features @ model.model.head.weight.T + model.model.head.bias
-        assert np.allclose(model(batch), expected, atol=1e-5)
+        assert_close(model(batch), expected)
 
 
 def test_pictures_for_a_text_backbone_and_the_reverse(table, weights, tmp_path):
