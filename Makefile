@@ -1,14 +1,16 @@
 # make install   the command zoo, in .venv (does nothing the second time)
 # make demo      fine-tune a real backbone on real pictures, and say where its card is
 # make lint      style, imports and types
-# make test      lint, and every test
+# make test      lint, and the tests: of what takes long, a sample
+# make test-slow what takes long: kills, crashes, fuzz, every architecture
+# make mutants   break each promised rule, one at a time, and see that its tests fail
 # make bench     zoo and its peers on the same pictures, into benchmarks/RESULTS.md: an hour or two on an idle machine
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: install demo lint test bench
+.PHONY: install demo lint test test-slow mutants bench
 
 install: .venv/installed
 
@@ -29,8 +31,14 @@ lint: install
 
 # The engines are tested in processes of their own: each brings a thread pool of its own, beside those of torch and scikit-learn.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/engines
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/engines
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --ignore tests/engines
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/engines
+
+test-slow: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow --timeout 3600
+
+mutants: install
+	$(BIN)/python tests/mutants/run.py
 
 # Needs Debian's package dataset-fashion-mnist, or --data digits.
 bench: install

@@ -250,8 +250,9 @@ def test_a_users_metric_is_reported_and_thresholds_reach_it():
 
 
 def test_all_metrics_of_two_thousand_samples_take_seconds():
+    """About one on an idle processor; a loop over resamples in Python would take minutes."""
     outputs = MultilabelOutputs.from_logits(*draw_labels(2000, 10)), ValueOutputs.from_logits(*draw_values(2000, 2))
     for task, one in zip((Task.MULTILABEL, Task.REGRESSION), outputs, strict=True):
         began = time.process_time()
         bootstrap(metrics.of(task).values(), one)
-        assert time.process_time() - began < 4, task
+        assert time.process_time() - began < 20, task

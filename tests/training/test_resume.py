@@ -109,7 +109,7 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path, unbroken):
     with subprocess.Popen(
         command(out), stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
     ) as process:
-        while not list((out / "checkpoints").glob("step-*")):
+        while process.poll() is None and not list((out / "checkpoints").glob("step-*")):
             time.sleep(0.002)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate()
