@@ -5,6 +5,7 @@ import pytest
 from scipy.special import expit, softmax
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -189,6 +190,73 @@ class TestAwkwardFeatures:
         features = digits[0].copy()
         features[3] = 0
         assert np.isfinite(one(features, digits[1], scaling="normalised").weight).all()
+
+
+def low_rank(rng, count, width):
+    return np.maximum(rng.normal(size=(count, 3)) @ rng.normal(size=(3, width)), 0)
+
+
+def alike(rng, count, width):
+    """One row many times, but for the rounding of float32."""
+    return rng.normal(size=(1, width)) + 1e-7 * rng.normal(size=(count, width))
+
+
+def far_apart(rng, count, width):
+    """Columns whose sizes differ by 30 decades."""
+    return rng.normal(size=(count, width)) * np.exp(rng.uniform(-40, 40, width))
+
+
+AWKWARD = {
+    "low rank": low_rank,
+    "alike": alike,
+    "far apart": far_apart,
+    "constant": lambda rng, count, width: np.ones((count, width)) * rng.normal(size=width),
+    "zero": lambda rng, count, width: np.zeros((count, width)),
+    "duplicated columns": lambda rng, count, width: np.repeat(rng.normal(size=(count, width // 4)), 4, axis=1),
+    "duplicated rows": lambda rng, count, width: np.repeat(rng.normal(size=(4, width)), count // 4, axis=0),
+    "huge": lambda rng, count, width: 1e17 * rng.normal(size=(count, width)),
+    "small": lambda rng, count, width: 1e-28 * rng.normal(size=(count, width)),
+    "denormal": lambda rng, count, width: 1e-42 * rng.normal(size=(count, width)),
+    "offset": lambda rng, count, width: 1e3 + rng.normal(size=(count, width)),
+}
+
+
+class TestAwkwardMatrices:
+    """No matrix of finite numbers is too awkward to solve, whatever its rank; and what is found is the optimum."""
+
+    @pytest.mark.parametrize("width", [200, 384])
+    @pytest.mark.parametrize("name", AWKWARD)
+    def test_it_is_solved(self, name, width):
+        features = AWKWARD[name](np.random.default_rng(0), 300, width).astype(np.float32)
+        classes = np.arange(300) % 2
+        for found in solving.sweep(features, classes, 2):
+            assert found.converged
+            assert np.isfinite(solving.logits(found, features)).all()
+            assert found.objective <= np.log(2) + 1e-6  # that of a head of zeros
+
+    @pytest.mark.parametrize("name", [name for name in AWKWARD if name not in ("alike", "far apart", "denormal")])
+    @pytest.mark.parametrize("scaling", ["centred", "standardised"])
+    def test_it_is_the_optimum_of_scikit_learn(self, name, scaling):
+        """Left out: matrices whose float32 rows are not those that scikit-learn would scale."""
+        features = AWKWARD[name](np.random.default_rng(0), 60, 80).astype(np.float32)
+        classes, wide = np.arange(60) % 3, features.astype(np.float64)
+        spread = wide.std(0) if scaling == "standardised" else np.full(80, np.sqrt(wide.var(0).mean()))
+        z = (wide - wide.mean(0)) / np.where(spread > 0, spread, np.inf)
+        found = one(features, classes, 3, scaling=scaling, strength=1e-2, tolerance=TIGHT)
+        expected = reference(z, classes, 1e-2)
+        own = log_loss(classes, expected.predict_proba(z)) + 1e-2 / 2 * (expected.coef_**2).sum()
+        assert found.objective == pytest.approx(own, abs=2e-5)
+        np.testing.assert_allclose(softmax(solving.logits(found, features), axis=1), expected.predict_proba(z), atol=1e-3)
+        values = np.stack([np.arange(60.0), 5 - classes], axis=1)
+        ridge = one(features, values, 2, loss="squared", scaling=scaling, strength=1e-2, tolerance=1e-5)
+        fitted = Ridge(alpha=1e-2 * 60, solver="svd").fit(z, values).predict(z)
+        np.testing.assert_allclose(solving.logits(ridge, features), fitted, atol=3e-3 * values.std(0).max())
+
+    def test_one_sample_a_class(self):
+        features = np.random.default_rng(0).normal(size=(12, 40)).astype(np.float32)
+        for found in solving.sweep(features, np.arange(12), 12):
+            assert found.converged
+        assert (solving.logits(found, features).argmax(1) == np.arange(12)).all()
 
 
 class TestBlocks:

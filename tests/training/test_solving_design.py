@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from zoo.errors import DataError
 from zoo.training import solving_design
 from zoo.training.solving import SCALINGS
 from zoo.training.solving_design import Design, Facts, Rows
@@ -84,3 +85,15 @@ def test_facts(features):
     np.testing.assert_allclose(facts.mean, features.mean(0, dtype=np.float64), rtol=1e-6)
     np.testing.assert_allclose(facts.variance, features.var(0, dtype=np.float64), rtol=1e-4)
     np.testing.assert_allclose(facts.norms, np.linalg.norm(features, axis=1), rtol=1e-6)
+
+
+def test_moments_that_float32_does_not_decompose():
+    """Rows alike but for rounding, standardised: LAPACK gives up in float32 on one processor or another; never in float64."""
+    rng = np.random.default_rng(0)
+    for width in (120, 384):
+        rows = (rng.normal(size=(1, width)) + 1e-7 * rng.normal(size=(300, width))).astype(np.float32)
+        made = design([rows], "standardised", torch.full((300,), 1 / 300))
+        assert made.fold.isfinite().all()
+        assert (made.curvature >= 0).all()
+    with pytest.raises(DataError, match="--head-fit stepped"):
+        solving_design.eigenvectors(torch.full((3, 3), torch.nan, dtype=torch.float64))

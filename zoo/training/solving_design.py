@@ -8,6 +8,7 @@ A scaling is a factor `r_i` for each row, a centre `m` and a factor `s_j` for ea
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from zoo.errors import DataError
 Scaling = Literal["centred", "standardised", "normalised"]
 BLOCK_ELEMENTS = 1 << 20  # 4 MiB of float32: temporaries stay near the cache, and a product is large enough for every core
 CONSTANT = 1e-6  # a column that varies by less, relative to its mean, varies by the rounding of float32
+TINIEST = 1e-30  # what varies by less is constant too: a weight that makes up for it would be beyond float32
 COPY_RATIO = 8  # below 8 D rows, turning the layer at every step would add more than 1/8 to the products with the rows
 
 
@@ -82,7 +84,7 @@ class Facts:
         mean = total / rows.count
         squares = torch.zeros_like(total)
         for _, block in rows:
-            squares += (block - mean.float()).square_().sum(0, dtype=torch.float64)
+            squares += (block - mean.float()).double().square_().sum(0)
         return cls(mean, squares / rows.count, norms)
 
     def column_factors(self, scaling: Scaling) -> Tensor:
@@ -91,9 +93,10 @@ class Facts:
             return torch.ones_like(self.mean, dtype=torch.float32)
         if scaling == "centred":
             spread = float(self.variance.mean().sqrt())
-            return torch.full_like(self.mean, 1 / spread if spread else 0.0, dtype=torch.float32)
+            return torch.full_like(self.mean, 1 / spread if spread > TINIEST else 0.0, dtype=torch.float32)
         deviation = self.variance.sqrt()
-        return torch.where(deviation > CONSTANT * self.mean.abs(), 1 / deviation, 0.0).float()
+        varies = deviation > (CONSTANT * self.mean.abs()).clamp_min(TINIEST)
+        return torch.where(varies, 1 / deviation, 0.0).float()
 
 
 class Design:
@@ -113,7 +116,7 @@ class Design:
         self.columns = facts.column_factors(scaling)
         self.centre = self._mean(weights)
         span = self._span() if rows.count < rows.width else None
-        values, vectors = torch.linalg.eigh(self._moments(weights, span).float())
+        values, vectors = eigenvectors(self._moments(weights, span))
         self.fold = self.columns[:, None] * (vectors if span is None else span @ vectors)
         self.curvature = torch.cat([values.clamp_min(0), values.new_ones(1)])
         self.turned = self._turn() if rows.count < COPY_RATIO * rows.width else None
@@ -188,3 +191,17 @@ class Design:
             for begin in range(0, self.rows.count, self.rows.step):
                 place = slice(begin, begin + self.rows.step)
                 yield place, self.turned[place]
+
+
+def eigenvectors(moments: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues `[R] float32`, rising, and eigenvectors `[R, R] float32`, in columns, of moments in float64. Raises: DataError.
+
+    In float32, as that takes half the time; but there LAPACK's algorithm does not converge on some moments of deficient rank, whose
+    smallest eigenvalues are all rounding: these are decomposed in float64.
+    """
+    for matrix in (moments.float(), moments):
+        with contextlib.suppress(torch.linalg.LinAlgError):
+            values, vectors = torch.linalg.eigh(matrix)
+            if values.isfinite().all() and vectors.isfinite().all():
+                return values.float(), vectors.float()
+    raise DataError("the head cannot be solved on these features, their moments have no eigenvectors; add --head-fit stepped")
