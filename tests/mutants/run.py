@@ -23,7 +23,18 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_name("table.yaml")
-COPIED = ("zoo", "adapters", "recipes", "model_cards", "tests", "benchmarks", "docs", "pyproject.toml", "README.md", "CHANGELOG.md")
+COPIED = (
+    "zoo",
+    "adapters",
+    "recipes",
+    "model_cards",
+    "tests",
+    "benchmarks",
+    "docs",
+    "pyproject.toml",
+    "README.md",
+    "CHANGELOG.md",
+)
 SECONDS = 900
 """In which the tests of a mutant have to end: one that hangs is told apart as well, and counts as killed."""
 
