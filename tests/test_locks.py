@@ -34,11 +34,13 @@ def holder(*words):
 def test_the_second_process_is_refused_in_one_line_that_names_the_first():
     process, _ = holder()
     try:
-        with pytest.raises(
-            OutputError, match=f"^x is being written by process {process.pid}; wait until it has ended, or stop it$"
+        with (
+            pytest.raises(
+                OutputError, match=f"^x is being written by process {process.pid}; wait until it has ended, or stop it$"
+            ),
+            locks.alone(Path("lock"), "x is being written"),
         ):
-            with locks.alone(Path("lock"), "x is being written"):
-                pass
+            pass
     finally:
         process.kill()
         process.communicate()
@@ -52,7 +54,8 @@ def test_a_killed_holder_s_lock_is_free_though_its_forked_child_lives():
         os.kill(int(child), 0)  # it lives
         with locks.alone(Path("lock"), "x is being written") as descriptor:
             assert Path("lock").read_text() == f"{os.getpid()}\n"
-            assert descriptor is not None and not os.get_inheritable(descriptor)
+            assert descriptor is not None
+            assert not os.get_inheritable(descriptor)
     finally:
         os.kill(int(child), signal.SIGKILL)
         process.communicate()
@@ -76,7 +79,8 @@ def test_what_was_handed_over_is_held_after_the_first_holder_has_gone():
     assert descriptor is not None
     words = [sys.executable, "-c", code, str(descriptor)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, pass_fds=[descriptor]) as process:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
         locks._held.discard(descriptor)
         os.close(descriptor)
         with pytest.raises(OutputError, match="x by process"), locks.alone(Path("lock"), "x"):
