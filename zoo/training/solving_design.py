@@ -200,7 +200,7 @@ def eigenvectors(moments: Tensor) -> tuple[Tensor, Tensor]:
     smallest eigenvalues are all rounding: these are decomposed in float64.
     """
     for matrix in (moments.float(), moments):
-        with contextlib.suppress(torch.linalg.LinAlgError):
+        with contextlib.suppress(torch.linalg.LinAlgError):  # type: ignore[attr-defined]  # documented, and not in its __all__
             values, vectors = torch.linalg.eigh(matrix)
             if values.isfinite().all() and vectors.isfinite().all():
                 return values.float(), vectors.float()
