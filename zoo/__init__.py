@@ -14,6 +14,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo.adaptation.model import AdaptedModel
     from zoo.api import evaluate, finetune, inspect, list_runs, load, predict, predict_to, publish, resume, show
+    from zoo.errors import (
+        AuditFailed,
+        CheckpointError,
+        ConfigError,
+        DataError,
+        NonFinite,
+        OutputError,
+        RunFailed,
+        UnknownName,
+        WeightsError,
+        ZooError,
+    )
     from zoo.evaluation import metrics
     from zoo.registry import (
         register_backbone,
@@ -28,6 +40,16 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AdaptedModel": "zoo.adaptation.model",
+    "AuditFailed": "zoo.errors",
+    "CheckpointError": "zoo.errors",
+    "ConfigError": "zoo.errors",
+    "DataError": "zoo.errors",
+    "NonFinite": "zoo.errors",
+    "OutputError": "zoo.errors",
+    "RunFailed": "zoo.errors",
+    "UnknownName": "zoo.errors",
+    "WeightsError": "zoo.errors",
+    "ZooError": "zoo.errors",
     "evaluate": "zoo.api",
     "finetune": "zoo.api",
     "inspect": "zoo.api",
@@ -50,6 +72,16 @@ _HOMES = {
 
 __all__ = [
     "AdaptedModel",
+    "AuditFailed",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "NonFinite",
+    "OutputError",
+    "RunFailed",
+    "UnknownName",
+    "WeightsError",
+    "ZooError",
     "__version__",
     "evaluate",
     "finetune",

@@ -2,7 +2,8 @@
 
 No torch here, and no plug-in is imported until its name is used. Packages add names through the entry-point groups
 `zoo.backbones` (a `BackboneSpec`), `zoo.heads` (a head factory), `zoo.recipes` (the path of a YAML) and `zoo.weights`
-(a `zoo.backbones.weights.WeightPackage`); zoo's own heads and weight packages are listed in the same way, in its pyproject.
+(a `zoo.backbones.weights.WeightPackage`); zoo's own heads and weight packages are listed in the same way, in its pyproject. A plug-in
+that is broken breaks itself alone (`zoo.plugins`).
 A program adds them with `register_backbone` and `register_head`; and functions that loading data can name, with `register_sampler`,
 `register_batch_sampler`, `register_collate` and `register_worker_init`.
 """
@@ -17,11 +18,10 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from zoo import content
+from zoo import content, plugins
 from zoo.errors import ConfigError, UnknownName
 from zoo.strategy import Strategy
 from zoo.types import Kind
@@ -158,27 +158,17 @@ def family_of(loader: str, architecture: str) -> Family | None:
     return next((one for one in found if re.fullmatch(one.architectures or "", architecture)), None)
 
 
-def _points(group: str) -> dict[str, EntryPoint]:
-    found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=group):
-        other = found.setdefault(point.name, point)
-        if other.value != point.value:
-            raise ConfigError(f"two installed packages define {group} {point.name!r}: {other.value} and {point.value}")
-    return found
-
-
-def _load(point: EntryPoint) -> Any:
-    try:
-        return point.load()
-    except Exception as error:
-        raise ConfigError(f"plug-in {point.name!r} ({point.value}) cannot be imported: {error}") from error
-
-
 def backbones(pattern: str = "*") -> list[BackboneSpec]:
     """The curated and registered backbones whose name contains `pattern`, or matches it if it has wildcards."""
-    plugins = [_load(point) for point in _points("zoo.backbones").values()]
-    members = [spec for _, specs in _content().values() for spec in specs.values()]
-    return [spec for spec in (*members, *plugins, *_backbones.values()) if matches(spec.name, pattern)]
+    known = {spec.name: spec for _, specs in _content().values() for spec in specs.values()}
+    for plugin, spec in plugins.load_all("zoo.backbones", _not_a_spec).items():
+        if known.setdefault(spec.name, spec) is not spec:
+            plugins.leave_out("zoo.backbones", plugin, f"gives a backbone {spec.name!r}, a name that is taken")
+    return [spec for spec in (*known.values(), *_backbones.values()) if matches(spec.name, pattern)]
+
+
+def _not_a_spec(value: Any) -> str | None:
+    return None if isinstance(value, BackboneSpec) else f"is a {type(value).__name__}, not a BackboneSpec"
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -216,32 +206,36 @@ def register_backbone(spec: BackboneSpec) -> BackboneSpec:
 
 def heads(*, installed: bool = False) -> list[str]:
     """Names of every head, sorted; with `installed`, only of those that another process would know too."""
-    return sorted({*_points("zoo.heads"), *({} if installed else _heads)})
+    return sorted({*plugins.points("zoo.heads"), *({} if installed else _heads)})
 
 
 def head(name: str) -> HeadFactory:
     """The factory of this name. Raises: UnknownName, ConfigError if its plug-in cannot be imported."""
     if name in _heads:
         return _heads[name]
-    points = _points("zoo.heads")
+    points = plugins.points("zoo.heads")
     if name not in points:
         raise UnknownName("head", name, heads(), f"(heads: {', '.join(heads())})")
-    factory: HeadFactory = _load(points[name])
+    factory: HeadFactory = plugins.load(points[name], _not_a_factory)
     return factory
+
+
+def _not_a_factory(value: Any) -> str | None:
+    return None if callable(value) else f"is a {type(value).__name__}, not a function"
 
 
 def head_name(factory: HeadFactory) -> str:
     """The name under which `factory` is registered, or `custom`. Imports nothing."""
     own = f"{getattr(factory, '__module__', '')}:{getattr(factory, '__qualname__', '')}"
-    plugins = (name for name, point in _points("zoo.heads").items() if point.value == own)
-    return next(plugins, next((name for name, other in _heads.items() if other is factory), "custom"))
+    installed = (name for name, point in plugins.points("zoo.heads").items() if point.value == own)
+    return next(installed, next((name for name, other in _heads.items() if other is factory), "custom"))
 
 
 def register_head(name: str) -> Callable[[HeadFactory], HeadFactory]:
     """Decorator: name a head factory in this process. Raises: ConfigError if the name is taken by another factory."""
 
     def register(factory: HeadFactory) -> HeadFactory:
-        if name in _points("zoo.heads") or _heads.get(name, factory) is not factory:
+        if name in plugins.points("zoo.heads") or _heads.get(name, factory) is not factory:
             raise ConfigError(f"a head {name!r} is registered already")
         _heads[name] = factory
         return factory
@@ -337,14 +331,29 @@ def name_head(head: Any) -> str:
 
 def weight_packages() -> Iterator[tuple[str, Any]]:
     """(name, package) of each source of weights that an installed package offers."""
-    for name, point in _points("zoo.weights").items():
-        yield name, _load(point)
+    yield from plugins.load_all("zoo.weights", _not_weights).items()
+
+
+def _not_weights(value: Any) -> str | None:
+    known = all(hasattr(value, name) for name in ("backbone", "module", "path", "licence", "file"))
+    return None if known else f"is a {type(value).__name__}, not a WeightPackage"
 
 
 def recipes() -> dict[str, Path]:
     """Path of every named recipe, ours and plug-ins'."""
-    plugins = {name: Path(_load(point)) for name, point in _points("zoo.recipes").items()}
-    return content.files("recipes", ".yaml") | plugins
+    ours = content.files("recipes", ".yaml")
+    added = {name: Path(value) for name, value in plugins.load_all("zoo.recipes", _not_a_recipe).items()}
+    for name in ours.keys() & added.keys():
+        plugins.leave_out("zoo.recipes", name, "has the name of a recipe of zoo's")
+    return added | ours
+
+
+def _not_a_recipe(value: Any) -> str | None:
+    try:
+        content.read_yaml(Path(value))
+    except (TypeError, ConfigError) as error:
+        return f"is not a recipe: {error}"
+    return None
 
 
 def recipe(name: str) -> Recipe:

@@ -104,3 +104,15 @@ def test_torchrun_from_outside_works_too(ours, tmp_path):
     )
     assert finished.stdout.count('{"run"') == 1
     assert_close(ours, losses(api.list_runs(".")[0]))
+    assert np.abs(ours - losses(api.list_runs(".")[0])).max() < 1e-5
+
+
+@pytest.mark.parametrize(("words", "complaint"), [(["resnet50"], "no weights for resnet50 here"), (["resnet5o"], "no backbone")])
+def test_the_loop_ends_in_one_line_where_zoo_does(words, complaint):
+    script = content.root() / "recipes" / "loop.py"
+    done = subprocess.run(
+        [sys.executable, str(script), *words], capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"loop.py: {complaint}")
+    assert len(done.stderr.splitlines()) == 1
