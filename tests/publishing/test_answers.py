@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +19,7 @@ from PIL import Image
 from pyarrow import parquet
 from tiny import BY_FAMILY
 
-from zoo import api, backbones, inference
+from zoo import api, backbones, inference, locks
 from zoo.adaptation import saved
 from zoo.adaptation.model import AdaptedModel
 from zoo.cli import main
@@ -33,11 +35,16 @@ UNREADABLE = 7
 
 @pytest.fixture(scope="module")
 def best(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = AdaptedModel.build(backbones.load(BY_FAMILY["resnet"], "random"), 3, labels=LABELS)
-    torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
     folder = tmp_path_factory.mktemp("model")
-    saved.save(folder, model, {})
+    save_model(folder)
     return folder
+
+
+def save_model(folder: Path, seed: int = 0) -> None:
+    model = AdaptedModel.build(backbones.load(BY_FAMILY["resnet"], "random"), 3, labels=LABELS)
+    torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(seed))
+    folder.mkdir(exist_ok=True)
+    saved.save(folder, model, {})
 
 
 @pytest.fixture(scope="module")
@@ -164,9 +171,57 @@ def test_other_options_than_it_was_begun_with_are_refused(best: Path, photos: Pa
         ):
             api.predict_to(out, best, words.pop("inputs"), **words)
     table.write_text(table.read_text() + f"{photos}/00.png\n")
-    with pytest.raises(ConfigError, match="another list of inputs"):
+    with pytest.raises(ConfigError, match=f"another content of {table}"):
         api.predict_to(out, best, [str(table)], batch_size=2)
     assert out.read_bytes() == before
+
+
+def test_a_folder_that_changed_is_not_gone_on_with(best: Path, photos: Path, tmp_path: Path) -> None:
+    """One file more, one of other content, another model of the same name: nothing is answered twice, and nothing by two models."""
+    folder, model, out = tmp_path / "photos", tmp_path / "model", tmp_path / "answers.csv"
+    shutil.copytree(photos, folder)
+    shutil.copytree(best, model)
+    kill(out, model, str(folder))
+    before = out.read_bytes()
+
+    def refused(said: str) -> None:
+        with pytest.raises(ConfigError, match=f"was begun with another {said}; name another --out"):
+            api.predict_to(out, model, [str(folder)], batch_size=2)
+        assert out.read_bytes() == before
+
+    (folder / "30.png").rename(folder / "03b.png")
+    refused(f"content of {folder}")
+    (folder / "03b.png").rename(folder / "30.png")
+    time_before = (folder / "30.png").stat().st_mtime_ns
+    shutil.copyfile(folder / "31.png", folder / "30.png")
+    refused(f"content of {folder}")
+    shutil.copyfile(photos / "30.png", folder / "30.png")
+    os.utime(folder / "30.png", ns=(time_before, time_before))
+    shutil.move(model, tmp_path / "first")
+    save_model(model, seed=1)
+    refused("model")
+    shutil.rmtree(model)
+    shutil.move(tmp_path / "first", model)
+    assert api.predict_to(out, model, [str(folder)], batch_size=2).answered == COUNT - 1
+
+
+def test_lines_of_another_program_are_compared_as_they_come(tmp_path: Path) -> None:
+    out = tmp_path / "answers.csv"
+    with pytest.raises(Interrupted):
+        write(out, ["a", "b"], after=1)
+    with pytest.raises(ConfigError, match=r"answers\.csv was begun with another input among the first 1; name another --out"):
+        write(out, ["x", "b"])
+    assert write(out, ["a", "changed later"]).answered == 2
+
+
+def test_two_calls_do_not_write_one_file_at_once(best: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "answers.csv"
+    with locks.alone(tmp_path / "answers.csv.lock", f"{out} is being written"):
+        with pytest.raises(OutputError, match=rf"^{out} is being written by process {os.getpid()}; wait until it has ended"):
+            api.predict_to(out, best, [str(photos)])
+        assert files(tmp_path) == {"answers.csv.lock"}
+    api.predict_to(out, best, [str(photos)])
+    assert files(tmp_path) == {"answers.csv", "answers.csv.unreadable.csv"}
 
 
 class Interrupted(Exception):

@@ -1,20 +1,22 @@
 """Answers for more inputs than memory holds: read, answered and written as they come, and gone on with where they stopped.
 
-While a file of answers is being written, `FILE.progress.json` beside it says how far it is whole; what was written after is cut off
-when the work goes on. Rows that have no answer go to `FILE.unreadable.csv`, each with its reason. Parquet, which cannot be gone on
-with, is made of JSON lines at the end.
+While a file of answers is being written, `FILE.progress.json` beside it says how far it is whole, and for which inputs; what was written
+after is cut off when the work goes on. Rows that have no answer go to `FILE.unreadable.csv`, each with its reason. Parquet, which cannot
+be gone on with, is made of JSON lines at the end.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import itertools
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -80,21 +82,24 @@ def write(
 
     Args:
         answer: named inputs to answers, in order.
-        identity: everything that the answers depend on, as plain values: the model's digest, the inputs' names, options.
+        identity: everything that the answers depend on, as plain values by names for people: the model's digest, options. The inputs
+            that were answered before are compared by their names, and texts by themselves.
         at_once: inputs that `answer` takes at once: it goes on after a multiple of them, so that an input has the same others beside it in
             its batch as in an undisturbed call, and its probabilities the same last digits.
         top: as of `values`.
 
-    Raises: OutputError; ConfigError if what is there was begun with other options; whatever `answer` raises.
+    Raises: OutputError; ConfigError if what is there was begun with other options or inputs; whatever `answer` raises.
     """
     check_target(out)
     began = time.monotonic()
     lines = out.with_name(out.name + ".jsonl") if out.suffix.lower() == ".parquet" else out
     state = _State.open(out, lines, {**identity, "top": top})
-    found = state.done
+    found, coming = state.done, iter(inputs)
+    state.skip(coming)
     try:
         with lines.open("ab") as good, state.bad.open("ab") as bad:
-            for result in answer(itertools.islice(iter(inputs), found, None)):
+            for result in answer(state.noted(coming)):
+                state.answer()
                 if isinstance(result, Prediction):
                     good.write(_line(values(result, task, top), lines, header=state.answered == 0))
                     state.answered += 1
@@ -127,6 +132,12 @@ class _State:
     answered: int = 0
     left_out: int = 0
     saved: float = 0.0
+    seen: str = ""
+    """Digest of the inputs that were answered in earlier calls."""
+    inputs: Any = field(default_factory=hashlib.sha256)
+    """The same of all that are answered by now."""
+    ahead: deque[bytes] = field(default_factory=deque)
+    """What is known of the inputs that were read, and have no answer yet."""
 
     @property
     def done(self) -> int:
@@ -147,18 +158,42 @@ class _State:
             values = json.loads(state.path.read_text(encoding="utf-8"))
             before = dict(values["identity"])
             state.answered, state.left_out = int(values["answered"]), int(values["left_out"])
-            sizes = int(values["good_bytes"]), int(values["bad_bytes"])
+            sizes, state.seen = (int(values["good_bytes"]), int(values["bad_bytes"])), str(values["inputs"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OutputError(f"{state.path}: damaged; remove it and {out}, and begin again") from error
         other = [name for name in {**before, **identity} if before.get(name) != identity.get(name)]
         if other and state.done:
-            raise ConfigError(f"{out} was begun with another {other[0]}; name another --out, or remove it and {state.path.name}")
+            raise state.other(other[0])
         for file, size in zip((lines, state.bad), sizes, strict=True):
             if (file.stat().st_size if file.is_file() else 0) < size:
                 raise OutputError(f"{file}: shorter than {state.path.name} says; remove both, and begin again")
             if file.is_file():
                 os.truncate(file, size)
         return state
+
+    def other(self, what: str) -> ConfigError:
+        """What was begun is not what is to be gone on with."""
+        out = self.path.name.removesuffix(_PROGRESS)
+        return ConfigError(
+            f"{self.path.with_name(out)} was begun with another {what}; name another --out, or remove it and {self.path.name}"
+        )
+
+    def skip(self, inputs: Iterator[Named]) -> None:
+        """Pass over what has been answered. Raises: ConfigError if it is not what was answered."""
+        for pair in itertools.islice(inputs, self.done):
+            self.inputs.update(_known(pair))
+        if self.done and self.inputs.hexdigest() != self.seen:
+            raise self.other(f"input among the first {self.done:,}")
+
+    def noted(self, inputs: Iterable[Named]) -> Iterator[Named]:
+        """The same inputs, each noted until it is answered."""
+        for pair in inputs:
+            self.ahead.append(_known(pair))
+            yield pair
+
+    def answer(self) -> None:
+        """Count the next input as answered."""
+        self.inputs.update(self.ahead.popleft())
 
     def save(self, good: IO[bytes], bad: IO[bytes], *, force: bool = False) -> None:
         """Mark what is written as whole, now and then."""
@@ -173,11 +208,22 @@ class _State:
     def mark(self, good_bytes: int, bad_bytes: int) -> None:
         """Say how far the files are whole."""
         values = {"identity": self.identity, "answered": self.answered, "left_out": self.left_out}
-        folders.write_text(self.path, json.dumps(values | {"good_bytes": good_bytes, "bad_bytes": bad_bytes}))
+        whole = {"good_bytes": good_bytes, "bad_bytes": bad_bytes, "inputs": self.inputs.hexdigest()}
+        folders.write_text(self.path, json.dumps(values | whole))
+
+
+_PROGRESS = ".progress.json"
 
 
 def _progress(out: Path) -> Path:
-    return out.with_name(out.name + ".progress.json")
+    return out.with_name(out.name + _PROGRESS)
+
+
+def _known(pair: Named) -> bytes:
+    """By what an input is known again: its name, and a text, or a pair of them, itself."""
+    name, item = pair
+    texts = item if isinstance(item, tuple) else (item,)
+    return json.dumps([name, *(text for text in texts if isinstance(text, str))]).encode() + b"\n"
 
 
 def values(answer: Prediction, task: Task, top: int | None) -> dict[str, Any]:

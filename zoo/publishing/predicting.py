@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo import folders, inference, memory
-from zoo.adaptation import saved
+from zoo import folders, inference, locks, memory
+from zoo.adaptation import saved, saved_config
+from zoo.data import find_files
 from zoo.publishing import answers
 from zoo.publishing.answers import Written
+from zoo.types import Kind
 
 FIRST = 64
 """Inputs by which an engine is chosen."""
+MANY = 100
+"""Inputs of which more are not told apart in what is said of a change."""
 
 
 @memory.kept()
@@ -33,39 +38,65 @@ def predict_to(
 ) -> Written:
     """Answer for the inputs, as `zoo.inference.find` takes them, into a file; see `zoo.api.predict_to`."""
     answers.check_target(out)
-    predictor = inference.load(path, threshold=threshold, weights=weights)
-    found = inference.find(predictor.kind, inputs, column)
-    first = list(itertools.islice(found, FIRST))
-    if engine == "auto":
-        # Which is the fastest is found by timing, and a call that goes on is to give what an unbroken one gives.
-        engine = answers.begun_with(out).get("engine", "auto")
-    expected = inference.count(predictor.kind, inputs) if engine == "auto" else len(first)
-    chosen = predictor.accelerate(first, engine=engine, expected=expected, batch_size=batch_size)
-    identity = {
-        "engine": chosen,
-        "model": folders.sha256(path / saved.WEIGHTS),
-        "list of inputs": [_known(one) for one in inputs],
-        "column": column,
-        "threshold": threshold,
-        "batch_size": batch_size,
-    }
-    return answers.write(
-        lambda some: predictor.stream(some, batch_size=batch_size),
-        itertools.chain(first, found),
-        out,
-        task=predictor.task,
-        identity=identity,
-        at_once=predictor.at_once(batch_size),
-        top=top,
-    )
+    with locks.alone(out.with_name(f"{out.name}.lock"), f"{out} is being written"):
+        predictor = inference.load(path, threshold=threshold, weights=weights)
+        found = inference.find(predictor.kind, inputs, column)
+        first = list(itertools.islice(found, FIRST))
+        if engine == "auto":
+            # Which is the fastest is found by timing, and a call that goes on is to give what an unbroken one gives.
+            engine = answers.begun_with(out).get("engine", "auto")
+        expected = inference.count(predictor.kind, inputs) if engine == "auto" else len(first)
+        chosen = predictor.accelerate(first, engine=engine, expected=expected, batch_size=batch_size)
+        identity = {
+            "engine": chosen,
+            "model": folders.sha256(path / saved.WEIGHTS),
+            "config of the model": folders.sha256(path / saved_config.CONFIG),
+            "column": column,
+            "threshold": threshold,
+            "batch_size": batch_size,
+        }
+        return answers.write(
+            lambda some: predictor.stream(some, batch_size=batch_size),
+            itertools.chain(first, found),
+            out,
+            task=predictor.task,
+            identity=identity | _known(predictor.kind, inputs),
+            at_once=predictor.at_once(batch_size),
+            top=top,
+        )
 
 
-def _known(one: Any) -> Any:
-    """By what an input is known again: its name; of a file, such as a table, its size and time too, as its rows may have changed."""
-    if not isinstance(one, (str, os.PathLike)):
-        return type(one).__name__
+def _known(kind: Kind, inputs: Sequence[Any]) -> dict[str, Any]:
+    """By what the inputs are known again: their names; of a file, such as a table, its size and time too, as its rows may have changed; of
+    a folder the names, sizes and times of the files in it. (Texts are compared as they are read: `answers.write`.)"""
+    names = [os.fspath(one) if isinstance(one, (str, os.PathLike)) else type(one).__name__ for one in inputs]
+    content: dict[str, Any] = {f"content of {name}": found for name in dict.fromkeys(names) if (found := _content(kind, name))}
+    if len(content) > MANY:
+        return {"list of inputs": _digest(names), "content of the inputs": _digest(content)}
+    return {"list of inputs": _digest(names), **content}
+
+
+def _content(kind: Kind, name: str) -> dict[str, Any] | None:
+    """What tells whether a file or a folder has changed; None for a text, or a line that is no name of a file."""
     try:
-        found = Path(one).stat()
-    except (OSError, ValueError):  # a text, a line that is no name of a file
-        return os.fspath(one)
-    return [os.fspath(one), found.st_size, found.st_mtime_ns] if stat.S_ISREG(found.st_mode) else os.fspath(one)
+        place = Path(name)
+        if place.is_file():
+            return {"files": 1, "state": _state(name)}
+        if kind is Kind.TEXT or not place.is_dir():
+            return None
+    except (OSError, ValueError):
+        return None
+    files = find_files([name], kind)
+    return {"files": len(files), "state": _digest([[file, *_state(file)] for file in files])}
+
+
+def _state(file: str) -> list[int]:
+    try:
+        found = Path(file).stat()
+    except OSError:  # it went meanwhile, or it leads nowhere: as an input it is unreadable
+        return []
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
