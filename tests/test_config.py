@@ -1,6 +1,8 @@
 """Options: one definition, checked values, precedence, origins."""
 
 import dataclasses
+import time
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +43,12 @@ def test_settling_keeps_the_rest_and_says_who_decided():
 @pytest.mark.parametrize(
     ("values", "words"),
     [
+        ({"lr": 10**400}, "lr is 10000"),
+        ({"lr": 10**5000}, "lr is a int that is too long"),
+        ({"batch_size": 10**5000}, "batch_size is a int that is too long"),
+        ({"data": "a\0b"}, "no NUL"),
+        ({"precision": ["bf16"]}, "expected auto | no"),
+        ({"strategy": "partial:" + "9" * 5000}, "1 to 9999 stages"),
         ({"lr": "1e-3"}, "lr is '1e-3'; expected a number"),
         ({"lr": True}, "expected a number"),
         ({"lr": float("nan")}, "expected a number"),
@@ -95,12 +103,30 @@ class TestYaml:
             ("a: [1", "line"),
             ("\ta: 1", "line 1"),
             ("1: a", "expected"),
+            ("{" * 2000, "more than 20"),
+            ("- " * 2000, "more than 20"),
+            ("a: &x [1]\nb: *x", "line 2: aliases"),
+            ("a: " + "9" * 5000, "digits"),
+            ("a: 2001-99-99", "month"),
+            ("a: !!int x", "not YAML"),
+            ("a: \0", "not YAML"),
+            ("a: " + "x " * 100_000, "larger than"),
         ],
     )
     def test_bad_yaml_is_one_line_that_names_the_file(self, text, words):
         with pytest.raises(ConfigError, match=f"mine.yaml.*{words}") as caught:
             self.read(text)
         assert "\n" not in str(caught.value)
+
+    def test_deep_braces_take_no_time(self):
+        began = time.process_time()
+        with pytest.raises(ConfigError):
+            self.read("{" * 100_000)
+        assert time.process_time() - began < 5  # without a limit of depth, 2,000 of them take longer
+
+    def test_a_file_without_end_is_not_read_to_it(self):
+        with pytest.raises(ConfigError, match="larger than"):
+            content.read_yaml(Path("/dev/zero"))
 
     def test_what_is_dumped_reads_back(self):
         values = FinetuneConfig().flat() | {"lr": 1e-7, "metric": "evaluate:./a b", "lora_targets": r"a\.b: #c", "data": "é/ñ"}

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from docstring_parser import parse_from_object
 
 from zoo import strategy as grammar
-from zoo.errors import ConfigError, UnknownName, nearest
+from zoo.errors import ConfigError, UnknownName, nearest, shown
 
 Scalar = str | int | float | bool | None
 
@@ -254,7 +254,7 @@ class FinetuneConfig:
         for name, (low, high) in _RANGES.items():
             value = flat[name]
             if isinstance(value, (int, float)) and not low <= value <= high:
-                raise ConfigError(f"{name} is {value}; it lies between {low} and {high}")
+                raise ConfigError(f"{name} is {shown(value)}; it lies between {low} and {high}")
         if self.model.keep_head and self.model.init_from is None:
             raise ConfigError("keep_head keeps the head of the model that --init-from names; give that too")
         if self.model.init_from is not None and self.model.weights is not None:
@@ -386,16 +386,25 @@ def _coerce(value: Any, option: Option) -> Scalar:
     for arm in arms:
         if arm is type(None) and value is None:
             return None
-        if typing.get_origin(arm) is Literal and value in typing.get_args(arm):
-            return typing.cast(str, value)
-        if arm is float and isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        if typing.get_origin(arm) is Literal and isinstance(value, str) and value in typing.get_args(arm):
+            return value
+        if arm is float and isinstance(value, (int, float)) and not isinstance(value, bool) and _finite(value):
             return float(value) if isinstance(value, float) else value
+        if arm is str and isinstance(value, str) and "\0" in value:
+            raise ConfigError(f"{option.name} is {shown(value)}; a text has no NUL character")
         if arm in (int, str, bool) and type(value) is arm:
             return typing.cast(Scalar, value)
     wanted = " or ".join(_spell(arm) for arm in arms)
     choices = [choice for arm in arms if typing.get_origin(arm) is Literal for choice in typing.get_args(arm)]
-    offer = nearest(str(value), choices, 1)
-    raise ConfigError(f"{option.name} is {value!r}; expected {wanted}" + (f"; did you mean {offer[0]!r}?" if offer else ""))
+    offer = nearest(value, choices, 1) if isinstance(value, str) else []
+    raise ConfigError(f"{option.name} is {shown(value)}; expected {wanted}" + (f"; did you mean {offer[0]!r}?" if offer else ""))
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False
 
 
 def _spell(arm: Any) -> str:

@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.composer import Composer, ComposerError, MaxDepthExceededError
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent
 
 from zoo.errors import ConfigError
+
+LARGEST = 1 << 17
+"""Bytes of a YAML file; the parser takes seconds for so much."""
+DEEPEST = 20
+"""Values inside each other in a YAML file."""
 
 
 @cache
@@ -36,29 +43,54 @@ def files(kind: str, suffix: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted((root() / kind).glob(f"*{suffix}"))}
 
 
+class _Composer(Composer):
+    """Refuses `*alias`: a few lines of them can mean gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.parser.check_event(AliasEvent):
+            raise ComposerError(
+                None, None, "aliases (`*name`) are not read; write the value out", self.parser.peek_event().start_mark
+            )
+        return super().compose_node(parent, index)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping, read safely: no tags, no key twice, YAML 1.2 (so `1e-3` is a number and `no` is a word).
+    """A YAML mapping, read safely: no tags, no aliases, no key twice, YAML 1.2 (so `1e-3` is a number and `no` is a word).
 
     Raises: ConfigError, which names the file and the line.
     """
     try:
-        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            text = file.read(LARGEST + 1).decode()
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return parse_yaml(text, str(path))
 
 
 def parse_yaml(text: str, name: str) -> dict[str, Any]:
     """As `read_yaml`, of a text; `name` is what errors call it."""
+    if len(text) > LARGEST:
+        raise ConfigError(f"{name}: larger than {LARGEST:,} bytes; expected some `key: value` lines")
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer, yaml.max_depth = _Composer, DEEPEST
     try:
-        values = YAML(typ="safe", pure=True).load(text)
+        values = yaml.load(text)
+    except MaxDepthExceededError as error:
+        raise ConfigError(
+            f"{name}: more than {DEEPEST} brackets or indents inside each other; expected `key: value` lines"
+        ) from error
     except MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
-        raise ConfigError(f"{name}:{line} {str(error.problem).splitlines()[0]}") from error
-    except YAMLError as error:
-        raise ConfigError(f"{name}: not YAML: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{name}:{line} {_first_line(error.problem)}") from error
+    except Exception as error:  # of numbers and dates that Python does not have, the parser raises anything
+        raise ConfigError(f"{name}: not YAML: {_first_line(error) or type(error).__name__}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ConfigError(f"{name}: expected `key: value` lines")
     return values
+
+
+def _first_line(said: object) -> str:
+    return str(said).partition("\n")[0]
 
 
 def dump_yaml(values: dict[str, Any], comments: dict[str, str] | None = None) -> str:

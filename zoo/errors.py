@@ -11,19 +11,30 @@
        |- NonFinite         1   ... lower the learning rate or the precision
        `- AuditFailed       1   ... frozen tensors moved, or trained ones did not
 
-A message is one line: what is wrong, with which file, row or name, and what to do.
+A message is one line: what is wrong, with which file, row or name, and what to do. What users and their files put into it may be
+anything; so control characters are escaped and long values cut here, where every message comes by.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+LONGEST_VALUE = 300
+"""Characters of one value (a word, or what stands in quotation marks) that a message shows."""
+LONGEST_MESSAGE = 1_000
+"""Characters of a message."""
+_VALUES = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\S+""")
 
 
 class ZooError(Exception):
     """A failure that is reported in one line. `exit_status` is that of the command."""
 
     exit_status = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class ConfigError(ZooError):
@@ -69,7 +80,41 @@ class AuditFailed(RunFailed):
     """A frozen tensor moved, or a tensor that should train had no gradient."""
 
 
+def one_line(text: str) -> str:
+    """A message on one line: what a terminal would obey or cannot show is escaped, and what is too long is cut in its middle.
+
+    >>> one_line("a\\tb\\x1b[31m")
+    'a\\\\tb\\\\x1b[31m'
+    """
+    values_cut = _VALUES.sub(lambda found: _cut(found[0], LONGEST_VALUE), escaped(text.strip()))
+    return _cut(values_cut, LONGEST_MESSAGE)
+
+
+def escaped(text: str) -> str:
+    """A text in which control characters, line breaks and undecodable bytes are written as in a Python literal."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def shown(value: object) -> str:
+    """Any value as a message shows it: its `repr`, cut; Python refuses to write a number of thousands of digits."""
+    try:
+        return _cut(repr(value), LONGEST_VALUE)
+    except ValueError:
+        return f"a {type(value).__name__} that is too long to be written"
+
+
+def _cut(text: str, length: int) -> str:
+    if len(text) <= length:
+        return text
+    end = length // 3
+    return f"{text[: length - end - 1]}…{text[-end:]}"
+
+
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """The `count` names most like `name`, best first; none where nothing is similar (difflib's ratio, cutoff 0.5)."""
     by_folded = {other.casefold(): other for other in names}
+    if len(name) > LONGEST_VALUE:  # difflib takes minutes
+        return []
     return [by_folded[folded] for folded in difflib.get_close_matches(name.casefold(), by_folded, n=count, cutoff=0.5)]

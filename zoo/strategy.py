@@ -7,6 +7,7 @@ what each does to a backbone is in `zoo/adaptation/strategies/`.
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 
 from zoo.errors import ConfigError, UnknownName
@@ -139,11 +140,11 @@ def parse(text: str) -> Strategy:
     if kind == "partial" and colon:
         return _partial(argument)
     if kind == "lora" and colon:
-        if not re.fullmatch(r"[1-9]\d{0,3}", argument):
+        if not re.fullmatch(r"[1-9][0-9]{0,3}", argument):
             raise ConfigError(f"strategy 'lora:{argument}': the rank is a whole number from 1 to 9999, as in lora:16")
         return LoRA(rank=int(argument))
     if kind == "gradual" and colon:
-        if not re.fullmatch(r"\d{1,4}(\.\d+)?", argument) or float(argument) == 0:
+        if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]+)?", argument) or float(argument) == 0:
             raise ConfigError(f"strategy 'gradual:{argument}': epochs between stages are a number above 0, as in gradual:1")
         return Gradual(epochs=float(argument))
     kinds_without = (Full(), LinearProbe(), NormOnly(), BiasOnly(), LpFt())
@@ -157,17 +158,19 @@ def parse(text: str) -> Strategy:
 
 
 def _partial(argument: str) -> Partial:
-    if re.fullmatch(r"\d+", argument):
-        if int(argument) == 0:
-            raise ConfigError("strategy 'partial:0' trains no stage; use linear-probe, or partial:1")
-        return Partial(stages=int(argument))
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", argument):
+    if re.fullmatch(r"[0-9]+", argument):
+        if not re.fullmatch(r"0*[1-9][0-9]{0,3}", argument):
+            raise ConfigError(f"strategy 'partial:{argument}': it is 1 to 9999 stages that train; use linear-probe for none")
+        return Partial(stages=int(argument.lstrip("0")))
+    if match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%", argument):
         if not 0 < float(match[1]) <= 100:
             raise ConfigError(f"strategy 'partial:{argument}': the share is above 0% and at most 100%")
         return Partial(percent=float(match[1]))
     try:
-        re.compile(argument)
-    except re.error as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # what Python may read otherwise some day
+            re.compile(argument)
+    except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"strategy 'partial:{argument}': not a regular expression: {error}") from error
     if not argument:
         raise ConfigError("strategy 'partial:' needs a number of stages, a share or a pattern, as in partial:2")

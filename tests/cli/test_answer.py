@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from zoo.cli.answer import Answer, cell, one_line, plain, table
+from zoo.cli.answer import Answer, cell, plain, table
 
 
 def test_people_read_stdout(capsys):
@@ -14,7 +14,7 @@ def test_people_read_stdout(capsys):
     assert "parameters m" in out
     assert "1,234,567" in out
     assert "[bold]text[/bold]\n" in out
-    assert err == "a b\n"
+    assert err == "a\\nb\n"
 
 
 def test_programs_read_the_last_line_of_stdout(capsys):
@@ -27,9 +27,9 @@ def test_programs_read_the_last_line_of_stdout(capsys):
 
 def test_cells():
     values = [None, True, 12345, 0.123456, 1e-7, 123456.7, math.nan, "a\tb\x1b[31m"]
-    assert [cell(value) for value in values] == ["", "yes", "12,345", "0.1235", "1e-07", "123,457", "nan", "a b [31m"]
+    assert [cell(value) for value in values] == ["", "yes", "12,345", "0.1235", "1e-07", "123,457", "nan", "a\\tb\\x1b[31m"]
 
 
 def test_a_name_with_undecodable_bytes_survives():
-    assert one_line("caf\udce9.jpg") == "caf\udce9.jpg"
+    assert cell("caf\udce9.jpg") == "caf\\udce9.jpg"
     assert plain({"x": "caf\udce9.jpg"}) == {"x": "caf\udce9.jpg"}

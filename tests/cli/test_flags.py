@@ -82,7 +82,7 @@ def test_none_empties_what_may_be_empty():
         ),
         (["--lr", "1", "--lr", "1"], "--lr given more than once; give one value"),
         (["--freeze", "full", "--strategy", "lora"], "--strategy given more than once; give one value"),
-        (["resnet50", "photos/"], "unexpected 'photos/'; `zoo finetune --help` shows what it takes"),
+        (["resnet50", "photos/"], "nothing takes 'photos/' here; `zoo finetune --help` shows what it takes"),
         (["-x"], "Unknown option: -x"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

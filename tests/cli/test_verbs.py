@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from zoo.cli.app import VERBS
+from zoo.errors import ConfigError, NonFinite, RunFailed
 
 ZOO = [sys.executable, "-m", "zoo"]
 SUBS = {"recipes": ("show", "copy"), "cache": ("info", "list", "verify", "clear"), "data": ("inspect",)}
@@ -40,7 +41,7 @@ def test_help_of_a_verb_starts_with_examples_and_has_json(zoo_cli, verb):
         ("finetun", "no verb 'finetun'; did you mean 'finetune'? (verbs: finetune, evaluate,"),
         ("--jason", "no option '--jason' (verbs: finetune, evaluate,"),
         ("list foo", 'Invalid value "foo" for WHAT. Choose from: "backbones", "heads", "strategies", "recipes", "metrics"'),
-        ("list heads backbones", "unexpected 'backbones'; `zoo list --help` shows what it takes"),
+        ("list heads backbones", "nothing takes 'backbones' here; `zoo list --help` shows what it takes"),
         ("evaluate", "BEST needs a value; `zoo evaluate --help` shows what it takes"),
         ("predict runs/x/best", "INPUTS needs a value; `zoo predict --help` shows what it takes"),
         ("predict runs/x/best a.jpg --csv --json", "--csv and --json exclude each other; give one of them"),
@@ -156,6 +157,45 @@ def test_an_unexpected_error_is_one_line_and_exit_1(zoo_cli, monkeypatch):
     assert ran.status == 1
     assert 'raise RuntimeError("two\\nlines")' in ran.err
     assert ran.err.endswith("zoo: unexpected RuntimeError: two lines\n")
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "kind"),
+    [
+        (ConfigError("bad\nvalue"), 2, "ConfigError"),
+        (RunFailed("the run broke"), 1, "RunFailed"),
+        (NonFinite("the loss is NaN"), 1, "NonFinite"),
+        (ValueError("a fault of ours"), 1, "ValueError"),
+        (KeyboardInterrupt(), 130, "KeyboardInterrupt"),
+    ],
+)
+def test_an_error_has_its_exit_status_and_is_an_object_too(zoo_cli, monkeypatch, raised, status, kind):
+    def broken(pattern: str) -> None:
+        print("half a table")
+        raise raised
+
+    monkeypatch.setattr("zoo.api.list_heads", broken)
+    ran = zoo_cli("list", "heads")
+    assert ran.status == status
+    assert ran.err.count("\n") == 1
+    said = ran.err.removeprefix("zoo: ").rstrip("\n")
+    ran = zoo_cli("list", "heads", "--json")
+    assert ran.status == status
+    assert ran.json == {"error": said, "kind": kind, "exit_status": status}
+
+
+def test_a_mistake_in_the_line_is_an_object_too(zoo_cli):
+    assert zoo_cli("finetun", "--json").json["exit_status"] == 2
+    assert zoo_cli("list", "heads", "--no-such", "--json").json["kind"] == "UsageError"
+
+
+def test_what_is_said_obeys_no_control_character(zoo_cli, monkeypatch):
+    def talkative(pattern: str) -> list[dict]:
+        logging.getLogger("zoo").info("first\nsecond \x1b[2J.jpg")
+        return []
+
+    monkeypatch.setattr("zoo.api.list_heads", talkative)
+    assert zoo_cli("list", "heads").err == "first\nsecond \\x1b[2J.jpg\n"
 
 
 def test_ctrl_c_is_one_line_and_exit_130(zoo_cli, monkeypatch):

@@ -1,12 +1,13 @@
 """The `zoo` command. One module a verb, imported when it is called: it calls `zoo.api` and hands back an `Answer`.
 
 Nothing here imports torch. Whatever goes wrong is one line on stderr, `zoo: ...`, and the exit status says whose turn it is:
-2, the user can mend it; 1, a run failed or zoo has a fault; 130, Ctrl-C.
+2, the user can mend it; 1, a run failed or zoo has a fault; 130, Ctrl-C. With `--json` the last line of stdout says the same to programs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -17,10 +18,10 @@ from typing import cast
 from cyclopts import CycloptsError
 from cyclopts.exceptions import MissingArgumentError, RepeatArgumentError, UnknownCommandError, UnusedCliTokensError
 
-from zoo.cli.answer import Answer, one_line
+from zoo.cli.answer import Answer
 from zoo.cli.app import build
 from zoo.cli.flags import NONE, Common
-from zoo.errors import UnknownName, ZooError
+from zoo.errors import UnknownName, ZooError, escaped, one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _silence()
         return 141  # as a program that SIGPIPE ends
     except (KeyboardInterrupt, Exception) as error:
-        return _report(error, debug="--debug" in words)
+        return _report(error, debug="--debug" in words, as_json="--json" in words)
     return 0
 
 
@@ -48,15 +49,27 @@ def _run(words: list[str]) -> None:
     common = cast(Common, bound.arguments.get("common", NONE))
     with _messages(), contextlib.redirect_stdout(sys.stderr) if common.json else contextlib.nullcontext():
         answer = command(*bound.args, **bound.kwargs)
-    first = os.environ.get("RANK", "0") == "0"  # under torchrun, one process answers for all
-    if first and isinstance(answer, Answer):  # help and version print for themselves
+    if _answers() and isinstance(answer, Answer):  # help and version print for themselves
         answer.print(json=common.json)
+
+
+def _answers() -> bool:
+    """Under torchrun, one process answers for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+class _Lines(logging.Formatter):
+    """What is said may have several lines; what stands in them may have no control character."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(escaped(line) for line in super().format(record).split("\n"))
 
 
 @contextlib.contextmanager
 def _messages() -> Iterator[None]:
     """Show on stderr what the library has to say."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines())
     log = logging.getLogger("zoo")
     before = log.level
     log.addHandler(handler)
@@ -68,20 +81,23 @@ def _messages() -> Iterator[None]:
         log.setLevel(before)
 
 
-def _report(error: BaseException, *, debug: bool) -> int:
+def _report(error: BaseException, *, debug: bool, as_json: bool) -> int:
     """Print an error in one line (under `--debug`, behind its traceback), and give the exit status it stands for."""
     if debug and not isinstance(error, CycloptsError):
         traceback.print_exception(error)
+    kind = type(error).__name__
     if isinstance(error, KeyboardInterrupt):
         status, text = 130, str(error) or "stopped"
     elif isinstance(error, ZooError):
         status, text = error.exit_status, str(error)
     elif isinstance(error, CycloptsError):
-        status, text = 2, _explain(error)
+        status, text, kind = 2, _explain(error), "UsageError"
     else:
         hint = "" if debug else "; run again with --debug for the traceback"
-        status, text = 1, f"unexpected {type(error).__name__}: {error}{hint}"
+        status, text = 1, f"unexpected {kind}: {' '.join(str(error).split())}{hint}"
     print(f"zoo: {one_line(text)}", file=sys.stderr)
+    if as_json and _answers():
+        print(json.dumps({"error": one_line(text), "kind": kind, "exit_status": status}))
     return status
 
 
@@ -90,7 +106,7 @@ def _explain(error: CycloptsError) -> str:
     verb = " ".join(("zoo", *(error.command_chain or ())))
     more = f"; `{verb} --help` shows what it takes"
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        return f"unexpected {' '.join(map(repr, error.unused_tokens))}{more}"
+        return f"nothing takes {' '.join(map(repr, error.unused_tokens))} here{more}"
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         return f"{error.keyword or error.argument.name} needs a value{more}"
     if isinstance(error, RepeatArgumentError):

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import IO, TYPE_CHECKING, Any
 
+from zoo.errors import escaped, one_line
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -68,12 +70,7 @@ def cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-    return one_line(str(value))
-
-
-def one_line(text: str) -> str:
-    """A text on one line, and no control character in it that a terminal would obey."""
-    return "".join(sign if sign.isprintable() or "\udc80" <= sign <= "\udcff" else " " for sign in " ".join(text.split()))
+    return escaped(str(value))
 
 
 def plain(value: Any) -> Any:
