@@ -59,7 +59,7 @@ def test_a_failure_leaves_the_old_folder_and_no_litter(tmp_path):
         (lambda x: (x / "a.txt").write_text("eno"), "a.txt: damaged"),
         (lambda x: (x / "a.txt").write_text("longer"), "a.txt: damaged"),
         (lambda x: (x / "a.txt").unlink(), "a.txt: missing"),
-        (lambda x: (x / "manifest.json").unlink(), "incomplete"),
+        (lambda x: (x / "manifest.json").unlink(), "it has no manifest.json"),
         (lambda x: (x / "manifest.json").write_text("[]"), "not a manifest"),
         (lambda x: (x / "manifest.json").write_text("{"), "not a manifest"),
     ],
@@ -84,10 +84,81 @@ def test_files_are_readable_as_the_umask_says(tmp_path):
 def test_a_folder_that_lost_its_successor_comes_back(tmp_path):
     write(tmp_path / "x", "one")
     (tmp_path / "x").rename(tmp_path / ".old-x")
-    (tmp_path / ".aside-y-1").mkdir()
     folders.sweep(tmp_path)
     assert (tmp_path / "x" / "a.txt").read_text() == "one"
-    assert not (tmp_path / ".aside-y-1").exists()
+
+
+WRITERS = {"folder": "with folders.whole(path): pass", "file": "folders.write_bytes(path, b'x')"}
+
+
+def writer(path, what):
+    """A process in the midst of writing `path`: it has said so, and waits."""
+    code = (
+        "import os, sys, time; from pathlib import Path; from zoo import folders\n"
+        "path = Path(sys.argv[1])\n"
+        "os.fsync = lambda descriptor: (print('ready', flush=True), time.sleep(600))\n"
+    )
+    command = [sys.executable, "-c", code + WRITERS[what], str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def hidden(folder):
+    return [path.name for path in folder.iterdir() if path.name.startswith(".aside-")]
+
+
+@pytest.mark.parametrize("what", WRITERS)
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_stays(tmp_path, what):
+    with writer(tmp_path / "x", what) as process:
+        folders.sweep(tmp_path)
+        assert len(hidden(tmp_path)) == 1
+        process.kill()
+    assert len(hidden(tmp_path)) == 1
+    folders.sweep(tmp_path, "y")
+    assert len(hidden(tmp_path)) == 1
+    folders.sweep(tmp_path, "x")
+    assert hidden(tmp_path) == []
+
+
+def test_what_this_process_writes_stays_and_what_an_earlier_one_of_its_number_left_goes(tmp_path):
+    """In a container, a run that is gone on with often has the number of the one that was killed."""
+    with folders.whole(tmp_path / "x") as aside:
+        (aside / "a").write_text("a")
+        earlier = aside.with_name(aside.name + "0")
+        earlier.mkdir()
+        folders.sweep(tmp_path)
+        assert not earlier.exists()
+        assert aside.exists()
+    assert (tmp_path / "x" / "a").exists()
+
+
+def test_what_another_machine_writes_stays_for_a_day(tmp_path):
+    with folders.whole(tmp_path / "x") as aside:
+        other = tmp_path / aside.name.replace(folders._HOST, "00000000")
+    other.write_text("")
+    folders.sweep(tmp_path)
+    assert other.exists()
+    os.utime(other, (0, 0))
+    folders.sweep(tmp_path)
+    assert not other.exists()
+
+
+def test_what_is_not_ours_is_not_swept(tmp_path):
+    names = [".aside-notes", ".aside-x-1", ".aside-x-deadbeef-y-0", "aside-x-deadbeef-1-0", ".old-letters"]
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    with folders.whole(tmp_path / "x"):
+        pass
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == set(names)
+
+
+def test_the_longest_names_have_room(tmp_path):
+    folders.write_text(tmp_path / ("ö" * 127), "x")
+    with folders.whole(tmp_path / ("y" * 250)):
+        pass
+    assert {len(path.name) for path in tmp_path.iterdir() if path.name != "work"} == {127, 250}
 
 
 def test_kill_at_any_moment_leaves_a_whole_folder(tmp_path):

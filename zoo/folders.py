@@ -1,27 +1,57 @@
-"""Folders that exist only whole: written aside, hashed, flushed to the disk, then renamed. No torch here.
+"""Folders and files that exist only whole: written aside, hashed, flushed to the disk, then renamed. No torch here.
 
-A kill at any moment leaves either the old folder or the new one, and at worst a folder named `.aside-*`, which `sweep` removes at
-the next start. The reasons and the measurements behind the order of the steps are in docs/decisions/0004-whole-folders.md.
+A kill at any moment leaves either the old or the new one, and at worst something named `.aside-*`, which `sweep` removes at the next
+start. The reasons and the measurements behind the order of the steps are in docs/decisions/0004-whole-folders.md.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
+import platform
+import re
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
 from zoo.errors import CheckpointError, OutputError
 
 MANIFEST = "manifest.json"
-_ASIDE = ".aside-"
 _OLD = ".old-"
+_ASIDE = re.compile(r"\.aside-(?P<name>.+)-(?P<host>[0-9a-f]{8})-(?P<process>\d+)-\d+", re.DOTALL)
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+_FORGOTTEN = 86_400.0
+"""Seconds after which what another machine was writing is taken for a killed writer's."""
+_numbers = itertools.count()
+_mine: set[Path] = set()
+"""What this process is writing aside: another process may have had the same number."""
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def _aside(target: Path) -> Iterator[Path]:
+    """A name beside `target` that nobody else has; what is left under it in the end is removed."""
+    path = target.with_name(f".aside-{_short(target.name)}-{_HOST}-{os.getpid()}-{next(_numbers)}").absolute()
+    _mine.add(path)
+    try:
+        yield path
+    finally:
+        _remove(path)
+        _mine.discard(path)
+
+
+def _short(name: str) -> str:
+    """A name to which some more can be added: file systems allow 255 bytes."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= 180 else hashlib.sha256(encoded).hexdigest()
 
 
 @contextlib.contextmanager
@@ -31,19 +61,18 @@ def whole(target: Path, *, replace: bool = False) -> Iterator[Path]:
     Where the body raises, or anything cannot be written, nothing is left of it and `target` is as it was.
     Raises: OutputError if `target` exists (unless `replace`), or the disk refuses.
     """
+    sweep(target.parent, target.name)
     if target.exists() and not replace:
         raise OutputError(f"{target} exists; nothing of yours is overwritten: name another folder")
-    aside = target.parent / f"{_ASIDE}{target.name}-{os.getpid()}"
     try:
-        aside.mkdir(parents=True)
-        yield aside
-        _seal(aside)
-        _put(aside, target)
+        with _aside(target) as aside:
+            aside.mkdir(parents=True)
+            yield aside
+            _seal(aside)
+            _put(aside, target)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"{target} cannot be written: {reason}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _seal(folder: Path) -> None:
@@ -71,6 +100,27 @@ def _put(aside: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def begin(target: Path, files: dict[str, str]) -> None:
+    """Make a new folder that has these texts in it from its first moment, and will be written into later: it has no manifest.
+
+    Raises: FileExistsError if `target` is there, though another process made it just now; OSError.
+    """
+    sweep(target.parent, target.name)
+    with _aside(target) as aside:
+        aside.mkdir(parents=True)
+        for name, text in files.items():
+            (aside / name).write_text(text, encoding="utf-8")
+            _flush(aside / name)
+        _flush(aside)
+        if target.exists() or target.is_symlink():
+            raise FileExistsError(target)
+        try:
+            aside.rename(target)
+        except OSError as error:  # a folder with files in it cannot be replaced
+            raise FileExistsError(target) if target.exists() else error from error
+        _flush(target.parent)
+
+
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -79,42 +129,126 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def sweep(parent: Path) -> None:
-    """Clear what killed writers left in `parent`; a folder that was about to be replaced and lost its successor comes back."""
-    if not parent.is_dir():
+def sweep(parent: Path, name: str | None = None) -> None:
+    """Clear what killed writers left in `parent`; a folder that was about to be replaced and lost its successor comes back.
+
+    What a living process writes stays. name: only what was to become this file or folder: for a `parent` that is the user's.
+    """
+    try:
+        present = sorted(path.name for path in os.scandir(parent))
+    except OSError:  # not there, or not to be read: then there is nothing of ours
         return
-    for leftover in parent.glob(f"{_ASIDE}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    for old in parent.glob(f"{_OLD}*"):
+    for one in present:
+        match = _ASIDE.fullmatch(one)
+        if match and (name is None or _short(name) == match["name"]) and not _is_written(parent.absolute() / one, match):
+            _remove(parent / one)
+    for old in (parent / one for one in present if one.startswith(_OLD) and name in (None, one.removeprefix(_OLD))):
         target = parent / old.name.removeprefix(_OLD)
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            old.rename(target)
+        with contextlib.suppress(OSError):
+            shutil.rmtree(old, ignore_errors=True) if target.exists() else old.rename(target)
 
 
-def verify(folder: Path) -> dict[str, Any]:
+def _is_written(path: Path, match: re.Match[str]) -> bool:
+    """Whether somebody is still writing it. What another machine writes on a shared disk is told by its age."""
+    process = int(match["process"])
+    if match["host"] != _HOST:
+        with contextlib.suppress(OSError):
+            return time.time() - path.stat().st_mtime < _FORGOTTEN
+        return True
+    if process == os.getpid():
+        return path in _mine
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def verify(folder: Path, needed: Collection[str] = (), *, ignored: Callable[[str], bool] = lambda name: False) -> dict[str, Any]:
     """The manifest of a folder whose files all have the size and sha256 it states.
 
-    Raises: CheckpointError naming the first file that is missing, damaged, or not listed.
+    Args:
+        needed: files that it must list.
+        ignored: which of its files need not be as they were, nor be there.
+
+    Raises: CheckpointError naming the first file that is missing, damaged or, though needed, not listed.
     """
-    path = folder / MANIFEST
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such folder")
-    try:
-        entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        wanted = {name: (entry["size"], entry["sha256"]) for name, entry in entries.items()}
-    except FileNotFoundError:
-        raise CheckpointError(f"{folder}: incomplete, it has no {MANIFEST}; use another") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise CheckpointError(f"{path}: not a manifest; use another folder") from error
-    for name, (size, digest) in wanted.items():
+    entries = _manifest(folder / MANIFEST)
+    if unlisted := [name for name in needed if name not in entries]:
+        raise CheckpointError(f"{folder / MANIFEST}: it does not list {unlisted[0]}; use another copy of the folder")
+    for name, entry in entries.items():
         file = folder / name
-        if not file.is_file():
-            raise CheckpointError(f"{file}: missing; use another folder")
-        if file.stat().st_size != size or sha256(file) != digest:
-            raise CheckpointError(f"{file}: damaged, its sha256 is not the one in {MANIFEST}; use another folder")
+        if ignored(name):
+            continue
+        try:
+            same = file.stat().st_size == entry["size"] and sha256(file) == entry["sha256"]
+        except FileNotFoundError:
+            raise CheckpointError(f"{file}: missing; use another copy of the folder") from None
+        except OSError as error:
+            raise CheckpointError(f"{file}: cannot be read: {error.strerror or error}") from error
+        if not same:
+            raise CheckpointError(f"{file}: damaged, its sha256 is not the one in {MANIFEST}; use another copy of the folder")
     return entries
+
+
+def _manifest(path: Path) -> dict[str, dict[str, Any]]:
+    """The entries of a manifest, each the name of a file below its folder. Raises: CheckpointError."""
+    try:
+        entries: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        names = [PurePosixPath(name) for name, entry in entries.items() if (entry["size"], entry["sha256"])]
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path.parent}: it has no {MANIFEST}, so nobody can tell whether it is as it was written; use another copy, with it"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not a manifest; use another copy of the folder") from error
+    if not names or any(name.is_absolute() or ".." in name.parts for name in names):
+        raise CheckpointError(f"{path}: not a manifest of the files beside it; use another copy of the folder")
+    return entries
+
+
+def read_whole(
+    folder: Path, read: Callable[[], T], needed: Collection[str], ignored: Callable[[str], bool] = lambda name: False
+) -> T:
+    """What `read` makes of the folder's files, which were as `verify` wants them, and the same files before and after.
+
+    Where another folder was put in its place meanwhile (a run in training has a new best), that one is read.
+    Raises: CheckpointError; whatever `read` raises.
+    """
+    for _ in range(5):
+        before = _identity(folder)
+        try:
+            verify(folder, needed, ignored=ignored)
+            found = read()
+        except CheckpointError:
+            if _identity(folder) == before:
+                raise
+            continue
+        if _identity(folder) == before:
+            return found
+    raise CheckpointError(f"{folder}: it changed while it was read, again and again; try once more when nobody writes there")
+
+
+def _identity(folder: Path) -> list[tuple[str, int, int, int]]:
+    """Which files there are, told by their numbers on the disk, sizes and times."""
+    found = []
+    with contextlib.suppress(OSError):  # it is being replaced
+        for path in (folder, *sorted(folder.iterdir())):
+            state = path.stat()
+            found.append((path.name, state.st_ino, state.st_size, state.st_mtime_ns))
+    return found
 
 
 def sha256(path: Path) -> str:
@@ -130,11 +264,10 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Replace one file so that a kill leaves the old or the new one. Raises: OutputError."""
-    aside = path.with_name(f"{_ASIDE}{path.name}-{os.getpid()}")
     try:
-        aside.write_bytes(content)
-        _flush(aside)
-        aside.replace(path)
+        with _aside(path) as aside:
+            aside.write_bytes(content)
+            _flush(aside)
+            aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error

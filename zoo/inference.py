@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from zoo import engines, memory, runs
-from zoo.adaptation import saved, saved_config
+from zoo.adaptation import saved
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.sounds import Sound
 from zoo.data import find_files, is_table, open_inputs, open_picture, open_sound
@@ -249,9 +249,9 @@ def load(
     beside = folder.parent / "config.yaml"
     if weights is None and beside.is_file():
         weights = runs.read_config(beside).config.model.weights
-    model = saved.open_saved(folder, weights=weights, head=head)
+    model, config = saved.open_with_config(folder, weights=weights, head=head)
     if threshold is None:
-        return Predictor(model, saved_config.read(folder).get("thresholds"))
+        return Predictor(model, config.get("thresholds"))
     if model.task is not Task.MULTILABEL:
         raise ConfigError(
             f"threshold is for labels of which several may hold, and {folder} is for {model.task.value}; leave it out"

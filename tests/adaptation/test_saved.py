@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import torch
 from adapting import LABELS, STRATEGIES, pictures, train
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from saving import save, seal
 from tiny import BY_FAMILY
 from torch import nn
 
-from zoo import backbones, registry
+from zoo import backbones, folders, registry
 from zoo.adaptation import merging, saved, saved_config
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.base import Backbone
@@ -28,9 +30,7 @@ WHOLE = ("full", "partial:2", "partial:50%")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "best"
-    path.mkdir()
-    return path
+    return tmp_path / "best"
 
 
 def trained(build: Build, family: str, strategy: str, **options: Any) -> AdaptedModel:
@@ -43,7 +43,7 @@ def trained(build: Build, family: str, strategy: str, **options: Any) -> Adapted
 @pytest.mark.parametrize("family", ["resnet", "vit"])
 def test_reloaded_it_answers_bit_for_bit(adapted: Build, folder: Path, family: str, strategy: str) -> None:
     model = trained(adapted, family, strategy)
-    saved.save(folder, model, {"step": 2, "note": "ö"})
+    save(folder, model, {"step": 2, "note": "ö"})
     again = saved.open_saved(folder)
     images = pictures(model)
     assert torch.equal(again(images), model(images))
@@ -68,7 +68,7 @@ def test_plain_timm_opens_it(adapted: Build, folder: Path, family: str, strategy
     model = trained(adapted, family, strategy)
     odd = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "interpolation": "nearest", "crop_fraction": 0.7}
     model.backbone.preprocess = dataclasses.replace(model.backbone.preprocess, **odd)  # so that timm cannot know it by itself
-    saved.save(folder, model, {})
+    save(folder, model)
     plain = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     images = pictures(model)
     assert torch.equal(plain(images), model(images))
@@ -84,7 +84,7 @@ def test_plain_timm_opens_it(adapted: Build, folder: Path, family: str, strategy
 
 def test_merged_lora_opens_in_plain_timm(adapted: Build, folder: Path) -> None:
     model = merging.merge(trained(adapted, "swin", "lora:4"))
-    saved.save(folder, model, {})
+    save(folder, model)
     images = pictures(model)
     assert torch.equal(timm.create_model(f"local-dir:{folder}", pretrained=True).eval()(images), model(images))
     again = saved.open_saved(folder)
@@ -96,7 +96,7 @@ def test_merged_lora_opens_in_plain_timm(adapted: Build, folder: Path) -> None:
 def test_other_heads_with_whole_weights(tiny: Callable[..., Backbone], folder: Path, head: str) -> None:
     model = AdaptedModel.build(tiny("vit"), 3, head=head, strategy="full")
     train(model, steps=1)
-    saved.save(folder, model.eval(), {})
+    save(folder, model.eval())
     assert saved_config.read(folder)["layout"] == "whole"
     assert torch.equal(saved.open_saved(folder)(pictures(model)), model(pictures(model)))
 
@@ -107,7 +107,7 @@ def test_outputs_keep_their_unit(tiny: Callable[..., Backbone], folder: Path, st
     model = AdaptedModel.build(tiny("vit"), 2, strategy=strategy, labels=Labels(("height", "weight")), task="regression")
     model.scale_outputs([1.7, 1 / 3], [0.1, 1e-6])
     train(model, steps=1)
-    saved.save(folder, model.eval(), {})
+    save(folder, model.eval())
     config = saved_config.read(folder)
     assert (config["layout"], config["task"]) == (layout, "regression")
     again = saved.open_saved(folder)
@@ -122,7 +122,7 @@ def test_whole_weights_need_no_base(adapted: Build, folder: Path, monkeypatch: p
     """No search for weights is made, though the base came from somewhere."""
     model = trained(adapted, "vit", "full")
     model.backbone.origin = backbones.base.WeightsOrigin("Hub timm/x", "1" * 64, "mit")
-    saved.save(folder, model, {})
+    save(folder, model)
     again = saved.open_saved(folder)
     assert again.backbone.origin == model.backbone.origin
     assert saved_config.read(folder)["base"]["seed"] is None
@@ -131,7 +131,7 @@ def test_whole_weights_need_no_base(adapted: Build, folder: Path, monkeypatch: p
 def test_lora_keeps_its_options(adapted: Build, folder: Path) -> None:
     options = {"lora_alpha": 3.0, "lora_dropout": 0.2, "lora_targets": r"blocks\.[01]\.attn\.qkv"}
     model = trained(adapted, "vit", "lora:4", **options)
-    saved.save(folder, model, {})
+    save(folder, model)
     again = saved.open_saved(folder)
     layer: Any = again.backbone.net.blocks[1].attn.qkv
     assert (layer.scaling["default"], layer.lora_dropout["default"].p) == (0.75, 0.2)
@@ -141,9 +141,8 @@ def test_lora_keeps_its_options(adapted: Build, folder: Path) -> None:
 def test_bytes_are_reproducible_with_one_metadata_key(adapted: Build, folder: Path, tmp_path: Path) -> None:
     model = trained(adapted, "vit", "lora:4")
     other = tmp_path / "other"
-    other.mkdir()
-    saved.save(folder, model, {"step": 1})
-    saved.save(other, model, {"step": 1})
+    save(folder, model, {"step": 1})
+    save(other, model, {"step": 1})
     for name in ("model.safetensors", "config.json"):
         assert (folder / name).read_bytes() == (other / name).read_bytes()
         probe = tmp_path / "probe"
@@ -172,7 +171,7 @@ class Tied(nn.Module):
 def test_tied_tensors(tiny: Callable[..., Backbone], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = AdaptedModel.build(tiny("vit"), 3, head=Tied, strategy="full")
     train(model, steps=1)
-    saved.save(folder, model.eval(), {})
+    save(folder, model.eval())
     again = saved.open_saved(folder, head=Tied)
     assert again.head.first.weight is again.head.second.weight
     assert torch.equal(again(pictures(model)), model(pictures(model)))
@@ -184,7 +183,7 @@ def test_a_custom_head_is_asked_for(tiny: Callable[..., Backbone], folder: Path,
 
     model = AdaptedModel.build(tiny("vit"), 3, head=mine)
     train(model, steps=1)
-    saved.save(folder, model.eval(), {})
+    save(folder, model.eval())
     with pytest.raises(CheckpointError, match=r"its head 'custom' is not registered in this process; pass its factory as head="):
         saved.open_saved(folder)
     assert torch.equal(saved.open_saved(folder, head=mine)(pictures(model)), model(pictures(model)))
@@ -194,20 +193,20 @@ def test_a_custom_head_is_asked_for(tiny: Callable[..., Backbone], folder: Path,
 
 def test_a_linear_of_ones_own_is_plain(tiny: Callable[..., Backbone], folder: Path) -> None:
     model = AdaptedModel.build(tiny("resnet"), 3, head=nn.Linear, strategy="full")
-    saved.save(folder, model, {})
+    save(folder, model)
     assert saved_config.read(folder)["layout"] == "timm"
     assert torch.equal(saved.open_saved(folder)(pictures(model)), model(pictures(model)))
 
 
 def test_without_labels(tiny: Callable[..., Backbone], folder: Path) -> None:
-    saved.save(folder, AdaptedModel.build(tiny("vit"), 3, strategy="full"), {})
+    save(folder, AdaptedModel.build(tiny("vit"), 3, strategy="full"))
     assert saved.open_saved(folder).labels is None
 
 
 def test_another_base_is_refused(adapted: Build, folder: Path, tmp_path: Path) -> None:
     """The folder says which seed it began with; other weights, given by hand, are not taken."""
     model = trained(adapted, "vit", "lora:4")
-    saved.save(folder, model, {})
+    save(folder, model)
     base = tmp_path / "base.safetensors"
     other = backbones.load(BY_FAMILY["vit"], "random", seed=99)
     save_file(other.net.state_dict(), base)
@@ -268,7 +267,10 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
         r"config\.json: its labels are not those",
     ),
     "labels of another": (_edit(lambda config: config["zoo"].update(labels=None)), r"config\.json: its labels are not those"),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), r"model\.safetensors: no such file"),
+    "no weights": (
+        lambda folder: (folder / "model.safetensors").unlink(),
+        r"manifest\.json: it does not list model\.safetensors",
+    ),
     "weights cut": (
         _write("model.safetensors", lambda content: content[:-7]),
         r"model\.safetensors: not a whole safetensors file",
@@ -293,12 +295,70 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("fault", SPOILT)
 def test_whatever_is_wrong_is_one_line(adapted: Build, folder: Path, fault: str) -> None:
-    saved.save(folder, adapted("vit", "full"), {})
+    save(folder, adapted("vit", "full"))
     spoil, message = SPOILT[fault]
     spoil(folder)
+    if folder.exists():  # so that the manifest does not give it away
+        seal(folder)
     with pytest.raises(CheckpointError, match=message) as error:
         saved.open_saved(folder)
     assert "\n" not in str(error.value)
     assert str(folder) in str(error.value)
     assert isinstance(error.value, ZooError)
     assert not Path("sprung").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("strategy", ["full", "linear-probe"])
+def test_one_flipped_bit_anywhere_is_refused(adapted: Build, folder: Path, name: str, strategy: str) -> None:
+    save(folder, adapted("vit", strategy))
+    whole = (folder / name).read_bytes()
+    for place in random.Random(0).sample(range(len(whole)), 24):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        (folder / name).write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=name) as error:
+            saved.open_saved(folder)
+        assert "\n" not in str(error.value)
+    (folder / name).write_bytes(whole)
+    saved.open_saved(folder)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", "", '{"config.json": 1}', '{"../x": {"size": 1, "sha256": ""}}', None])
+def test_a_folder_without_a_manifest_of_its_files_is_refused(adapted: Build, folder: Path, content: str | None) -> None:
+    save(folder, adapted("vit", "linear-probe"))
+    manifest = folder / "manifest.json"
+    manifest.unlink() if content is None else manifest.write_text(content)
+    with pytest.raises(CheckpointError, match=r"manifest\.json.*use another copy") as error:
+        saved.open_saved(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_the_card_may_be_edited_or_left_behind(adapted: Build, folder: Path) -> None:
+    """On the Hub, cards are edited in place; no model is read from one."""
+    model = adapted("vit", "linear-probe")
+    with folders.whole(folder) as aside:
+        saved.save(aside, model, {})
+        (aside / "README.md").write_text("card")
+        (aside / "figures").mkdir()
+        (aside / "figures" / "f.png").write_text("figure")
+    (folder / "README.md").write_text("another")
+    (folder / "figures" / "f.png").unlink()
+    assert torch.equal(saved.open_saved(folder)(pictures(model)), model.eval()(pictures(model)))
+
+
+def test_a_folder_that_is_replaced_while_it_is_read_is_read_anew(adapted: Build, folder: Path) -> None:
+    """As `best/` is by a run in training: never the config of one and the weights of the other, and never called damaged."""
+    first, second = adapted("vit", "full"), trained(adapted, "vit", "full")
+    save(folder, first)
+    calls = []
+
+    def read() -> bytes:
+        found = (folder / "model.safetensors").read_bytes()
+        if not calls:
+            save(folder, second)
+        calls.append(found)
+        return found
+
+    assert folders.read_whole(folder, read, ("model.safetensors",)) == (folder / "model.safetensors").read_bytes() != calls[0]
+    assert len(calls) == 2

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from saving import save
 from sounding import TINY_SOUND
 from tiny import TINY_TEXT, text_folder
 from transformers import AutoModel
@@ -33,8 +34,7 @@ def fully_tuned(spec: BackboneSpec, tmp_path: Path) -> AdaptedModel:
 def test_plain_transformers_opens_it(name: str, tmp_path: Path) -> None:
     model = fully_tuned(SPECS[name], tmp_path)
     folder = tmp_path / "best"
-    folder.mkdir()
-    saved.save(folder, model, {})
+    save(folder, model)
     batch = model.backbone.preprocess.example(2)
     with torch.inference_mode():
         assert torch.equal(saved.open_saved(folder)(batch), model(batch))

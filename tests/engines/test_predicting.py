@@ -3,11 +3,11 @@
 import json
 
 import pytest
+from saving import save
 from tiny import TINY_TEXT, text_folder
 
 import zoo
 from zoo import inference, registry
-from zoo.adaptation import saved
 from zoo.adaptation.model import AdaptedModel
 from zoo.engines import installed
 from zoo.errors import ConfigError, DataError, UnknownName
@@ -27,8 +27,7 @@ def best(tmp_path_factory):
         registry.register_backbone(SPEC)
     model = AdaptedModel.build(SPEC.name, 2, strategy="full", weights=str(weights), labels=Labels(("a", "b")))
     model.head.weight.data.normal_()
-    (folder / "best").mkdir()
-    saved.save(folder / "best", model, {})
+    save(folder / "best", model)
     return folder / "best"
 
 

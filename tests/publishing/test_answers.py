@@ -17,10 +17,10 @@ import torch
 from closeness import tolerance
 from PIL import Image
 from pyarrow import parquet
+from saving import save
 from tiny import BY_FAMILY
 
 from zoo import api, backbones, inference, locks
-from zoo.adaptation import saved
 from zoo.adaptation.model import AdaptedModel
 from zoo.cli import main
 from zoo.errors import ConfigError, DataError, OutputError
@@ -43,8 +43,7 @@ def best(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def save_model(folder: Path, seed: int = 0) -> None:
     model = AdaptedModel.build(backbones.load(BY_FAMILY["resnet"], "random"), 3, labels=LABELS)
     torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(seed))
-    folder.mkdir(exist_ok=True)
-    saved.save(folder, model, {})
+    save(folder, model)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Publishing into folders, and onto a stand-in for the Hub."""
 
+import json
 import os
 import subprocess
 import sys
@@ -53,6 +54,16 @@ class TestFolder:
         assert Path("mine/thesis.tex").read_text() == "years of work"
 
     def test_a_damaged_or_unfinished_folder_is_not_published(self, best):
+        manifest = (best / "manifest.json").read_text()
+        (best / "manifest.json").write_text("{}")
+        with pytest.raises(CheckpointError, match="not a manifest"):
+            publish(best, "./model")
+        entries = json.loads(manifest)
+        (best / "manifest.json").write_text(json.dumps({name: entries[name] for name in entries if name != "model.safetensors"}))
+        with pytest.raises(CheckpointError, match=r"does not list model\.safetensors"):
+            publish(best, "./model")
+        assert not Path("model").exists()
+        (best / "manifest.json").write_text(manifest)
         (best / "model.safetensors").write_bytes(b"x")
         with pytest.raises(CheckpointError, match="damaged"):
             publish(best, "./model")

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from zoo import backbones, registry
+from zoo import backbones, folders, registry
 from zoo.adaptation import layout, saved_config
 from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.saved_config import CONFIG, FORMAT
@@ -48,7 +48,7 @@ def save(folder: Path, model: AdaptedModel, facts: Mapping[str, Any]) -> None:
 
 
 def open_saved(folder: Path, *, weights: str | None = None, head: HeadFactory | None = None) -> AdaptedModel:
-    """The saved model, in eval mode, on the CPU.
+    """The saved model, in eval mode, on the CPU, of files that are as they were written.
 
     weights: the base weights of a folder that holds trained tensors alone; None searches as for a new model. A folder of whole
         weights needs none, and never looks for any.
@@ -56,6 +56,23 @@ def open_saved(folder: Path, *, weights: str | None = None, head: HeadFactory | 
 
     Raises: CheckpointError for whatever is missing, damaged, of another model or on another base; WeightsError.
     """
+    return open_with_config(folder, weights=weights, head=head)[0]
+
+
+def open_with_config(
+    folder: Path, *, weights: str | None = None, head: HeadFactory | None = None
+) -> tuple[AdaptedModel, dict[str, Any]]:
+    """As `open_saved`, and what its config says (`saved_config.read`)."""
+    saved_config.read(folder)  # a folder that is no model is not one without a manifest
+    return folders.read_whole(folder, lambda: _open(folder, weights, head), (WEIGHTS, CONFIG), _for_people)
+
+
+def _for_people(name: str) -> bool:
+    """The card and its figures: no model is read from them, and on the Hub they are edited in place."""
+    return name == "README.md" or name.startswith("figures/")
+
+
+def _open(folder: Path, weights: str | None, head: HeadFactory | None) -> tuple[AdaptedModel, dict[str, Any]]:
     block = saved_config.read(folder)
     path = folder / WEIGHTS
     state, metadata = _read(path)
@@ -68,7 +85,7 @@ def open_saved(folder: Path, *, weights: str | None = None, head: HeadFactory | 
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{folder / CONFIG}: damaged: {type(error).__name__} {error}; use another copy") from error
     fill(layout.tensors(model, block["layout"]), state, str(path))
-    return model.eval()
+    return model.eval(), block
 
 
 def _storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

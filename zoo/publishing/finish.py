@@ -50,7 +50,6 @@ def finish(session: Session) -> Run:
     The test samples are looked at here for the first time. Raises: RunFailed if the file does not answer as the model did.
     """
     run, splits, task = session.run, session.splits, session.splits.task
-    folders.verify(run.best)
     config = run.resolved().config
     recorded = saved_config.read(run.best)["facts"]["check_logits"]
     with Measure(inference.load(run.best).model, config) as measure:

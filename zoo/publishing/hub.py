@@ -13,6 +13,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 from huggingface_hub.utils._validators import validate_repo_id
 
 from zoo import folders
+from zoo.adaptation.saved_config import CONFIG
 from zoo.errors import CheckpointError, ConfigError, OutputError
 from zoo.publishing import metadata
 from zoo.publishing.card import CARD, WEIGHTS
@@ -33,7 +34,7 @@ def publish(folder: Path, to: str, *, force: bool = False, private: bool = True)
     """
     if not (folder / CARD).is_file() and folder.is_dir():
         raise CheckpointError(f"{folder}: has no {CARD}, so its run has not ended; go on with `zoo resume {folder.parent}`")
-    names = [*folders.verify(folder), folders.MANIFEST]
+    names = [*folders.verify(folder, (WEIGHTS, CONFIG, CARD)), folders.MANIFEST]
     metadata.validate((folder / CARD).read_text(encoding="utf-8"), str(folder / CARD))
     if to.startswith((".", "/", "~")) or (to and Path(to).is_dir()):
         return _to_folder(folder, names, Path(to).expanduser(), force)

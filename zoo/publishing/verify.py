@@ -11,8 +11,7 @@ from typing import Any
 
 import torch
 
-from zoo import config, folders, inference, memory, runs
-from zoo.adaptation import saved_config
+from zoo import config, inference, memory, runs
 from zoo.config import DataConfig
 from zoo.data import SampleSet, from_datasets, open_for_evaluation, open_splits, read_splits
 from zoo.errors import ConfigError, UnknownName
@@ -38,16 +37,13 @@ def evaluate(
     """The report of a saved model on labelled samples; see `zoo.api.evaluate`. Raises: CheckpointError, DataError, ConfigError."""
     given = _checked(options or {}, data)
     asked = metric if isinstance(metric, list | tuple) else [] if metric is None else [metric]
-    if (folder / folders.MANIFEST).is_file():
-        folders.verify(folder)
     predictor = inference.load(folder, weights=weights)
     wanted = [metrics.resolve(one, task=predictor.task) for one in asked]
     samples = _samples(folder, data, predictor, given)
     _warn_of_trained(folder, samples)
     logits, targets = outputs(predictor.model, samples, torch.device("cpu"), batch_size)
     own = [one for one in wanted if one.name not in metrics.names(predictor.task)]
-    thresholds = saved_config.read(folder).get("thresholds")
-    report = report_on(targets, logits, predictor.labels, task=predictor.task, thresholds=thresholds, extra_metrics=own)
+    report = report_on(targets, logits, predictor.labels, task=predictor.task, thresholds=predictor.thresholds, extra_metrics=own)
     names = [one.name for one in wanted] or list(report.values)
     return replace(report, values={name: report.values[name] for name in names})
 

@@ -25,6 +25,10 @@ from zoo.errors import CheckpointError
 
 log = logging.getLogger("zoo")
 
+MODEL = "model.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+STATE = "state.json"
+
 
 @dataclass
 class Best:
@@ -121,10 +125,10 @@ def write(
     """
     target = parent / name(state.step)
     with folders.whole(target, replace=True) as folder:
-        save_file({key: tensor.detach().cpu().contiguous() for key, tensor in model.items()}, folder / "model.safetensors")
-        save_file(dict(optimizer), folder / "optimizer.safetensors")
+        save_file({key: tensor.detach().cpu().contiguous() for key, tensor in model.items()}, folder / MODEL)
+        save_file(dict(optimizer), folder / OPTIMIZER)
         text = json.dumps({"state": asdict(state), "identity": dict(identity)}, indent=1)
-        (folder / "state.json").write_text(text, encoding="utf-8")
+        (folder / STATE).write_text(text, encoding="utf-8")
     return target
 
 
@@ -133,14 +137,14 @@ def read(folder: Path, identity: Mapping[str, str]) -> Checkpoint:
 
     Raises: CheckpointError if it is incomplete or damaged, or naming the first part of `identity` that differs.
     """
-    folders.verify(folder)
+    folders.verify(folder, (MODEL, OPTIMIZER, STATE))
     try:
-        values = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        values = json.loads((folder / STATE).read_text(encoding="utf-8"))
         for key, wanted in identity.items():
             if values["identity"].get(key) != wanted:
                 raise CheckpointError(f"{folder}: belongs to another {key}; nothing can be resumed from it")
         state = TrainState.from_dict(values["state"])
-        return Checkpoint(state, load_file(folder / "model.safetensors"), load_file(folder / "optimizer.safetensors"))
+        return Checkpoint(state, load_file(folder / MODEL), load_file(folder / OPTIMIZER))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: not a checkpoint of this version: {error}") from error
 
