@@ -52,8 +52,6 @@ def test_rows_come_back_in_the_order_asked_for(space):
 def test_missing_names_the_first_of_each(space):
     space.append(keys(1, 2), rows(1, 2))
     assert reopened(space).missing(keys(3, 1, 4, 3, 2)).tolist() == [0, 2]
-    assert space.missing(keys(1, 1)).tolist() == [0]  # not taken in yet
-    space.refresh()
     assert space.missing(keys(1, 2)).tolist() == []
 
 
@@ -138,22 +136,92 @@ def test_a_kill_leaves_whole_shards(tmp_path):
     assert cache.verify(tmp_path) == []
 
 
-def _hold(path, ready, seconds):
-    with Space(path, (2, 3), "<f4").writing():
+def _hold(path, numbers, ready, seconds):
+    """Claim the keys, and compute them after a while."""
+    space = Space(path, (2, 3), "<f4")
+
+    def compute(mine):
         ready.set()
         time.sleep(seconds)
-        Space(path, (2, 3), "<f4").append(keys(1), rows(1))
+        space.append(keys(*numbers)[mine], rows(*numbers)[mine])
+
+    space.fill(keys(*numbers), compute)
 
 
-def test_who_computes_waits_and_takes_in_what_was_computed(space):
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    other = context.Process(target=_hold, args=(space.path, ready, 0.5))
-    other.start()
-    assert ready.wait(60)
-    with space.writing():
-        assert space.has(keys(1)).all()
-    other.join()
+@pytest.fixture
+def holding(space):
+    """Starts processes that claim keys, and gives them back when they have."""
+    context, started = multiprocessing.get_context("spawn"), []
+
+    def start(numbers, seconds):
+        ready = context.Event()
+        process = context.Process(target=_hold, args=(space.path, numbers, ready, seconds))
+        process.start()
+        started.append(process)
+        assert ready.wait(60)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.join()
+
+
+def filled(space, *numbers):
+    """The keys that had to be computed here."""
+    computed = []
+
+    def compute(mine):
+        computed.extend(np.array(numbers)[mine].tolist())
+        space.append(keys(*numbers)[mine], rows(*numbers)[mine])
+
+    assert space.fill(keys(*numbers), compute) == len(computed)
+    assert np.array_equal(space.rows(keys(*numbers))[:], rows(*numbers))
+    return computed
+
+
+def test_nothing_is_computed_twice_and_what_others_compute_is_waited_for(space, holding, caplog):
+    caplog.set_level("INFO", "zoo")
+    other = holding([1, 2, 3], 1.5)
+    assert filled(space, 3, 4, 2, 5) == [4, 5]
+    assert [record.getMessage() for record in caplog.records] == ["another process is computing the same; waiting for it"]
+    other.join(60)
+    assert filled(reopened(space), 1, 2, 3, 4, 5) == []
+
+
+def test_other_keys_wait_for_nobody(space, holding, caplog):
+    caplog.set_level("INFO", "zoo")
+    other = holding([1, 2, 3], 60)
+    assert filled(space, 4, 5) == [4, 5]
+    assert other.is_alive()
+    assert caplog.records == []
+
+
+def test_the_claim_of_a_killed_process_goes_with_it(space, holding):
+    holding([1, 2, 3], 60).kill()
+    assert filled(space, 1, 2) == [1, 2]
+    assert not list(space.path.glob(".claim-*"))
+
+
+def test_a_claim_is_not_inherited_by_a_forked_process(space):
+    """Workers that read samples are forked while their parent computes; they may outlive it."""
+    ready, end = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        with space.claim(keys(1, 2)):
+            worker = os.fork()
+            if not worker:
+                os.write(ready[1], b"1")
+                os.read(end[0], 1)
+                os._exit(0)
+            time.sleep(60)
+    os.read(ready[0], 1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    began = time.monotonic()
+    assert filled(reopened(space), 1, 2) == [1, 2]
+    os.write(end[1], b"1")
+    assert time.monotonic() - began < 30
 
 
 def test_the_option_and_the_environment(tmp_path, monkeypatch):
@@ -168,10 +236,28 @@ def test_the_option_and_the_environment(tmp_path, monkeypatch):
     assert cache.place(None) == Path("/mine")
 
 
-def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+def test_a_folder_that_was_named_and_cannot_be_made_is_an_error_at_the_start(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="give another --cache, or --cache off"):
-        cache.folder(tmp_path / "file", "features", {})
+    for option in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match=r"--cache .*give another --cache, or --cache off"):
+            cache.asked_for(str(option))
+    assert cache.asked_for(str(tmp_path / "new")).is_dir()
+
+
+def test_a_place_that_cannot_be_written_is_one_warning(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    assert cache.folder(tmp_path / "file", "features", {}) is None
+    assert cache.folder(tmp_path / "file", "features", {"other": 1}) is None
+    (record,) = caplog.records
+    assert "cannot be written" in record.getMessage()
+    assert cache.folder(None, "features", {}) is None
+
+
+def test_without_a_home_nothing_is_kept(tmp_path):
+    script = "import os, pwd; pwd.getpwuid = lambda n: (_ for _ in ()).throw(KeyError(n)); from zoo import cache; print(cache.place(None))"
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "ZOO_CACHE", "XDG_CACHE_HOME")}
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert answer.stdout == "None\n"
 
 
 @pytest.fixture
@@ -206,6 +292,6 @@ def test_trim_forgets_what_was_unused_for_the_longest(three):
 def test_trim_spares_what_is_in_use(three):
     newest = cache.entries(three)[0]
     oldest = cache.entries(three)[-1]
-    with Space(newest.path, (100,), "<f4").writing():
+    with Space(newest.path, (100,), "<f4").claim(keys(99)):
         cache.trim(three, 1, spare=[oldest.path])
     assert {entry.path for entry in cache.entries(three)} == {newest.path, oldest.path}

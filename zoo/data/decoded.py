@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from zoo import cache
-from zoo.cache import KEY, Keys, Shards, Space
+from zoo.cache import KEY, Integers, Keys, Shards, Space
 from zoo.data.sets import SampleSet
 
 PAGE = 1 << 15
@@ -57,16 +57,17 @@ def decode(pictures: SampleSet, root: Path, at_least: int) -> SampleSet:
     if not pictures.digests.astype(bool).all():
         return pictures
     facts = {"what": "decoded", "at_least": at_least, "page": PAGE, "shape": [PAGE]}
-    space = Space(cache.folder(root, "pictures", facts), (PAGE,), "u1")
+    space = Space(cache.folder(root, "pictures", facts) or cache.passing(), (PAGE,), "u1")
     firsts = np.concatenate([_keys(pictures.digest(index), 0, 1) for index in range(len(pictures))])
-    if len(space.missing(firsts)):
-        with space.writing(), Shards(space) as shards, ThreadPoolExecutor(os.cpu_count()) as pool:
-            missing = space.missing(firsts)
+
+    def compute(missing: Integers) -> None:
+        with Shards(space) as shards, ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(missing), _AT_ONCE):
                 some = [int(index) for index in missing[start : start + _AT_ONCE]]
                 for index, picture in zip(some, pool.map(lambda one: pictures.item(one, at_least), some), strict=True):
                     shards.add(*_cut(pictures.digest(index), picture))
-        space.refresh()
+
+    space.fill(firsts, compute)
     return DecodedSet(targets=pictures.targets, digests=pictures.digests, inner=pictures, space=space)
 
 

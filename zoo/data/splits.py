@@ -115,7 +115,7 @@ def open_splits(config: FinetuneConfig) -> Splits:
     Raises: DataError, ConfigError, UnknownName: each names the folder, file or class.
     """
     options = config.data
-    source = open_source(options, cache.place(config.machine.cache))
+    source = open_source(options, cache.asked_for(config.machine.cache))
     trained = source.parts["train" if "train" in source.parts else ALL]
     checks.check_readable(source, trained)
     return _split(source, options, config.machine.seed)

@@ -67,14 +67,14 @@ def _measure_pictures(raw: Raw, place: Path | None) -> Measures:
     measures = Measures()
     looks = np.zeros(len(raw), LOOK)
     known, digests = np.zeros(len(raw), np.bool_), raw.digests
-    space = _space(place) if place is not None and digests.astype(bool).all() else None
+    space = _space(place) if digests.astype(bool).all() else None
     if space is not None:
         known = space.has(digests)
         looks[known] = space.rows(digests[known])[:].view(LOOK)[:, 0]
     missing = np.flatnonzero(~known)
     found = _read(raw, missing, lambda item: duplicates.look(item) if isinstance(item, Image.Image) else None, measures)
     if space is not None and len(missing):
-        with space.writing(), Shards(space) as shards:
+        with Shards(space) as shards:
             for index, one in found:
                 looks[index] = one
                 shards.add(digests[index : index + 1], one.reshape(1).view(np.uint8).reshape(1, -1))
@@ -134,10 +134,11 @@ def _read(
                     yield index, result
 
 
-def _space(place: Path) -> Space:
+def _space(place: Path | None) -> Space | None:
     shape = (LOOK.itemsize,)
     facts = {"what": "looks", "format": _FORMAT, "shape": list(shape)}
-    return Space(cache.folder(place, "looks", facts), shape, "u1")
+    folder = cache.folder(place, "looks", facts)
+    return None if folder is None else Space(folder, shape, "u1")
 
 
 def _counts(values: list[str]) -> dict[str, int]:

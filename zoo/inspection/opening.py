@@ -75,7 +75,7 @@ def open_raw(config: FinetuneConfig) -> Raw:
     Raises: DataError, ConfigError, UnknownName where there is nothing to describe: no such place, no samples, no labels.
     """
     options = replace(config.data, max_unreadable=1.0)
-    source = open_source(options, cache.place(config.machine.cache), trainable=False)
+    source = open_source(options, cache.asked_for(config.machine.cache), trainable=False)
     if not any(map(len, source.parts.values())):
         reasons = f": {'; '.join(source.unreadable[:3])}" if source.unreadable else ""
         raise DataError(f"{options.data}: not one of the {source.kind.nouns} can be read{reasons}")

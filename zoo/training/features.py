@@ -8,14 +8,12 @@ taken in order and shards hold whole ones, so going on gives the bytes of an unb
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 
 from zoo import cache, engines
@@ -56,7 +54,7 @@ class Work:
     nouns: str
     """What people call the samples: `pictures`."""
     computed: int = 0
-    """Samples that this process ran through the network."""
+    """Samples that were run through the network, by all processes of the run."""
     found: int = 0
     """Samples whose rows were there."""
     seconds: float = 0.0
@@ -120,13 +118,14 @@ class Extractor:
         self._passing: list[Path] = []
 
     def __enter__(self) -> Extractor:
+        cache.sweep()
         return self
 
     def __exit__(self, *exception: object) -> None:
         if self._rank:
             return
         for path in self._passing:
-            shutil.rmtree(path, ignore_errors=True)
+            cache.release(path)
         if self.root is not None and self.work.computed:
             cache.trim(self.root, int(self.config.machine.cache_gb * 1e9), spare=self._spaces)
 
@@ -149,19 +148,42 @@ class Extractor:
         began = time.perf_counter()
         keys = _keys(samples, augment)
         space = self._space(samples, keys, augment, view)
-        found = int(space.has(keys).sum())
-        if found < len(keys):
-            with space.writing() if not self._rank else contextlib.nullcontext():
-                self._meet()
-                space.refresh()
-                missing = space.missing(keys)
-                self._meet()  # before anybody adds to it
-                self._compute(space, samples, keys, missing, augment, view)
-                self._meet()
-            space.refresh()
-        self.work.found += found
+        computed = self._fill(space, samples, keys, augment, view)
+        self.work.computed += computed
+        self.work.found += len(keys) - computed
         self.work.seconds += time.perf_counter() - began
         return space.rows(keys)
+
+    def _fill(self, space: Space, samples: SampleSet, keys: Keys, augment: str, view: int) -> int:
+        """Have a row for every key; how many the processes of this run computed. The first claims for all, and never waits for other
+        runs for long at a time: those who wait for it would give up."""
+        if self._world == 1:
+            return space.fill(keys, lambda mine: self._compute(space, samples, keys, mine, augment, view))
+        count = 0
+        while True:
+            with nullcontext() if self._rank else space.claim(keys) as claimed:
+                mine = self._told(claimed)
+                if mine is not None and len(mine):
+                    self._compute(space, samples, keys, mine, augment, view)
+                    space.add_folders(self._gathered(space.beside))
+                    count += len(mine)
+                space.refresh()
+                self._meet()  # what is claimed stays until all have it open
+                if mine is None:
+                    return count
+                if len(mine):
+                    space.check_written(keys[mine])
+
+    def _told(self, claimed: Integers | None) -> Integers | None:
+        """What the first process says to all."""
+        said: list[Any] = [claimed]
+        broadcast_object_list(said)
+        found: Integers | None = said[0]
+        return found
+
+    def _gathered(self, path: Path | None) -> list[Path]:
+        """Where the processes keep what the cache did not take."""
+        return [one for one in gather_object([path]) if one is not None]
 
     def _space(self, samples: SampleSet, keys: Keys, augment: str, view: int) -> Space:
         """Where the rows are, or will be; decided by the first process for all. An engine that has computed some goes on."""
@@ -210,14 +232,13 @@ class Extractor:
         asked = self.config.machine.engine
         best: tuple[int, Path | None, dict[str, Any]] = (-1, None, {})
         for file in sorted((root / self._kind).glob(f"*/{cache.FACTS}")):
-            with contextlib.suppress(OSError, ValueError, KeyError):  # another process is removing it
-                facts = json.loads(file.read_text(encoding="utf-8"))
-                if all(facts.get(name) == value for name, value in common.items()) and asked in ("auto", facts["engine"]):
-                    space = Space(file.parent, tuple(facts["shape"]), "<f4")
-                    has = int(space.has(keys).sum())
-                    can = has == len(keys) or facts["engine"] in engines.installed()
-                    if can and has > best[0] and len(keys) - has <= _MORE * len(space):
-                        best = (has, file.parent, facts)
+            facts = cache.read_facts(file.parent) or {}  # another process may be removing it
+            if all(facts.get(name) == value for name, value in common.items()) and asked in ("auto", facts["engine"]):
+                space = Space(file.parent, tuple(facts["shape"]), "<f4")
+                has = int(space.has(keys).sum())
+                can = has == len(keys) or facts["engine"] in engines.installed()
+                if can and has > best[0] and len(keys) - has <= _MORE * len(space):
+                    best = (has, file.parent, facts)
         if best[1] is not None:
             cache.folder(root, self._kind, best[2])  # marks it as used
         return best[1], best[2]
@@ -248,16 +269,16 @@ class Extractor:
             device=self.device,
             channels_last=channels_last(self.backbone),
             precision=self.precision,
-            folder=None if self.root is None else cache.folder(self.root, "engines", facts),
+            folder=cache.folder(self.root, "engines", facts),
             batch_size=batch_size,
             varying=varying,
         )
 
     def _folder(self, root: Path | None, facts: dict[str, Any]) -> Path:
-        if root is not None:
-            return cache.folder(root, self._kind, facts)
-        path = Path(tempfile.mkdtemp(prefix="zoo-features-"))
-        self._passing.append(path)
+        path = cache.folder(root, self._kind, facts)
+        if path is None:
+            path = cache.passing()
+            self._passing.append(path)
         return path
 
     def _batches(self, samples: SampleSet, only: Integers, size: int, augment: str, view: int) -> EvalBatches:
@@ -302,7 +323,6 @@ class Extractor:
                     name = samples.name(int(batch.indices[bad[0]]))
                     raise NonFinite(f"{name}: the network gives NaN or infinite features; other weights, or --precision no")
                 shards.add(keys[batch.indices.numpy()], rows)
-                self.work.computed += len(rows)
                 bar.advance(len(rows))
 
     def _ready(self, samples: SampleSet) -> Engine:

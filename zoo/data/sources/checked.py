@@ -53,13 +53,13 @@ def check_all(
         place: the cache; None: nothing is remembered.
         kind: of the files, which is that of what `check` gives.
 
-    Raises: OutputError if the cache cannot be written.
     """
-    if place is None:
-        return _check(root, names, check, kind)
     form, record, version = _FORMS[kind]
     facts = {"what": "checked", "root": str(root.resolve()), **version, "shape": [record.itemsize]}
-    space = Space(cache.folder(place, "checked", facts), (record.itemsize,), "u1")
+    folder = cache.folder(place, "checked", facts)
+    if folder is None:
+        return _check(root, names, check, kind)
+    space = Space(folder, (record.itemsize,), "u1")
     keys = np.array([_key(root / name, name) for name in names], KEY)
     known = space.has(keys)
     results: dict[int, Known | DataError] = {}
