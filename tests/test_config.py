@@ -131,3 +131,9 @@ class TestYaml:
     def test_what_is_dumped_reads_back(self):
         values = FinetuneConfig().flat() | {"lr": 1e-7, "metric": "evaluate:./a b", "lora_targets": r"a\.b: #c", "data": "é/ñ"}
         assert self.read(content.dump_yaml(values, dict.fromkeys(values, "flag"))) == values
+
+    @pytest.mark.parametrize("text", ["a\nb", "a\x85b", "a\u2028", "\0", "caf\udce9", "😀\x85", "~", "1e-3", "a  # b", "  "])
+    def test_whatever_a_value_or_its_comment_holds_stays_on_its_line(self, text):
+        dumped = content.dump_yaml({"data": text, "lr": 1}, {"data": f"recipe {text}"})
+        assert self.read(dumped) == {"data": text, "lr": 1}
+        assert len(dumped.encode().split(b"\n")) == 3

@@ -1,11 +1,15 @@
 """The directory of a run."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
+from configs import configs
+from hypothesis import given, settings
 
-from zoo import runs
-from zoo.config import resolve
+from zoo import content, runs
+from zoo.config import Resolved, options, resolve
 from zoo.errors import CheckpointError, ConfigError, OutputError
 from zoo.runs import Run
 
@@ -26,6 +30,31 @@ def test_options_and_origins_come_back(tmp_path):
     assert run.resolved() == settled
     assert settled.origins["lr"] == "recipe x"
     assert "lr: 0.5  # recipe x" in (run.path / "config.yaml").read_text()
+
+
+@settings(max_examples=60, deadline=None)
+@given(config=configs())
+def test_a_config_without_its_comments_is_the_same_to_the_byte(config):
+    """Comments mean nothing, and nothing is left out that a default could fill in."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder))
+        runs.write_config(run, Resolved(config, dict.fromkeys(options(), "recipe x")))
+        assert run.resolved().config == config
+        bare = content.dump_yaml(config.flat())
+        (run.path / "config.yaml").write_text(bare, encoding="utf-8")
+        assert run.resolved().config == config
+        assert content.dump_yaml(run.resolved().config.flat()) == bare
+
+
+def test_a_config_that_was_cut_at_a_line_s_end_is_refused(tmp_path):
+    run, _ = runs.create(resolved(), tmp_path)
+    lines = (run.path / "config.yaml").read_text().splitlines(keepends=True)
+    assert len(lines) == len(options())
+    for count in range(1, len(lines)):
+        (run.path / "config.yaml").write_text("".join(lines[:count]))
+        first = lines[count].partition(":")[0]
+        with pytest.raises(ConfigError, match=f"{len(lines) - count} of {len(lines)} options are missing, the first is {first}"):
+            run.resolved()
 
 
 def test_an_existing_folder_is_never_used(tmp_path):

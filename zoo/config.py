@@ -2,7 +2,9 @@
 
 A field of the dataclasses below is at once the flag of the command line, the key in a recipe and the keyword in Python; the text
 under it is its help. Leaf names are unique across the groups. Values come, in this order, from a flag (or keyword), the recipe
-that was named, the family's recipe for the strategy, and the default written here; `resolve` keeps the origin of each.
+that was named, the family's recipe for the strategy, and the default written here; `resolve` keeps the origin of each for people:
+nothing is decided by it. What is left to the data, the machine or a measurement (`auto`, or empty) is settled as a value before it is
+used, so that a run's config.yaml says all that another run needs to do the same.
 """
 
 from __future__ import annotations
@@ -103,6 +105,10 @@ class DataConfig:
     Empty: where samples are augmented, each epoch varies them anew, and nothing is kept."""
     keep_decoded: Literal["auto", "always", "never"] = "auto"
     """Whether decoded pictures are kept in the cache for later epochs; auto: where decoding is what training waits for, as timed."""
+    keep_features: Literal["auto", "always", "never"] = "auto"
+    """Whether what comes before the first stage that trains is computed once and kept for all epochs; never: every step runs the whole
+    network; auto: behind an inert backbone, always; between stages, where it is a fifth or more of the network's multiplications and
+    there is room."""
     class_weights: Literal["none", "balanced"] = "none"
     """What a training sample counts: one, or in inverse proportion to the size of its class (scikit-learn's `balanced`)."""
     num_workers: int | None = None
@@ -209,6 +215,8 @@ class MachineConfig:
 
     precision: Literal["auto", "no", "fp16", "bf16"] = "auto"
     """Arithmetic of the forward and backward passes; auto: bf16 where the hardware has it, else fp32 (`no`)."""
+    feature_precision: Literal["auto", "no", "fp16", "bf16"] = "auto"
+    """Arithmetic of features that are computed once; auto: fp32 (`no`), as in every evaluation, unless `precision` names another."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto: a GPU if there is one."""
     compile: bool = False

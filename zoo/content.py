@@ -16,7 +16,7 @@ from ruamel.yaml.composer import Composer, ComposerError, MaxDepthExceededError
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import AliasEvent
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, escaped
 
 LARGEST = 1 << 17
 """Bytes of a YAML file; the parser takes seconds for so much."""
@@ -100,8 +100,10 @@ def dump_yaml(values: dict[str, Any], comments: dict[str, str] | None = None) ->
     yaml.width = 1 << 20  # a value stays on its line, so that the comment behind it does too
     lines = []
     for key, value in values.items():
+        # Some characters that are not printable break lines in YAML; within quotation marks they are escaped.
+        yaml.default_style = '"' if isinstance(value, str) and not value.isprintable() else None  # type: ignore[assignment]
         buffer = io.StringIO()
         yaml.dump({key: value}, buffer)
         comment = (comments or {}).get(key)
-        lines.append(buffer.getvalue().rstrip("\n") + (f"  # {comment}" if comment else ""))
+        lines.append(buffer.getvalue().rstrip("\n") + (f"  # {escaped(comment)}" if comment else ""))
     return "\n".join(lines) + "\n"

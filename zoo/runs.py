@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import content, folders
-from zoo.config import Resolved, Scalar, build, slug
+from zoo.config import Resolved, Scalar, build, options, slug
 from zoo.errors import CheckpointError, ConfigError, OutputError
 
 
@@ -140,16 +140,25 @@ def inputs_of(folder: Path) -> dict[str, Any]:
 
 
 def write_config(run: Run, resolved: Resolved) -> None:
-    """Write `config.yaml`: every option and, behind it, where its value came from."""
+    """Write `config.yaml`: every option and, as a comment for people, where its value came from."""
     text = content.dump_yaml(resolved.config.flat(), {name: origin for name, origin in resolved.origins.items()})
     folders.write_text(run.path / "config.yaml", text)
 
 
 def read_config(path: Path) -> Resolved:
-    """A `config.yaml` as `write_config` wrote it; the origins are read from its comments."""
+    """A `config.yaml` as `write_config` wrote it. Comments are for people: origins are shown as they say, and nothing is decided by them.
+
+    Raises: ConfigError, too, for a file that lacks options, which would silently take their defaults: it was cut short, for one.
+    """
     values: Mapping[str, Scalar] = content.read_yaml(path)
+    lacking = [name for name in options() if name not in values]
+    if lacking and not values.keys() - options().keys():
+        raise ConfigError(
+            f"{path}: incomplete: {len(lacking)} of {len(options())} options are missing, the first is {lacking[0]}; use another copy of "
+            "it, or give a file of some options to --recipe"
+        )
     lines = (line.rpartition("  # ") for line in path.read_text(encoding="utf-8").splitlines())
-    comments = {head.partition(":")[0]: comment for head, _, comment in lines}
+    comments = {head.partition(":")[0].strip('"'): comment for head, _, comment in lines}
     config = build(values, str(path))
     return Resolved(config, {name: comments.get(name) or str(path) for name in config.flat()})
 

@@ -53,16 +53,6 @@ def losses(run):
     return [line["train_loss"] for line in run.metrics()]
 
 
-@pytest.fixture
-def on_pictures(monkeypatch):
-    """Makes every run take the loop on pictures, as a reference."""
-
-    def force():
-        monkeypatch.setattr("zoo.training.way.boundary.cut", lambda model: None)
-
-    return force
-
-
 class TestSolved:
     def test_a_linear_probe_is_solved_and_shipped_as_it_was_solved(self, finetune):
         run = finetune("run", strategy="linear-probe")
@@ -175,14 +165,12 @@ class TestRows:
         ("strategy", "head"),
         [("linear-probe", "mlp"), ("linear-probe", "attention-pool"), ("partial:2", "linear"), ("partial:1", "cosine")],
     )
-    def test_training_on_rows_is_training_on_pictures(self, finetune, on_pictures, monkeypatch, strategy, head):
-        monkeypatch.setattr("zoo.training.way.WORTH", 0.0)
+    def test_training_on_rows_is_training_on_pictures(self, finetune, strategy, head):
         options = {"strategy": strategy, "head": head, "epochs": 2}
-        rows = finetune("rows", **options)
+        rows = finetune("rows", **options, keep_features="always")
         assert "computed once" in training(rows)["way"]
-        on_pictures()
-        pictures = finetune("pictures", **options)
-        assert "nothing can be computed once" in training(pictures)["way"]
+        pictures = finetune("pictures", **options, keep_features="never")
+        assert training(pictures)["way"] == "nothing is computed once (keep_features never)"
         assert losses(rows) == pytest.approx(losses(pictures), rel=1e-4)
         assert rows.result()["metrics"]["log_loss"] == pytest.approx(pictures.result()["metrics"]["log_loss"], rel=1e-3)
 
@@ -194,11 +182,11 @@ class TestRows:
         (run.path / "result.json").unlink()
         assert zoo.resume(run.path).value == before
 
-    def test_a_stepped_linear_head(self, finetune, on_pictures):
+    def test_a_stepped_linear_head(self, finetune):
         rows = finetune("rows", strategy="backbone", head_fit="stepped", epochs=2)
         assert "the head is trained on them" in training(rows)["way"]
-        on_pictures()
-        assert losses(rows) == pytest.approx(losses(finetune("pictures", strategy="backbone", epochs=2)), rel=1e-4)
+        pictures = finetune("pictures", strategy="backbone", epochs=2, keep_features="never")
+        assert losses(rows) == pytest.approx(losses(pictures), rel=1e-4)
 
     def test_cached_views_are_the_epochs_of_live_augmentation(self, finetune):
         options = {"strategy": "backbone", "head_fit": "stepped", "augment": "light", "epochs": 3}
@@ -207,18 +195,25 @@ class TestRows:
         assert losses(fewer)[:2] == pytest.approx(losses(live)[:2], rel=1e-4)
         assert losses(fewer)[2] != pytest.approx(losses(live)[2], rel=1e-4)
 
-    def test_activations_that_do_not_fit_are_not_kept(self, finetune, monkeypatch, tmp_path):
-        monkeypatch.setattr("zoo.training.way.WORTH", 0.0)
+    def test_activations_that_do_not_fit_are_not_kept(self, finetune, tmp_path):
         run = finetune("run", strategy="partial:1", epochs=0.1, cache_gb=1e-5)
         assert "there is room for 0.0 MB (--cache-gb, the disk): not computed once" in training(run)["way"]
-        assert not (tmp_path / "cache").exists()
+        assert not (tmp_path / "cache" / "activations").exists()
+        assert run.resolved().config.data.keep_features == "never"
+
+    def test_features_that_cannot_be_kept_are_refused(self, finetune):
+        for options, why in (
+            ({"strategy": "full"}, "training reaches the first stage"),
+            ({"strategy": "backbone", "augment": "light"}, r"pictures are varied anew each epoch \(augment light\)"),
+        ):
+            with pytest.raises(ConfigError, match=f"keep_features is always, and {why}.*give --keep-features auto"):
+                finetune("run", **options, keep_features="always")
 
     def test_little_to_save_is_not_saved(self, finetune, monkeypatch):
         monkeypatch.setattr("zoo.training.way.WORTH", 1.0)
         assert "not worth computing once" in training(finetune("run", strategy="partial:1", epochs=0.1))["way"]
 
     def test_the_frozen_part_is_checked_too(self, finetune, monkeypatch):
-        monkeypatch.setattr("zoo.training.way.WORTH", 0.0)
         train = loop.train
 
         def drifting(job, *rest):
@@ -228,7 +223,7 @@ class TestRows:
 
         monkeypatch.setattr(loop, "train", drifting)
         with pytest.raises(AuditFailed, match=r"patch_embed\.proj\.weight"):
-            finetune("run", strategy="partial:1", epochs=0.1)
+            finetune("run", strategy="partial:1", epochs=0.1, keep_features="always")
 
 
 class TestDecoded:

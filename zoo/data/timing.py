@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.backbones.base import Preprocess
-from zoo.config import LoaderConfig
+from zoo.config import FinetuneConfig, LoaderConfig
 from zoo.data.loaders import EvalBatches, loading
 from zoo.data.sets import SampleSet
 
@@ -30,6 +31,17 @@ class Workers:
     count: int
     why: str
     """In one line, with what was measured."""
+
+
+def most_workers(processes: int) -> int:
+    """How many processes may read for each of the training processes of this machine, where that was not said."""
+    return min(max((os.cpu_count() or 1) // processes - 1, 1), 8)
+
+
+def workers(config: FinetuneConfig) -> int:
+    """How many processes read where that is not worth timing: as many as was said, or as may."""
+    said = config.data.num_workers
+    return most_workers(config.machine.processes) if said is None else said
 
 
 def choose_workers(

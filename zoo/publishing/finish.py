@@ -21,6 +21,7 @@ from zoo.config import FinetuneConfig
 from zoo.data.loaders import EvalBatches, Loading, loading
 from zoo.data.sets import SampleSet
 from zoo.data.targets import Targets
+from zoo.data.timing import workers
 from zoo.errors import RunFailed
 from zoo.evaluation.outputs import THRESHOLD, MultilabelOutputs
 from zoo.evaluation.report import Report
@@ -101,7 +102,7 @@ class Measure(contextlib.AbstractContextManager["Measure"]):
             rows = EvalRows(self.extractor.rows(samples), samples, batch_size=batch_size)
             logits, targets = collect(self.cut.tail, rows, self.device)
         else:
-            how = loading(self.config.loader, self.config.data.num_workers or 0, self.device.type)
+            how = loading(self.config.loader, workers(self.config), self.device.type)
             logits, targets = outputs(self.model, samples, self.device, batch_size, **how)
         return targets, logits
 

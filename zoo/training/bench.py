@@ -11,7 +11,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from zoo import engines, memory
 from zoo.adaptation import boundary
@@ -20,10 +19,12 @@ from zoo.config import Resolved
 from zoo.data.loaders import EvalBatches
 from zoo.data.sets import SampleSet
 from zoo.data.splits import open_splits
+from zoo.data.timing import workers
 from zoo.data.transforms import train_transform
 from zoo.errors import ConfigError
 from zoo.training import job, session, solving
 from zoo.training.collect import channels_last, place, prepare
+from zoo.training.way import flops
 
 PICTURES = 64
 """Pictures that are read and run through the network."""
@@ -84,14 +85,14 @@ def bench(resolved: Resolved) -> Bench:
     model = prepare(job.build_model(config, splits), device)
     pictures, preprocess = splits.train, model.backbone.preprocess
     peak, bandwidth = matmul_gflops(device), memory_gb_per_second(device)
-    parts = _reading(pictures, model, config.data.augment, config.data.num_workers or 0, config.optim.batch_size)
+    parts = _reading(pictures, model, config.data.augment, workers(config), config.optim.batch_size)
     count = min(config.optim.batch_size, PICTURES, len(pictures))
     (batch,) = EvalBatches(pictures, preprocess, batch_size=count, only=np.arange(count))
     images = preprocess.ready(batch.inputs)
-    flops = _flops(model, images[:1].to(device))
+    operations = flops(model, images[:1].to(device))
 
     def compute(part: str, seconds: float, times: float) -> Part:
-        speed = times * flops / seconds / 1e9
+        speed = times * operations / seconds / 1e9
         return Part(part, 1 / seconds, 1e3 * seconds, speed, speed / peak)
 
     cut = boundary.behind(model)
@@ -110,8 +111,8 @@ def bench(resolved: Resolved) -> Bench:
         threads=torch.get_num_threads(),
         matmul_gflops=peak,
         memory_gb_per_second=bandwidth,
-        gflop_per_sample=flops / 1e9,
-        intensity=flops * count / (weights + images.numel() * 4),
+        gflop_per_sample=operations / 1e9,
+        intensity=operations * count / (weights + images.numel() * 4),
         parts=parts,
     )
 
@@ -164,12 +165,6 @@ def _reading(pictures: SampleSet, model: AdaptedModel, augment: str, workers: in
         f"read in batches, {workers} workers": time_of(loaded) / len(many),
     }
     return [Part(part, 1 / seconds, 1e3 * seconds) for part, seconds in times.items()]
-
-
-def _flops(model: AdaptedModel, image: Tensor) -> float:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(image)
-    return float(counter.get_total_flops())
 
 
 def _step(model: AdaptedModel, images: Tensor, device: torch.device) -> float:

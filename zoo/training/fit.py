@@ -20,7 +20,7 @@ from zoo.cache import Rows
 from zoo.config import FinetuneConfig, Resolved, options
 from zoo.data.sets import SampleSet
 from zoo.data.splits import Splits
-from zoo.data.timing import choose_workers
+from zoo.data.timing import choose_workers, most_workers
 from zoo.errors import ConfigError, RunFailed
 from zoo.evaluation.metrics import Metric
 from zoo.runs import Run
@@ -51,10 +51,11 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
     }
     if unsettled:
         resolved = resolved.settle("backbone", **unsettled)
-        if machine.is_main_process:
-            runs.write_config(run, resolved)
     way = agreed_way(model, resolved.config, sum(len(part) for part in splits.parts().values()), machine)
+    if way.keep_features is not None:
+        resolved = resolved.settle("measured", keep_features=way.keep_features)
     if machine.is_main_process:
+        runs.write_config(run, resolved)  # before anything is done that a resumed run would do otherwise
         log.info("%s\n%s", model.plan.summary(), way.why)
     if way.name == "solved":
         model.scale_outputs(None, None)  # what is solved has the values' own unit
@@ -89,12 +90,12 @@ def _as_measured(resolved: Resolved, values: dict[str, Any]) -> Resolved:
 def _choose_workers(resolved: Resolved, model: AdaptedModel, machine: Accelerator) -> Callable[[SampleSet], int] | None:
     """How to find, by timing, how many processes should read some samples; None where that was said. It changes no byte, so each
     training process decides by itself."""
-    if resolved.origins["num_workers"] != "machine":
-        return None
     config = resolved.config
+    if config.data.num_workers is not None:
+        return None
 
     def choose(samples: SampleSet) -> int:
-        most, preprocess = config.data.num_workers or 0, model.backbone.preprocess
+        most, preprocess = most_workers(config.machine.processes), model.backbone.preprocess
         workers = choose_workers(samples, preprocess, config.loader, most, config.data.augment)
         if machine.is_main_process:
             log.info("%s", workers.why)
@@ -123,7 +124,7 @@ def _start_from_probe(splits: Splits, metric: Metric, machine: Accelerator, reso
     if not (isinstance(head, nn.Linear) and layout.is_plain_linear(head)):
         raise ConfigError(f"strategy lp-ft starts from a solved head, which is linear; head {model.head_name} is not: use full")
     cut = boundary.behind(model)
-    with _extractor(cut, model, splits, resolved, machine, "no") as extractor:
+    with _extractor(cut, model, splits, resolved, machine) as extractor:
         train, val = extractor.rows(splits.train), extractor.rows(splits.val)
     if machine.is_main_process:  # the others get the head's values when the model is prepared for several processes
         solved = probe.solve([train], val, splits, metric, resolved.config, machine.device, [])
@@ -138,8 +139,7 @@ def _on_rows(
     config = resolved.config
     if machine.is_main_process:
         _say_unused(resolved, {"collate_fn"}, f"training begins at {cut.where}, which need no collating")
-    precision = feature_precision(resolved)
-    with _extractor(cut, model, splits, resolved, machine, precision) as extractor:
+    with _extractor(cut, model, splits, resolved, machine) as extractor:
         train, val = _rows(extractor, splits, config)
         work = extractor.work
         if machine.is_main_process:
@@ -176,10 +176,10 @@ def _solved(
     run: Run, splits: Splits, metric: Metric, machine: Accelerator, resolved: Resolved, model: AdaptedModel, cut: Cut
 ) -> dict[str, Any]:
     """Features once, then the head's optimum."""
-    config, precision = resolved.config, feature_precision(resolved)
+    config, precision = resolved.config, resolved.config.machine.feature_precision
     if machine.is_main_process:
         _say_unused(resolved, _OF_STEPS, "the head is solved, not stepped", "; --head-fit stepped uses them")
-    with _extractor(cut, model, splits, resolved, machine, precision) as extractor:
+    with _extractor(cut, model, splits, resolved, machine) as extractor:
         train, val = _rows(extractor, splits, config)
         if not machine.is_main_process:
             return {}
@@ -216,9 +216,7 @@ def _solved(
     }
 
 
-def _extractor(
-    cut: Cut, model: AdaptedModel, splits: Splits, resolved: Resolved, machine: Accelerator, precision: str
-) -> Extractor:
+def _extractor(cut: Cut, model: AdaptedModel, splits: Splits, resolved: Resolved, machine: Accelerator) -> Extractor:
     config = resolved.config
     expected = len(splits.train) * ((config.data.views or 1) - 1) + sum(len(part) for part in splits.parts().values())
     return Extractor(
@@ -227,7 +225,7 @@ def _extractor(
         model.backbone,
         config,
         machine.device,
-        precision=precision,
+        precision=config.machine.feature_precision,
         together=machine,
         expected=expected,
         choose_workers=_choose_workers(resolved, model, machine),
@@ -245,11 +243,6 @@ def _rows(extractor: Extractor, splits: Splits, config: FinetuneConfig) -> tuple
     if splits.test is not None and extractor.root is not None:
         extractor.rows(splits.test)
     return train, val
-
-
-def feature_precision(resolved: Resolved) -> str:
-    """The arithmetic of what is computed once: fp32, as in every evaluation, unless another was asked for by name."""
-    return "no" if resolved.origins["precision"] in ("default", "machine") else resolved.config.machine.precision
 
 
 _OF_STEPS = {name for name, option in options().items() if option.group == "optim" and name != "batch_size"} | {

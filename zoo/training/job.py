@@ -41,11 +41,11 @@ log = logging.getLogger("zoo")
 
 _PRACTICAL = {
     "num_workers", "out", "tensorboard", "keep", "checkpoint_every", "max_minutes", "device", "processes", "weights", "cache", "cache_gb",
-    "keep_decoded", "engine", "pin_memory", "timeout", "worker_init_fn", "prefetch_factor", "persistent_workers", "multiprocessing_context",
-    "in_order", "streaming",
+    "keep_decoded", "keep_features", "engine", "pin_memory", "timeout", "worker_init_fn", "prefetch_factor", "persistent_workers",
+    "multiprocessing_context", "in_order", "streaming",
 }  # fmt: skip
-"""Options that do not change what is computed (the weights have a digest of their own; engines agree, and the one that was chosen replaces
-`auto` in the options once training has ended)."""
+"""Options that do not change what is computed (the weights have a digest of their own), or only by the order of sums, as another engine
+does and features that are kept; what is measured is among them, so that it stands in no checkpoint's way."""
 
 
 def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
@@ -118,9 +118,7 @@ def make_job(config: FinetuneConfig, splits: Splits, model: AdaptedModel, metric
         world=machine.num_processes,
         **how,
     )
-    return Job(
-        config, model, model, train, val, metric, class_weights(config, splits), identity(config, splits, model, "samples")
-    )
+    return Job(config, model, model, train, val, metric, class_weights(config, splits), identity(config, splits, model))
 
 
 def make_row_job(
@@ -146,7 +144,7 @@ def make_row_job(
         sampling=sampling(config.loader),
     )
     val_rows = EvalRows(val, splits.val, batch_size=max(1, options.batch_size // world), rank=rank, world=world)
-    own = identity(config, splits, model, cut.where)
+    own = identity(config, splits, model)
     return Job(config, cut.tail, model, train_rows, val_rows, metric, class_weights(config, splits), own)
 
 
@@ -157,14 +155,13 @@ def class_weights(config: FinetuneConfig, splits: Splits) -> Tensor | None:
     return torch.from_numpy(balanced(splits.train.targets, len(splits.labels))).float()
 
 
-def identity(config: FinetuneConfig, splits: Splits, model: AdaptedModel, inputs: str) -> dict[str, str]:
-    """Digests of all that a checkpoint belongs to. `inputs`: what the steps see, `samples` or what is computed of them."""
+def identity(config: FinetuneConfig, splits: Splits, model: AdaptedModel) -> dict[str, str]:
+    """Digests of all that a checkpoint belongs to."""
     kept: Mapping[str, Any] = {name: value for name, value in config.flat().items() if name not in _PRACTICAL}
     return {
         "base weights": model.backbone.base_sha256,
         "data": splits.facts.sha256,
         "labels": splits.labels.sha256,
-        "kind of input": inputs,
         "set of options": hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest(),
     }
 

@@ -16,7 +16,7 @@ from accelerate.utils import broadcast_object_list
 
 from zoo import folders, registry, runs
 from zoo.adaptation import saved_config, transfer
-from zoo.config import FinetuneConfig, Resolved, options
+from zoo.config import FinetuneConfig, Resolved
 from zoo.data.splits import Splits, open_splits
 from zoo.errors import CheckpointError, ConfigError, ZooError
 from zoo.evaluation import metrics
@@ -115,9 +115,11 @@ CUSTOM_DATA = "python:datasets"
 
 
 def settle(resolved: Resolved) -> Resolved:
-    """Decide what was left to the machine: device, precision, processes, workers. Raises: ConfigError."""
+    """Decide what was left to the machine: device, precision, processes. Raises: ConfigError."""
     machine = resolved.config.machine
     device = precision.resolve_device(machine.device)
+    if machine.feature_precision == "auto":
+        resolved = resolved.settle("precision", feature_precision="no" if machine.precision == "auto" else machine.precision)
     arithmetic = precision.resolve_precision(machine.precision, device)
     launched = launch.launched_processes()
     if launched > 1 and machine.processes not in (1, launched):
@@ -125,9 +127,6 @@ def settle(resolved: Resolved) -> Resolved:
     for name, value in (("device", device.type), ("precision", arithmetic), ("processes", max(launched, machine.processes))):
         if getattr(resolved.config.machine, name) != value:
             resolved = resolved.settle("machine", **{name: value})
-    if resolved.config.data.num_workers is None:
-        spare = (os.cpu_count() or 1) // resolved.config.machine.processes - 1
-        resolved = resolved.settle("machine", num_workers=min(max(spare, 1), 8))
     return resolved
 
 
@@ -156,18 +155,11 @@ def by_task(resolved: Resolved, splits: Splits, metric: Metric | None) -> tuple[
             name = "log_loss"
             say("some labels hold for none (or all) of the validation samples, so the best model is chosen by log_loss")
         resolved = resolved.settle("data", metric=name)
-    unfit = [
-        name
-        for name, value in (
-            ("class_weights", config.data.class_weights != "none"),
-            ("label_smoothing", config.optim.label_smoothing > 0),
-        )
-        if value and (task is Task.REGRESSION or (task is Task.MULTILABEL and name == "class_weights"))
-    ]
-    if asked := [name for name in unfit if resolved.origins[name] == "flag"]:
-        raise ConfigError(f"{asked[0]} is for classes, and the task is {task.value}; leave it out")
-    for name in unfit:  # a recipe's, which was written for classes
-        resolved = resolved.settle("data", **{name: options()[name].default})
+    if config.data.class_weights != "none" and task is not Task.CLASSIFICATION:
+        raise ConfigError(f"class_weights is for classes, and the task is {task.value}; leave it out")
+    if config.optim.label_smoothing > 0 and task is Task.REGRESSION:  # most recipes are written for classes, and serve values too
+        say("label_smoothing is for classes, and the task is regression: it is not used")
+        resolved = resolved.settle("data", label_smoothing=0.0)
     return resolved, metrics.resolve(metric or resolved.config.selection.metric, task=task)
 
 

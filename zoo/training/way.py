@@ -7,6 +7,7 @@ samples    everything else: the loop on samples
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import time
@@ -16,7 +17,8 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from zoo import cache
 from zoo.adaptation import boundary, layout
@@ -26,8 +28,10 @@ from zoo.config import FinetuneConfig
 from zoo.errors import ConfigError
 from zoo.types import Kind
 
+log = logging.getLogger("zoo")
+
 WORTH = 0.2
-"""Share of the forward pass from which computing it once is worth the room that activations take."""
+"""Share of the forward pass's multiplications from which computing it once is worth the room that activations take."""
 
 
 @dataclass(frozen=True)
@@ -40,66 +44,85 @@ class Way:
     """Where what is computed once ends."""
     why: str
     """For people, in one line."""
+    keep_features: str | None = None
+    """Value of the option of this name where this was decided by what a machine has: another would decide otherwise."""
 
 
 def agreed_way(model: AdaptedModel, config: FinetuneConfig, samples: int, machine: Accelerator) -> Way:
-    """As `choose_way`, as the first of several processes decides: it measures, and others may measure otherwise."""
+    """As `choose_way`, as the first of several processes decides: it looks at the room on its disk, and others might find another."""
     way = choose_way(model, config, samples)
     if machine.num_processes == 1:
         return way
-    decided = [(way.name, way.why)]
+    decided = [(way.name, way.why, way.keep_features)]
     broadcast_object_list(decided)
-    name, why = decided[0]
-    return Way(name, None if name == "samples" else boundary.cut(model), why)
+    name, why, keep_features = decided[0]
+    return Way(name, None if name == "samples" else boundary.cut(model), why, keep_features)
 
 
 def choose_way(model: AdaptedModel, config: FinetuneConfig, samples: int) -> Way:
-    """The fastest way that gives what the options ask for. `samples`: how many there are, all splits together."""
+    """The fastest way that gives what the options ask for. `samples`: how many there are, all splits together. Raises: ConfigError."""
     data, kind = config.data, model.backbone.preprocess.kind
+    if data.keep_features == "never":
+        return Way("samples", None, "nothing is computed once (keep_features never)")
     if data.augment != "none" and data.views is None:
-        varied = f"{kind.nouns} are varied anew each epoch (augment {data.augment})"
-        return Way("samples", None, f"{varied}, so nothing can be computed once")
+        return _on_samples(config, f"{kind.nouns} are varied anew each epoch (augment {data.augment})")
     cut = boundary.cut(model)
     if cut is None:
         kept = f"of {kind.nouns}, which differ in length, only pooled features are kept"
-        why = "training reaches the first stage" if kind is Kind.IMAGE else kept
-        return Way("samples", None, f"{why}, so nothing can be computed once")
-    if _is_behind(cut):
-        if config.model.keep_head and layout.is_plain_linear(model.head) and config.model.head_fit == "solved":
-            raise ConfigError(
-                "keep_head starts from another head, and this one is solved anew; add --head-fit stepped, or leave it out"
-            )
-        if layout.is_plain_linear(model.head) and config.model.head_fit == "solved":
-            return Way("solved", cut, "the backbone is inert: features are computed once, and the head is solved on them")
+        return _on_samples(config, "training reaches the first stage" if kind is Kind.IMAGE else kept)
+    if not _is_behind(cut):
+        return _between(cut, model, config, samples * (data.views or 1))
+    if not (layout.is_plain_linear(model.head) and config.model.head_fit == "solved"):
         return Way("rows", cut, f"the backbone is inert: {cut.where} are computed once, and the head is trained on them")
-    return _if_worth(cut, model, config, samples * (data.views or 1))
+    if config.model.keep_head:
+        raise ConfigError(
+            "keep_head starts from another head, and this one is solved anew; add --head-fit stepped, or leave it out"
+        )
+    return Way("solved", cut, "the backbone is inert: features are computed once, and the head is solved on them")
+
+
+def _on_samples(config: FinetuneConfig, why: str) -> Way:
+    """Raises: ConfigError if features were to be kept whatever it takes."""
+    if config.data.keep_features == "always":
+        raise ConfigError(f"keep_features is always, and {why}, so nothing can be computed once; give --keep-features auto")
+    return Way("samples", None, f"{why}, so nothing can be computed once")
 
 
 def _is_behind(cut: Cut) -> bool:
     return cut.where in ("pooled features", "tokens")
 
 
-def _if_worth(cut: Cut, model: AdaptedModel, config: FinetuneConfig, rows: int) -> Way:
-    """`rows` if what is saved is worth the room, and the room is there."""
-    example = model.backbone.preprocess.example(4).to(next(model.parameters()).device)
-    with torch.inference_mode():
+def _between(cut: Cut, model: AdaptedModel, config: FinetuneConfig, rows: int) -> Way:
+    """`rows` if what is saved is worth the room, and the room is there. The answer is settled: a resumed run finds another room."""
+    example = model.backbone.preprocess.example(1).to(next(model.parameters()).device)
+    with torch.no_grad():
         activations = cut.prefix(example)
-    before, after = seconds(cut.prefix, example), seconds(cut.tail, activations)
-    share = before / (before + after)
-    free, need = room(config), rows * activations[0].numel() * 4
+    before, after = flops(cut.prefix, example), flops(cut.tail.eval(), activations)
+    cut.tail.train(model.training)
+    share, need, free = before / max(1, before + after), rows * activations[0].numel() * 4, room(config)
     what = f"activations at {cut.where}: {share:.0%} of the forward pass comes before; they take {_size(need)}"
-    if share < WORTH:
-        return Way("samples", None, f"{what}; not worth computing once")
+    if config.data.keep_features == "auto" and share < WORTH:
+        return Way("samples", None, f"{what}; not worth computing once", "never")
     if need > free:
-        return Way("samples", None, f"{what}, and there is room for {_size(free)} (--cache-gb, the disk): not computed once")
-    return Way("rows", cut, f"{what}, and are computed once")
+        short = f"{what}, and there is room for {_size(free)} (--cache-gb, the disk)"
+        if config.data.keep_features == "auto":
+            return Way("samples", None, f"{short}: not computed once", "never")
+        log.warning("%s: make room for what is not there yet, or give --keep-features never", short)
+    return Way("rows", cut, f"{what}, and are computed once", "always")
 
 
 def _size(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-def seconds(module: nn.Module, inputs: torch.Tensor) -> float:
+def flops(module: nn.Module, inputs: Tensor) -> int:
+    """Multiplications and additions of one forward pass: the same on every machine, whatever else it does."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(inputs)
+    return int(counter.get_total_flops())
+
+
+def seconds(module: nn.Module, inputs: Tensor) -> float:
     """Time of one forward pass, the better of two after one to warm up."""
     times = []
     with torch.inference_mode():
