@@ -104,7 +104,6 @@ def test_torchrun_from_outside_works_too(ours, tmp_path):
     )
     assert finished.stdout.count('{"run"') == 1
     assert_close(ours, losses(api.list_runs(".")[0]))
-    assert np.abs(ours - losses(api.list_runs(".")[0])).max() < 1e-5
 
 
 @pytest.mark.parametrize(("words", "complaint"), [(["resnet50"], "no weights for resnet50 here"), (["resnet5o"], "no backbone")])
