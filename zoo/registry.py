@@ -79,7 +79,7 @@ class BackboneSpec:
     id: str
     """timm's `architecture.tag`, or the Hub's `organisation/name` of what transformers loads."""
     family: Family | None
-    """None: the family is not known; stages are timm's own or the longest list of layers, and LoRA needs `lora_targets`."""
+    """None: the family is not known; stages are timm's own or those of the list that holds most of it, and LoRA needs `lora_targets`."""
     loader: str = "timm"
     """`timm` or `transformers`."""
     feature_dim: int | None = None

@@ -108,6 +108,27 @@ def test_nothing_to_train(strategy: str, message: str) -> None:
         AdaptedModel.build(backbone, 2, strategy=strategy)
 
 
+def test_partial_of_a_network_whose_stages_are_not_known_is_refused() -> None:
+    backbone = PlainBackbone(nn.Sequential(nn.Flatten(), nn.Linear(192, 6)), 6)
+    with pytest.raises(ConfigError, match=r"'partial:1': the stages of plain are not known.*partial:REGEX"):
+        AdaptedModel.build(backbone, 2, strategy="partial:1")
+    assert AdaptedModel.build(backbone, 2, strategy=r"partial:1\.weight").plan.tensors["backbone.net.1.weight"]
+
+
+def test_norm_only_leaves_alone_what_a_norm_has_inside() -> None:
+    class NormThenActivation(nn.BatchNorm1d):
+        def __init__(self) -> None:
+            super().__init__(192)
+            self.act = nn.PReLU()
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.act(super().forward(inputs))
+
+    backbone = PlainBackbone(nn.Sequential(nn.Flatten(), NormThenActivation()), 192)
+    backbone.norms = ["1"]
+    assert trained(AdaptedModel.build(backbone, 2, strategy="norm-only")) == {"1.weight", "1.bias"}
+
+
 def test_summary_is_one_line_with_counts(tiny: Callable[..., Backbone]) -> None:
     backbone = tiny("resnet")
     inside = sum(one.numel() for one in backbone.parameters())

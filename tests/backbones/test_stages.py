@@ -75,3 +75,94 @@ def test_norms_without_tensors_are_left_out() -> None:
         nn.LayerNorm(4), nn.LayerNorm(4, elementwise_affine=False), nn.Linear(4, 4), nn.BatchNorm1d(4, affine=False)
     )
     assert stages.norm_modules(net) == ["0", "3"]
+
+
+class Grouped(nn.Module):
+    """A network whose method of timm's gives these patterns, or raises."""
+
+    def __init__(self, matcher: object) -> None:
+        super().__init__()
+        self.stem = nn.Linear(4, 8)
+        self.blocks = nn.Sequential(nn.Linear(8, 8), nn.Sequential(nn.Linear(8, 8), nn.ReLU()), nn.Linear(8, 8))
+        self.norm = nn.LayerNorm(8)
+        self.matcher = matcher
+
+    def group_matcher(self, coarse: bool = False) -> object:
+        if isinstance(self.matcher, Exception):
+            raise self.matcher
+        return self.matcher
+
+
+LAYERS = [("stem.",), ("blocks.0.",), ("blocks.1.",), ("blocks.2.", "norm.")]
+
+
+@pytest.mark.parametrize(
+    "matcher",
+    [
+        AssertionError("coarse grouping is not implemented"),
+        {"stem": "nothing is called so"},
+        {"stem": r"^stem", "blocks": r"^blocks\.(\d+)", "norm": r"^norm"},
+    ],
+    ids=["raises", "all in one group", "right"],
+)
+def test_groups_that_hold_nearly_all_are_not_believed_and_a_last_norm_joins(matcher: object) -> None:
+    found = stages.guessed_stages(Grouped(matcher))
+    assert len(found) == len(LAYERS)
+    for stage, prefixes in zip(found, LAYERS, strict=True):
+        assert all(name.startswith(prefixes) for name in stage.parameters)
+
+
+def test_layers_are_those_of_the_list_that_holds_most_not_of_the_longest() -> None:
+    experts = nn.ModuleList(nn.Linear(2, 2) for _ in range(5))
+    net = nn.ModuleDict({"router": experts, "layers": nn.ModuleList(nn.Linear(9, 9) for _ in range(3)), "norm": nn.LayerNorm(9)})
+    assert [stage.name for stage in stages.layers(net)] == ["embeddings", "layer0", "layer1", "layer2"]
+    assert stages.layers(net)[-1].parameters == ("layers.2.weight", "layers.2.bias", "norm.weight", "norm.bias")
+
+
+def test_a_list_whose_last_layer_is_nearly_all_is_passed_over() -> None:
+    inner = nn.Sequential(*(nn.Linear(20, 20) for _ in range(4)))
+    found = stages.layers(nn.Sequential(nn.Linear(2, 2), inner))
+    assert [stage.parameters[0] for stage in found] == ["0.weight", "1.0.weight", "1.1.weight", "1.2.weight", "1.3.weight"]
+
+
+class PreLayerNormEmbeddings(nn.Module):
+    """Called after the norm in it, as RobertaPreLayerNormEmbeddings is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(7, 4)
+        self.inner = nn.LayerNorm(4)
+        self.register_buffer("positions", torch.arange(4))
+
+
+class NormedEmbedding(nn.Embedding):
+    """Has a number for each entry and channel, and `Norm` in its name."""
+
+
+class HouseNorm(nn.Module):
+    """Of no base class that torch has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, 4, 1, 1))
+
+
+class NormWithActivation(nn.BatchNorm2d):
+    """As timm's BatchNormAct2d with a PReLU."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.act = nn.PReLU()
+
+
+def test_norms_are_told_by_what_they_are() -> None:
+    net = nn.ModuleDict(
+        {
+            "a": PreLayerNormEmbeddings(),
+            "b": NormedEmbedding(7, 4),
+            "c": HouseNorm(),
+            "d": NormWithActivation(),
+            "e": nn.RMSNorm(4),
+        }
+    )
+    assert stages.norm_modules(net) == ["a.inner", "c", "d", "e"]

@@ -103,7 +103,7 @@ class Backbone(nn.Module, ABC):
     feature_dim: int
     """D, the width of `forward`'s output."""
     token_dim: int
-    """The width of `tokens`' output."""
+    """The width of `tokens`' output; 0 where the network has no single sequence of them."""
     stages: list[Stage]
     """Input to output; every parameter of `net` is in exactly one."""
     norms: list[str]

@@ -21,12 +21,11 @@ from zoo import registry
 from zoo.backbones import stages
 from zoo.backbones import weights as sources
 from zoo.backbones.base import Stage, WeightsOrigin
+from zoo.backbones.faults import reported
 from zoo.errors import ConfigError, UnknownName, WeightsError
 from zoo.registry import BackboneSpec
 from zoo.types import Kind
 
-_FAULTS = (RuntimeError, ValueError, KeyError, IndexError, AttributeError, TypeError, AssertionError, ArithmeticError)
-"""What transformers raises for a configuration or tensors that do not suit a network."""
 _HEADS = re.compile(
     r"(\w+\.){0,2}(pooler|cls|lm_head|classifier|score|head|decoder|predictions|sop_classifier|qa_outputs|pre_classifier|position_ids|"
     r"vocab_(transform|layer_norm|projector)|(lm|mask|discriminator|generator)_predictions|generator_lm_head|masked_spec_embed|"
@@ -106,12 +105,12 @@ def _described(spec: BackboneSpec, values: Mapping[str, Any]) -> BackboneSpec:
 
 def _class(spec: BackboneSpec) -> tuple[Any, Any]:
     """(class, configuration) of an encoder. Raises: ConfigError for what is no encoder of texts, or an impossible configuration."""
-    try:
+    with reported(f"{spec.name} cannot be built"):
         with _quiet():
             configuration = CONFIG_MAPPING[spec.arguments["model_type"]].from_dict(dict(spec.arguments))
-        network: Any = _ENCODERS.get(configuration.model_type) or MODEL_MAPPING[type(configuration)]
-    except _FAULTS as error:
-        raise ConfigError(f"{spec.name} cannot be built: {_first_line(error)}") from error
+        network: Any = _ENCODERS.get(configuration.model_type) or MODEL_MAPPING.get(type(configuration), None)
+    if network is None:
+        raise ConfigError(f"{spec.name}: transformers has no plain network of the type {configuration.model_type}")
     network = network[0] if isinstance(network, (list, tuple)) else network
     if getattr(configuration, "is_encoder_decoder", False) and configuration.model_type not in _ENCODERS:
         raise ConfigError(f"{spec.name} is an encoder with a decoder ({network.__name__}); take an encoder, such as roberta-base")
@@ -131,11 +130,8 @@ def _arguments(network: Any) -> dict[str, Any]:
 
 def _build(spec: BackboneSpec) -> nn.Module:
     network, configuration = _class(spec)
-    try:
-        with _quiet():
-            net: nn.Module = network._from_config(configuration, dtype=torch.float32, **_arguments(network))
-    except _FAULTS as error:
-        raise ConfigError(f"{spec.name} cannot be built: {_first_line(error)}") from error
+    with reported(f"{spec.name} cannot be built"), _quiet():
+        net: nn.Module = network._from_config(configuration, dtype=torch.float32, **_arguments(network))
     return net
 
 
@@ -143,19 +139,16 @@ def _load_strictly(spec: BackboneSpec, found: sources.Weights) -> nn.Module:
     """transformers' own loading renames the tensors of its older layouts; what it leaves out or makes up is refused here."""
     network, configuration = _class(spec)
     state = found.state() if configuration.model_type not in _ENCODERS else _of_encoder(found.state())
-    try:
-        with torch.random.fork_rng(devices=[]), _quiet():
-            net, report = network.from_pretrained(
-                None,
-                config=configuration,
-                state_dict=state,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                **_arguments(network),
-            )
-    except _FAULTS as error:
-        raise WeightsError(f"{found.source} does not fit {spec.name}: {_first_line(error)}") from error
+    with reported(f"{found.source} does not fit {spec.name}", WeightsError), torch.random.fork_rng(devices=[]), _quiet():
+        net, report = network.from_pretrained(
+            None,
+            config=configuration,
+            state_dict=state,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **_arguments(network),
+        )
     shapes = sorted(report["mismatched_keys"])
     faults = [f"tensor {name!r} has shape {tuple(given)}, expected {tuple(wanted)}" for name, given, wanted in shapes]
     faults += [f"tensor {name!r} is missing" for name in sorted(report["missing_keys"])]
@@ -187,7 +180,3 @@ def _quiet() -> Iterator[None]:
             with warnings.catch_warnings():  # of a user who has forbidden the Hub's bars for good
                 warnings.simplefilter("ignore")
                 logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

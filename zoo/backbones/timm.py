@@ -18,12 +18,10 @@ from zoo.backbones import stages
 from zoo.backbones import weights as sources
 from zoo.backbones.base import Backbone, WeightsOrigin
 from zoo.backbones.digest import digest
+from zoo.backbones.faults import reason, reported
 from zoo.backbones.pictures import PicturePreprocess
 from zoo.errors import ConfigError, UnknownName, WeightsError
 from zoo.registry import BackboneSpec
-
-_FAULTS = (RuntimeError, ValueError, KeyError, IndexError, AttributeError, TypeError, AssertionError, ArithmeticError)
-"""What timm raises for arguments or tensors that do not suit a network; it has no exceptions of its own."""
 
 
 class TimmBackbone(Backbone):
@@ -48,7 +46,14 @@ class TimmBackbone(Backbone):
         return features
 
     def tokens(self, inputs: Tensor) -> Tensor:
-        """Features before pooling, `[B, T, token_dim]`: tokens of a transformer (class token included), positions of a map."""
+        """Features before pooling, `[B, T, token_dim]`: tokens of a transformer (class token included), positions of a map.
+
+        Raises: ConfigError where the network gives several sequences.
+        """
+        if not self.token_dim:
+            raise ConfigError(
+                f"{self.spec.name} gives several sequences of tokens; take a head on pooled features, such as linear"
+            )
         return _as_tokens(self.net, self.net.forward_features(inputs))  # type: ignore[operator]
 
 
@@ -63,7 +68,8 @@ def load(
     if weights == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = timm.create_model(spec.id, pretrained=False, num_classes=0, **arguments)
+            with reported(f"{spec.name} cannot be built"):
+                net = timm.create_model(spec.id, pretrained=False, num_classes=0, **arguments)
         _open_branches(net)
         origin = WeightsOrigin(f"random, seed {seed}", None, "unknown")
     else:
@@ -95,12 +101,12 @@ def build_empty(spec: BackboneSpec, *, image_size: int | None = None, drop_path:
     arguments = _arguments(tagged(spec), image_size, drop_path)
     size = input_size(spec, image_size)
     try:
-        with torch.device("meta"):
+        with reported(f"{spec.name} cannot be built with {_spell(arguments)}"), torch.device("meta"):
             net: nn.Module = timm.create_model(tagged(spec).id, pretrained=False, num_classes=num_classes, **arguments)
-    except _FAULTS as error:
-        if drop_path and "drop_path_rate" in str(error):
+    except ConfigError as error:
+        if drop_path and "drop_path_rate" in str(error.__cause__):
             raise ConfigError(f"{spec.name} has no drop-path: leave drop_path at 0") from error
-        raise ConfigError(f"{spec.name} cannot be built with {_spell(arguments)}: {_first_line(error)}") from error
+        raise
     patch = getattr(getattr(net, "patch_embed", None), "patch_size", None)
     side = max(patch) if isinstance(patch, tuple) else patch  # XCiT's is a number
     if side is not None and size % side:
@@ -154,15 +160,19 @@ def _widths(spec: BackboneSpec, skeleton: nn.Module, image_size: int | None) -> 
     """(width of the pooled features, width of the tokens), by a forward pass without memory. Raises: ConfigError."""
     size = input_size(spec, image_size)
     picture = torch.empty(1, 3, size, size, device="meta")
-    try:
-        with torch.no_grad():
-            features = skeleton.forward_features(picture)  # type: ignore[operator]
-            pooled, tokens = skeleton.forward_head(features), _as_tokens(skeleton, features)  # type: ignore[operator]
-    except _FAULTS as error:
-        raise ConfigError(f"{spec.name} cannot take pictures of {size} x {size}: {_first_line(error)}") from error
-    if pooled.ndim != 2 or spec.feature_dim not in (None, pooled.shape[1]):
-        raise ConfigError(f"{spec.name}: features are {tuple(pooled.shape)}; expected (1, {spec.feature_dim or 'D'})")
-    return pooled.shape[1], tokens.shape[2]
+    with reported(f"{spec.name} cannot take images of {size} x {size}"), torch.no_grad():
+        features = skeleton.forward_features(picture)  # type: ignore[operator]
+        pooled = skeleton.forward_head(features)  # type: ignore[operator]
+        token_dim = _as_tokens(skeleton, features).shape[2] if _is_sequence(features) else 0
+    if not isinstance(pooled, Tensor) or pooled.ndim != 2 or spec.feature_dim not in (None, pooled.shape[1]):
+        found = tuple(pooled.shape) if isinstance(pooled, Tensor) else f"a {type(pooled).__name__}"
+        raise ConfigError(f"{spec.name}: features are {found}; expected (1, {spec.feature_dim or 'D'})")
+    return pooled.shape[1], token_dim
+
+
+def _is_sequence(features: Any) -> bool:
+    """Whether features before pooling are one map or sequence of tokens; CrossViT, CoaT and EfficientViM give several."""
+    return isinstance(features, Tensor) and features.ndim in (3, 4)
 
 
 def _as_tokens(net: nn.Module, features: Tensor) -> Tensor:
@@ -190,8 +200,8 @@ def _load_strictly(spec: BackboneSpec, found: sources.Weights, arguments: dict[s
             net: nn.Module = timm.create_model(
                 spec.id, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay, **arguments
             )
-    except _FAULTS as error:
-        raise WeightsError(f"{found.source} does not fit {spec.name}: {_misfit(str(error))}") from error
+    except Exception as error:  # timm's filters take files of many layouts apart, and raise whatever they meet
+        raise WeightsError(f"{found.source} does not fit {spec.name}: {_misfit(error)}") from error
     missing = next((line for line in lines if line.startswith("Missing keys")), None)
     if missing:  # timm itself is not strict for a few networks
         raise WeightsError(f"{found.source} does not fit {spec.name}: {missing.partition(' discovered')[0]}")
@@ -201,18 +211,19 @@ def _load_strictly(spec: BackboneSpec, found: sources.Weights, arguments: dict[s
 
 
 def _classes(spec: BackboneSpec, state: dict[str, Tensor]) -> int:
-    """How many classes the file's own classifier has; 0 if it has none."""
+    """How many classes the file's own classifier has, be it linear or a convolution of 1 x 1; 0 if it has none."""
     slot = spec.family.head_slot if spec.family else _config(spec).classifier
     slots = (slot,) if isinstance(slot, str) else tuple(slot or ())
     for name in (*slots, "head", "fc", "classifier"):  # authors' own files may use another name than timm
         weight = state.get(f"{name}.weight")
-        if weight is not None and weight.ndim == 2:
+        if weight is not None and weight.ndim >= 2 and weight.numel() == weight.shape[0] * weight.shape[1]:
             return weight.shape[0]
     return 0
 
 
-def _misfit(message: str) -> str:
+def _misfit(error: Exception) -> str:
     """The first tensor that torch complains of, and how many more, in one line."""
+    message = str(error)
     missing = re.findall(r'"([^"]+)"', _after(message, "Missing key(s) in state_dict:"))
     unexpected = re.findall(r'"([^"]+)"', _after(message, "Unexpected key(s) in state_dict:"))
     shapes = re.findall(r"size mismatch for (\S+): .*?torch\.Size\((.*?)\).*?torch\.Size\((.*?)\)", message)
@@ -220,7 +231,7 @@ def _misfit(message: str) -> str:
     faults += [f"tensor {name!r} is unknown there" for name in unexpected]
     faults += [f"tensor {name!r} has shape {given}, expected {wanted}" for name, given, wanted in shapes]
     if not faults:
-        return message.strip().partition("\n")[0]
+        return reason(error)
     return faults[0] + (f" ({len(faults) - 1} more do not fit)" if len(faults) > 1 else "")
 
 
@@ -249,7 +260,3 @@ def _builder_log() -> Iterator[list[str]]:
 
 def _spell(arguments: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in arguments.items()) or "no arguments"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

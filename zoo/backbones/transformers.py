@@ -13,6 +13,7 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPIN
 from zoo.backbones import options, stages
 from zoo.backbones.base import TRUNCATIONS, Backbone
 from zoo.backbones.digest import digest
+from zoo.backbones.faults import reported
 from zoo.backbones.networks import Network, open_network
 from zoo.backbones.pooling import POOLINGS, average_windows, pool
 from zoo.backbones.sound_networks import sound_backbone
@@ -42,10 +43,10 @@ class TransformersBackbone(Backbone):
         self.preprocess = preprocess
         self.origin = loaded.origin
         self.base_sha256 = digest(loaded.net)
-        pad: Any = loaded.net.config.pad_token_id  # type: ignore[union-attr]
+        pad: Any = getattr(loaded.net.config, "pad_token_id", None)
         self._pad = int(pad) if pad in range(preprocess.vocabulary) else 0  # what stands there is masked; some have none, or -1
         self.eval()
-        with torch.no_grad():
+        with reported(f"{self.spec.name} cannot take texts"), torch.no_grad():
             self.feature_dim = self.token_dim = self(preprocess.example(1)).shape[1]
         if self.spec.feature_dim not in (None, self.feature_dim):
             width = f"features are {self.feature_dim} wide, expected {self.spec.feature_dim}"
@@ -102,15 +103,19 @@ def _text_backbone(
     if pooling not in POOLINGS:
         raise UnknownName("pooling", pooling, POOLINGS, f"(they are: {', '.join(POOLINGS)})")
     net: Any = loaded.net
+    vocabulary = getattr(net.config, "vocab_size", None)
+    if not isinstance(vocabulary, int):
+        raise ConfigError(f"{loaded.spec.name} ({type(net).__name__}) has no vocabulary of tokens; take another encoder of texts")
     opened = None
     if tokenizer is not None or has_tokenizer(loaded.folder):
-        opened = open_tokenizer(Path(tokenizer or loaded.folder or ""), net.config.vocab_size)
+        opened = open_tokenizer(Path(tokenizer or loaded.folder or ""), vocabulary)
     preprocess = TextPreprocess(
         max_length=_max_length(loaded, max_length, opened.limit if opened else None),
         truncation=truncation,
         pooling=pooling,
-        vocabulary=net.config.vocab_size,
-        segments=getattr(net.config, "type_vocab_size", 0) > 1 and "token_type_ids" in inspect.signature(net.forward).parameters,
+        vocabulary=vocabulary,
+        segments=(getattr(net.config, "type_vocab_size", None) or 0) > 1
+        and "token_type_ids" in inspect.signature(net.forward).parameters,
         prefix=loaded.spec.prefix,
         tokenizer_sha256=opened.sha256 if opened else None,
         tokenizer=opened,

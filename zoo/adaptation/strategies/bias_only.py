@@ -21,7 +21,7 @@ def apply(strategy: BiasOnly, backbone: Backbone, options: AdapterOptions) -> Pl
     tensors = {name: "bias" for name, _ in backbone.net.named_parameters() if _BIAS.fullmatch(name)}
     if not tensors:
         raise ConfigError(f"strategy 'bias-only': {backbone.spec.name} has no biases; use norm-only or partial:1")
-    of_norms = {f"{norm}.{leaf}" for norm in backbone.norms for leaf in ("bias", "norm.bias", "bn.bias")}
+    of_norms = {f"{norm}.bias" for norm in backbone.norms}
     only_norms = of_norms.issuperset(tensors)
     note = "backbone in eval mode" + ("; its only biases are those of the normalisation layers" if only_norms else "")
     return Plan.of_backbone(strategy, backbone, tensors, note=note)

@@ -15,8 +15,11 @@ from torch import Tensor, nn
 
 from zoo.adaptation.plan import AdapterOptions, Plan
 from zoo.backbones.base import Backbone
+from zoo.backbones.faults import reported
 from zoo.errors import ConfigError, nearest
 from zoo.strategy import LoRA
+
+WAY_OUT = "take norm-only, bias-only or partial, or name other modules with --lora-targets"
 
 
 def apply(strategy: LoRA, backbone: Backbone, options: AdapterOptions) -> Plan:
@@ -42,8 +45,13 @@ def apply(strategy: LoRA, backbone: Backbone, options: AdapterOptions) -> Plan:
         target_modules=pattern,
         bias="none",
     )
-    inject_adapter_in_model(config, net)
-    _check_called(backbone, names)
+    with reported(f"strategy 'lora': {backbone.spec.name} cannot be adapted; {WAY_OUT}"):
+        inject_adapter_in_model(config, net)
+    _check_adapted(backbone, names)
+    with reported(
+        f"strategy 'lora': {backbone.spec.name} does not run with updates beside {names[0]} and {len(names) - 1} more; {WAY_OUT}"
+    ):
+        _check_called(backbone, names)
     tensors = {f"{name}.{part}.default.weight": "adapter" for name in names for part in ("lora_A", "lora_B")}
     live = [inner for name in names for inner in _dropout(net, name)]
     return Plan.of_backbone(strategy, backbone, tensors, live=live, note=f"{len(names)} modules adapted, backbone in eval mode")
@@ -67,7 +75,7 @@ def targets(backbone: Backbone, pattern: str | None) -> list[str]:
     if able:
         return able
     if reasons:
-        module, reason = next(iter(reasons.items()))
+        module, reason = min(reasons.items(), key=lambda item: "not a Linear" in item[1])  # what tells most
         raise ConfigError(f"strategy 'lora': {wanted!r} matches only what cannot be adapted in {name}: {module} is {reason}")
     others = [module for module, _ in backbone.net.named_modules() if not _obstacle(backbone, module)]
     offer = nearest(wanted.replace("\\", ""), others) or others[:3]
@@ -109,6 +117,18 @@ def _call_fused_attention(net: nn.Module, names: Sequence[str]) -> None:
 def _dropout(net: nn.Module, name: str) -> list[str]:
     """Names of the dropout modules that peft put before the update."""
     return [f"{name}.lora_dropout.{key}" for key, _ in net.get_submodule(f"{name}.lora_dropout").named_children()]
+
+
+def _check_adapted(backbone: Backbone, names: Sequence[str]) -> None:
+    """peft has a mind of its own about mixtures of experts: it adapts parameters in place of what was named."""
+    from peft.tuners.lora import LoraLayer
+
+    adapted = {name for name, module in backbone.net.named_modules() if isinstance(module, LoraLayer)}
+    others = adapted.symmetric_difference(names)
+    if others:
+        raise ConfigError(
+            f"strategy 'lora': peft adapts {len(others)} other modules of {backbone.spec.name} than were named; {WAY_OUT}"
+        )
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ def apply(strategy: NormOnly, backbone: Backbone, options: AdapterOptions) -> Pl
     Raises: ConfigError where no normalisation module has any.
     """
     modules = dict(backbone.net.named_modules())
-    inside = {f"{norm}.{leaf}" for norm in backbone.norms for leaf, _ in modules[norm].named_parameters()}
+    inside = {f"{norm}.{leaf}" for norm in backbone.norms for leaf, _ in modules[norm].named_parameters(recurse=False)}
     tensors = {name: "norm" for name, _ in backbone.net.named_parameters() if name in inside}
     if not tensors:
         raise ConfigError(f"strategy 'norm-only': no normalisation layer of {backbone.spec.name} has parameters; use partial:1")

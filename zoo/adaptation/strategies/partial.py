@@ -16,7 +16,7 @@ from zoo.strategy import Partial
 def apply(strategy: Partial, backbone: Backbone, options: AdapterOptions) -> Plan:
     """The plan in which the chosen parameters train, and modules that belong wholly to them are live, but for batch-norm.
 
-    Raises: ConfigError for more stages than there are, or a pattern that is in no parameter's name.
+    Raises: ConfigError for more stages than there are, a network whose stages are not known, or a pattern that is in no parameter's name.
     """
     if strategy.pattern is not None:
         names = _matching(strategy.pattern, backbone)
@@ -35,6 +35,11 @@ def apply(strategy: Partial, backbone: Backbone, options: AdapterOptions) -> Pla
 
 def _last(strategy: Partial, backbone: Backbone) -> list[Stage]:
     stages = backbone.stages
+    if len(stages) == 1:
+        raise ConfigError(
+            f"strategy '{strategy}': the stages of {backbone.spec.name} are not known, so that all of it would train; "
+            "name parameters (partial:REGEX), or take full"
+        )
     share = (strategy.percent or 0) / 100
     count = strategy.stages or max(1, round(len(stages) * share))
     if count > len(stages):
