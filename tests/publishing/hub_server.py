@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
+import socket
+import struct
 import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
+@dataclass
+class Fault:
+    """What goes wrong with the next `times` requests whose `METHOD /path` matches `request`."""
+
+    request: str
+    what: int | str
+    """An HTTP status; `reset`, in place of an answer; `lost`, after all was done; `portal`, a web page; `silent`."""
+    times: int = 1
+    headers: dict[str, str] = field(default_factory=dict)
+
+
 class Hub(ThreadingHTTPServer):
-    """`repositories[name]` is {path: bytes}; `commits[name]` counts; `private` holds the names made so."""
+    """`repositories[name]` is {path: bytes}; `commits[name]` counts, and `messages` has what they said; `private` holds the names made
+    so; `faults` are still to come, and `asked` has every request."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -21,6 +39,9 @@ class Hub(ThreadingHTTPServer):
         self.private: set[str] = set()
         self.blobs: dict[str, bytes] = {}
         self.tokens: set[str | None] = set()
+        self.messages: list[str] = []
+        self.faults: list[Fault] = []
+        self.asked: list[str] = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -29,6 +50,10 @@ class Hub(ThreadingHTTPServer):
 
     def head(self, name: str) -> str:
         return hashlib.sha1(f"{name}{self.commits[name]}".encode()).hexdigest()
+
+
+def git_sha1(data: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -50,9 +75,42 @@ class Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def do_HEAD(self) -> None:
-        self.do_GET()
+        self.faulty(self.get)
 
     def do_GET(self) -> None:
+        self.faulty(self.get)
+
+    def do_PUT(self) -> None:
+        self.faulty(self.put)
+
+    def do_POST(self) -> None:
+        self.faulty(self.post)
+
+    def faulty(self, act: Callable[[], None]) -> None:
+        """Do what is asked, unless a fault is due."""
+        asked = f"{self.command} {self.path}"
+        self.server.asked.append(asked)
+        fault = next((one for one in self.server.faults if one.times and re.search(one.request, asked)), None)
+        if fault is None:
+            return act()
+        fault.times -= 1
+        if fault.what == "lost":
+            kept, self.wfile = self.wfile, io.BytesIO()
+            act()
+            self.wfile = kept
+        elif fault.what != "silent":
+            self.body()
+        if isinstance(fault.what, int):
+            return self.answer(fault.what, {"error": "a fault"}, **fault.headers)
+        if fault.what == "portal":
+            return self.answer(200, body=b"<html>Log in to the hotel's network</html>", Content_Type="text/html")
+        if fault.what == "silent":
+            time.sleep(30)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by a reset
+        self.connection.close()
+        self.close_connection = True
+
+    def get(self) -> None:
         hub = self.server
         if match := re.match(r"/api/models/([\w-]+/[\w-]+)(\?.*)?$", self.path):
             name = match[1]
@@ -65,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
                     "lfs": {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 1},
                 }
                 if path.endswith(".safetensors")
-                else {"rfilename": path, "size": len(data)}
+                else {"rfilename": path, "size": len(data), "blobId": git_sha1(data)}
                 for path, data in hub.repositories[name].items()
             ]
             return self.answer(200, {"id": name, "modelId": name, "sha": hub.head(name), "siblings": siblings, "private": True})
@@ -73,14 +131,14 @@ class Handler(BaseHTTPRequestHandler):
         data = hub.repositories.get(match[1], {}).get(match[2]) if match else None
         if match is None or data is None:
             return self.answer(404, {"error": "no entry"}, X_Error_Code="EntryNotFound")
-        tag = hashlib.sha1(data).hexdigest()
+        tag = git_sha1(data)
         return self.answer(200, body=data, ETag=f'"{tag}"', X_Repo_Commit=hub.head(match[1]))
 
-    def do_PUT(self) -> None:
+    def put(self) -> None:
         self.server.blobs[self.path.rpartition("/")[2]] = self.body()
         self.answer(200, {})
 
-    def do_POST(self) -> None:
+    def post(self) -> None:
         hub, body = self.server, self.body()
         hub.tokens.add(self.headers.get("Authorization"))
         if self.path == "/api/validate-yaml":
@@ -123,4 +181,5 @@ class Handler(BaseHTTPRequestHandler):
             data = hub.blobs[value["oid"]] if line["key"] == "lfsFile" else base64.b64decode(value["content"])
             hub.repositories[name][value["path"]] = data
         hub.commits[name] += 1
+        hub.messages.append(json.dumps(lines[0]["value"]))
         return self.answer(200, {"commitUrl": f"{hub.address}/{name}/commit/{hub.head(name)}", "commitOid": hub.head(name)})

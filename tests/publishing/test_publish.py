@@ -102,12 +102,16 @@ class TestHub:
         assert forced.returncode == 0, forced.stderr
         assert hub.commits == {"me/pets": 2}
         assert hub.repositories["me/pets"]["README.md"] == (other / "README.md").read_bytes()
-        assert "hf_secret" not in first.stdout + first.stderr + refused.stderr + "".join(map(str, hub.repositories))
+        for place in (first.stdout, first.stderr, refused.stderr, forced.stdout, forced.stderr, *hub.messages):
+            assert "hf_secret" not in place
+        assert all(b"hf_secret" not in data for data in hub.repositories["me/pets"].values())
 
     def test_offline(self, best):
-        said = self.run(Hub(), best, "--to", "me/pets", HF_HUB_OFFLINE="1")
+        hub = Hub()
+        said = self.run(hub, best, "--to", "me/pets", HF_HUB_OFFLINE="1")
         assert said.returncode == 2
         assert "HF_HUB_OFFLINE" in said.stderr
+        assert hub.asked == []
 
     def test_nobody_is_logged_in(self, best):
         with pytest.raises(ConfigError, match="hf auth login"):

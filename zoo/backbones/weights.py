@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -21,6 +22,8 @@ from zoo.registry import BackboneSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+log = logging.getLogger("zoo")
 
 FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
 """What weights are called in a folder or a Hub repository, best first."""
@@ -149,9 +152,10 @@ def find(spec: BackboneSpec, weights: str | None = None) -> Weights:
         path = cached or hub.download(place, names)
     except hub.Unavailable as error:
         raise WeightsError(f"no weights for {spec.name} here: {_advice(spec, place, str(error))}") from error
+    found = _verified(path, place, f"{'cache' if cached else 'Hub'} {place}", spec)
     if spec.loader == "transformers":
         _complete(place, path.parent)
-    return _verified(path, f"{'cache' if cached else 'Hub'} {place}", spec)
+    return found
 
 
 def local(spec: BackboneSpec) -> str | None:
@@ -269,12 +273,19 @@ def _complete(place: str, snapshot: Path) -> None:
             ) from error
 
 
-def _verified(path: Path, source: str, spec: BackboneSpec) -> Weights:
-    """The Hub's client does not notice a flipped byte: compare with the digest under which the cache keeps the file."""
-    digest = _sha256(path)
-    expected = hub.expected_sha256(path)
+def _verified(path: Path, place: str, source: str, spec: BackboneSpec) -> Weights:
+    """The Hub's client does not notice a flipped byte: compare with the digest under which the cache keeps the file, and fetch it again
+    if it is another. Raises: WeightsError where that does not help."""
+    digest, expected = _sha256(path), hub.expected_sha256(path)
     if expected not in (None, digest):
-        raise WeightsError(f"{path}: damaged (sha256 {digest[:12]}…, not {str(expected)[:12]}…); delete it and fetch it again")
+        damage = f"{path}: damaged (sha256 {digest[:12]}…, not {str(expected)[:12]}…)"
+        log.warning("%s; fetching it again", damage)
+        try:
+            path = hub.fetch_anew(place, path)
+        except hub.Unavailable as error:
+            raise WeightsError(f"{damage}, and {error}; delete it, or fetch it where there is a network") from error
+        if (digest := _sha256(path)) != expected:
+            raise WeightsError(f"{damage}, and so it came again from {place}; give --weights FILE, or try another network")
     return Weights(path, source, digest, spec.licence)
 
 

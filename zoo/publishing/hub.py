@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import filecmp
+import functools
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
 
-import httpx2
-from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+from huggingface_hub import CommitOperationAdd, HfApi, constants, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 from huggingface_hub.utils._validators import validate_repo_id
 
 from zoo import folders
 from zoo.adaptation.saved_config import CONFIG
+from zoo.backbones import hub_faults
 from zoo.errors import CheckpointError, ConfigError, OutputError
 from zoo.publishing import metadata
-from zoo.publishing.card import CARD, WEIGHTS
+from zoo.publishing.card import CARD
+
+MESSAGE = "Publish with zoo"
+"""Of the commit."""
 
 
 def publish(folder: Path, to: str, *, force: bool = False, private: bool = True) -> str:
@@ -73,37 +78,65 @@ def _to_hub(folder: Path, names: list[str], repository: str, force: bool, privat
         raise ConfigError("publish to a folder (./NAME, /PATH), or to a repository of the Hub (OWNER/NAME)")
     if constants.is_offline_mode():
         raise OutputError(f"{repository} cannot be published: HF_HUB_OFFLINE forbids to ask the Hub; publish to a folder")
-    if get_token() is None:
+    token = hub_faults.token()
+    if token is None:
         raise ConfigError("nobody is logged in to the Hub; run `hf auth login` first")
-    api = HfApi()
+    api = HfApi(token=token)
     try:
-        address = str(api.create_repo(repository, private=private, exist_ok=True))
-        _commit(api, folder, names, repository, force)
-    except (HfHubHTTPError, httpx2.HTTPError, OSError, ValueError) as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        reason = f"status {status}" if status else (str(error) or type(error).__name__).splitlines()[0]
-        raise OutputError(f"{repository} cannot be published at {constants.ENDPOINT}: {reason}") from error
+        with hub_faults.waiting():
+            address = str(hub_faults.again(lambda: api.create_repo(repository, private=private, exist_ok=True)))
+            _commit(api, folder, names, repository, force)
+    except hub_faults.ANY as error:
+        reason = hub_faults.reason(error)
+        raise OutputError(f"{repository} cannot be published at {hub_faults.endpoint()}: {reason}") from error
     return address
 
 
 def _commit(api: HfApi, folder: Path, names: list[str], repository: str, force: bool) -> None:
-    """One commit of all files on the head that was looked at; then the listed digest of the weights is compared."""
-    head = api.model_info(repository).sha
+    """One commit of all files on the head that was looked at, and none if they are there; then the listed digests are compared."""
+    look = functools.partial(hub_faults.again, functools.partial(api.model_info, repository, files_metadata=True))
+    before: Any = look()
+    if all(_listed(before, folder, name) for name in names):
+        return
     ours = (folder / CARD).read_bytes()
-    theirs = _present_card(repository, head)
+    theirs = hub_faults.again(lambda: _present_card(repository, before.sha))
     # A new repository may hold the Hub's own empty card.
     if theirs not in (None, b"", ours) and not force:
         raise OutputError(f"{repository} has another {CARD}; look at it, then replace it with --force")
-    operations = [CommitOperationAdd(name, folder / name) for name in names]
-    api.create_commit(repository, operations, commit_message="Publish with zoo", parent_commit=head)
-    info: Any = api.model_info(repository, files_metadata=True)
-    listed = {one.rfilename: one.lfs.sha256 for one in info.siblings or [] if one.lfs}
-    if listed.get(WEIGHTS, digest := folders.sha256(folder / WEIGHTS)) != digest:
-        raise OutputError(f"{repository}: the Hub lists another sha256 for {WEIGHTS} than was sent; publish again")
+
+    def send() -> None:
+        operations = [CommitOperationAdd(name, folder / name) for name in names]
+        try:
+            api.create_commit(repository, operations, commit_message=MESSAGE, parent_commit=before.sha)
+        except hub_faults.ANY:  # the answer may be what was lost, and not the commit
+            now = look()
+            if not all(_listed(now, folder, name) for name in names):
+                raise
+
+    hub_faults.again(send)
+    after = look()
+    wrong = next((name for name in names if _listed(after, folder, name) is False), None)
+    if wrong is not None:
+        raise OutputError(f"{repository}: the Hub lists another digest for {wrong} than was sent; publish again")
+
+
+def _listed(info: Any, folder: Path, name: str) -> bool | None:
+    """Whether the Hub lists this file with our bytes; None where it gives no digest of it."""
+    entry = next((one for one in info.siblings or [] if one.rfilename == name), None)
+    if entry is None:
+        return False
+    if entry.lfs:
+        return bool(entry.lfs.sha256 == folders.sha256(folder / name))
+    if entry.blob_id is None:
+        return None
+    content = (folder / name).read_bytes()
+    return bool(entry.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest())  # git's
 
 
 def _present_card(repository: str, revision: str | None) -> bytes | None:
     try:
         return Path(hf_hub_download(repository, CARD, revision=revision, force_download=True)).read_bytes()
-    except EntryNotFoundError:
+    except EntryNotFoundError as error:
+        if isinstance(error, LocalEntryNotFoundError):  # not reached, rather than not there
+            raise
         return None
