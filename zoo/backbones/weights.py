@@ -283,7 +283,7 @@ def _verified(path: Path, place: str, source: str, spec: BackboneSpec) -> Weight
         try:
             path = hub.fetch_anew(place, path)
         except hub.Unavailable as error:
-            raise WeightsError(f"{damage}, and {error}; delete it, or fetch it where there is a network") from error
+            raise WeightsError(f"{damage}, and {error}; call again where there is a network, and it is fetched again") from error
         if (digest := _sha256(path)) != expected:
             raise WeightsError(f"{damage}, and so it came again from {place}; give --weights FILE, or try another network")
     return Weights(path, source, digest, spec.licence)

@@ -18,7 +18,7 @@ from zoo.adaptation.saved_config import CONFIG
 from zoo.backbones import hub_faults
 from zoo.errors import CheckpointError, ConfigError, OutputError
 from zoo.publishing import metadata
-from zoo.publishing.card import CARD
+from zoo.publishing.card import CARD, WEIGHTS
 
 MESSAGE = "Publish with zoo"
 """Of the commit."""
