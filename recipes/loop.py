@@ -59,6 +59,9 @@ def learning_rate(step: int, total: int, options: argparse.Namespace) -> float:
 
 def accuracy(accelerator: Accelerator, model: zoo.AdaptedModel, val: EvalBatches) -> float:
     """Share of the validation samples that are right, each counted once, whatever the number of processes."""
+    for name, tensor in model.trained_state().items():  # batch-norm statistics: each process has those of its own samples
+        if name in model.plan.buffers and tensor.is_floating_point():
+            tensor.copy_(accelerator.reduce(tensor, "mean"))
     right: dict[int, bool] = {}
     model.eval()
     with torch.inference_mode():

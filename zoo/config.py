@@ -163,9 +163,11 @@ class OptimConfig:
     epochs: float = 10
     """Passes over the training samples; fractions are allowed."""
     batch_size: int = 32
-    """Samples in one optimiser step, over all processes and accumulated micro-batches together."""
+    """Samples in one optimiser step, over all processes and accumulated micro-batches together; two or more in each micro-batch where
+    batch norm is live."""
     accumulate: int = 1
-    """Micro-batches that a process splits its share of a step into, to save memory; the result is the same."""
+    """Micro-batches that a process splits its share of a step into, to save memory; the result is the same, but for live batch norm, whose
+    statistics are those of a micro-batch, and dropout and drop-path, whose masks are drawn for each."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """AdamW, or SGD with Nesterov momentum."""
     lr: float = 1e-3
@@ -229,7 +231,7 @@ class MachineConfig:
     cache_gb: float = 50.0
     """Size in GB at which the cache forgets what was unused for the longest."""
     processes: int = 1
-    """Training processes on this machine, one a GPU."""
+    """Training processes on this machine, one a GPU. They share each step's batch; see `accumulate` for what that changes."""
     seed: int = 0
     """Source of every random choice: the split, the order, the augmentation, the head's initial weights."""
 

@@ -96,6 +96,36 @@ def check_ranks(alone, ranks):
         assert max(sizes) - min(sizes) <= 1 or micro_batches > 1
 
 
+@pytest.mark.parametrize(
+    ("count", "batch_size", "world", "accumulate"), [shape for shape in SHAPES if shape[1] >= 2 * shape[2] * shape[3]]
+)
+def test_no_micro_batch_has_fewer_samples_than_it_needs(count, batch_size, world, accumulate):
+    alone = StepPlan(count, batch_size, 3, least=2 * world)  # one process, the same steps
+    ranks = [StepPlan(count, batch_size, 3, rank, world, accumulate, least=2) for rank in range(world)]
+    if count < 2 * world:
+        with pytest.raises(ConfigError, match=rf"epoch 0 has {count} of {count} training samples, .* needs 2 samples"):
+            ranks[0].batch(0)
+        return
+    for step in range(3 * ranks[0].steps_per_epoch):
+        shares = [plan.shares(step) for plan in ranks]
+        assert all(len(share.indices) >= 2 and share.weights.all() for own in shares for share in own)
+        assert len({len(own) for own in shares}) == 1
+        assert len(shares[0]) <= accumulate
+        whole = np.concatenate([share.indices for own in shares for share in own])
+        assert whole.tolist() == alone.batch(step).tolist()
+        assert ranks[0].step_size(step) == len(whole) < batch_size + 2 * world
+    for epoch in (0, 1, 2):
+        assert sorted(itertools.chain.from_iterable(epoch_of(ranks[0], epoch))) == list(range(count))
+
+
+def test_a_tail_joins_the_step_before_it_whatever_the_sampler():
+    for name in ("random", "sequential", "stratified", "length-grouped"):
+        plan = make_plan(SAMPLES, 8, 3, sampler=name, least=2)
+        assert [len(batch) for batch in epoch_of(plan)] == [8] * 11 + [9]
+    dropped = make_plan(SAMPLES, 8, 3, drop_last=True, least=2)
+    assert [len(batch) for batch in epoch_of(dropped)] == [8] * 12
+
+
 def test_no_rank_gets_more_micro_batches_than_it_must():
     plan = StepPlan(count=8, batch_size=8, seed=0, world=2, accumulate=3)
     assert [len(share.indices) for share in plan.shares(0)] == [2, 1, 1]
@@ -292,6 +322,8 @@ def test_a_registered_sampler_gives_the_order(registered):
 def test_a_registered_batch_sampler_gives_whole_steps(registered):
     registered("batch_sampler", lambda samples, seed, epoch: [[epoch, 5], range(7), np.array([9])])
     alone = make_plan(SAMPLES, 8, 0, batch_sampler="mine")
+    with pytest.raises(ConfigError, match=r"a step of epoch 0 has \d+ of 97 training samples, .* needs 99 samples"):
+        make_plan(SAMPLES, 8, 0, batch_sampler="mine", least=99).batch(0)
     assert epoch_of(alone, 3) == [[3, 5], [0, 1, 2, 3, 4, 5, 6], [9]]
     assert [alone.step_size(step) for step in range(3)] == [2, 7, 1]
     ranks = [make_plan(SAMPLES, 8, 0, batch_sampler="mine", rank=rank, world=3, accumulate=2) for rank in range(3)]

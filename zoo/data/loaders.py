@@ -96,6 +96,7 @@ class TrainBatches:
         batch_size: int,
         augment: str = "none",
         accumulate: int = 1,
+        least: int = 1,
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
@@ -110,12 +111,14 @@ class TrainBatches:
             batch_size: samples in a step, over all ranks and micro-batches.
             augment: how they are varied (`zoo.data.transforms`).
             accumulate: micro-batches that a rank splits its chunk of a step into.
+            least: samples that every micro-batch has at least; a shorter tail of an epoch joins the step before it.
             sampling: which samples, in what order; None: every sample once an epoch, at random.
             collate_fn: name of what makes a batch of prepared samples (`zoo.register_collate`); None: the backbone's own.
 
         Raises: UnknownName, ConfigError.
         """
-        self.plan = make_plan(samples, batch_size, seed, rank=rank, world=world, accumulate=accumulate, **(sampling or {}))
+        share = {"rank": rank, "world": world, "accumulate": accumulate, "least": least}
+        self.plan = make_plan(samples, batch_size, seed, **share, **(sampling or {}))
         self._reader = Reader(samples, preprocess, augment, seed, collate_fn, how.get("num_workers", 0))
         how["persistent_workers"], how["in_order"] = False, True
         self._how = how

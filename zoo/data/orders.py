@@ -49,23 +49,25 @@ def make_plan(
     rank: int = 0,
     world: int = 1,
     accumulate: int = 1,
+    least: int = 1,
     **how: Unpack[Sampling],
 ) -> StepPlan:
-    """The plan of training by these options.
+    """The plan of training by these options. least: samples that every micro-batch has at least.
 
     Raises: UnknownName, with the nearest; ConfigError where the samples lack what the sampler needs, or nothing is left of an epoch.
     """
-    return StepPlan(len(samples), batch_size, seed, rank, world, accumulate, _draw(samples, batch_size, seed, how))
+    draw = _draw(samples, batch_size, seed, least * world if least > 1 else 1, how)
+    return StepPlan(len(samples), batch_size, seed, rank, world, accumulate, draw, least)
 
 
-def _draw(samples: SampleSet, batch_size: int, seed: int, how: Sampling) -> Draw:
+def _draw(samples: SampleSet, batch_size: int, seed: int, least: int, how: Sampling) -> Draw:
     batch_sampler, drop_last = how.get("batch_sampler"), how.get("drop_last", False)
     if batch_sampler is not None:
         return _batches(batch_sampler, samples, seed)
     drawn = _order(how.get("sampler") or "random", samples, batch_size, seed)
     if drop_last and len(drawn(0)) < batch_size:
         raise ConfigError(f"drop_last leaves no step: an epoch has fewer samples than batch_size, {batch_size}; leave it out")
-    return lambda epoch: cut(drawn(epoch), batch_size, drop_last=drop_last)
+    return lambda epoch: cut(drawn(epoch), batch_size, drop_last=drop_last, least=least)
 
 
 def _order(name: str, samples: SampleSet, batch_size: int, seed: int) -> Order:

@@ -58,10 +58,14 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return -(-count // batch_size)
 
 
-def cut(rows: Integers, batch_size: int, *, drop_last: bool = False) -> list[Integers]:
-    """An order in batches; the last may have fewer than `batch_size`, or is left out then."""
+def cut(rows: Integers, batch_size: int, *, drop_last: bool = False, least: int = 1) -> list[Integers]:
+    """An order in batches; the last may have fewer than `batch_size`, or is left out then. One of fewer than `least` joins the one
+    before it."""
     stop = len(rows) - len(rows) % batch_size if drop_last else len(rows)
-    return [rows[start : min(start + batch_size, stop)] for start in range(0, stop, batch_size)]
+    starts = list(range(0, stop, batch_size))
+    if len(starts) > 1 and stop - starts[-1] < least:
+        starts.pop()
+    return [rows[start:end] for start, end in zip(starts, [*starts[1:], stop], strict=True)]
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class StepPlan:
     Step `s` of an epoch takes places `s * batch_size` to `(s + 1) * batch_size` of its order, unless `draw` says otherwise. Each rank
     takes an adjoining chunk, larger by one for the first ranks where the division leaves a rest, so that the ranks' chunks in turn are
     the whole batch in order. Every rank has as many micro-batches as any other in the same step, else one would wait for ever for the
-    other's gradients.
+    other's gradients. Where a micro-batch needs more than one sample, a tail too short for that joins the step before it.
     """
 
     count: int
@@ -95,29 +99,43 @@ class StepPlan:
     """Largest number of micro-batches that a rank's chunk is split into."""
     draw: Draw | None = None
     """None: every sample once, at random."""
+    least: int = 1
+    """Samples that every micro-batch has at least."""
     _epochs: dict[int, list[Integers]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps in an epoch. Raises: ConfigError from a user's sampler."""
-        return steps_per_epoch(self.count, self.batch_size) if self.draw is None else len(self.draw(0))
+        """Optimiser steps in an epoch. Raises: ConfigError from a user's sampler, or if a step has too few samples."""
+        return len(self._batches(0))
 
     def epoch(self, step: int) -> int:
         """The epoch that a step (counted from the start of training) belongs to, from 0."""
         return step // self.steps_per_epoch
 
     def batch(self, step: int) -> Integers:
-        """Indices of all the samples of a step, over all ranks, `[n] int64`. Raises: ConfigError from a user's sampler."""
+        """Indices of all the samples of a step, over all ranks, `[n] int64`. Raises: ConfigError as `steps_per_epoch`."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch not in self._epochs:
             while len(self._epochs) > 1:  # workers read ahead into the next epoch: two are in use at its end
                 self._epochs.pop(min(self._epochs))
-            batches = cut(order(self.count, self.seed, epoch), self.batch_size) if self.draw is None else self.draw(epoch)
+            batches = self._batches(epoch)
             if len(batches) != self.steps_per_epoch:
                 said = f"{len(batches):,} steps, and the first {self.steps_per_epoch:,}"
                 raise ConfigError(f"by the sampler, epoch {epoch} has {said}; give as many in each")
             self._epochs[epoch] = batches
         return self._epochs[epoch][place]
+
+    def _batches(self, epoch: int) -> list[Integers]:
+        least = self.least * self.world if self.least > 1 else 1
+        batches = self.draw(epoch) if self.draw else cut(order(self.count, self.seed, epoch), self.batch_size, least=least)
+        shortest = min(map(len, batches), default=least)
+        if shortest < least:
+            each = f"{self.least} samples in each of {self.world} processes" if self.world > 1 else f"{self.least} samples"
+            raise ConfigError(
+                f"a step of epoch {epoch} has {shortest:,} of {self.count:,} training samples, and batch norm, whose statistics are those "
+                f"of a micro-batch, needs {each}; give more samples or larger batches, or use a strategy that leaves it at rest (partial:N)"
+            )
+        return batches
 
     def step_size(self, step: int) -> int:
         """Number of samples of a step, over all ranks."""
@@ -127,7 +145,8 @@ class StepPlan:
         """This rank's micro-batches of a step. One that has no sample left gets the step's first, at weight 0."""
         batch = self.batch(step)
         chunks = np.array_split(batch, self.world)
-        micro_batches = min(self.accumulate, len(chunks[0]))
+        fewest = len(chunks[0]) if self.least == 1 else len(chunks[-1]) // self.least
+        micro_batches = min(self.accumulate, fewest)
         return [
             Share(part, np.ones(len(part), np.float32)) if len(part) else Share(batch[:1], np.zeros(1, np.float32))
             for part in np.array_split(chunks[self.rank], micro_batches)

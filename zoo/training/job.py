@@ -30,7 +30,7 @@ from zoo.data.splits import Splits
 from zoo.errors import ConfigError
 from zoo.evaluation.metrics import Metric
 from zoo.runs import Run
-from zoo.training import checkpoint
+from zoo.training import checkpoint, micro_batches
 from zoo.training.loop import Job
 from zoo.training.rows import EvalRows, TrainRows
 from zoo.training.solving import balanced
@@ -103,6 +103,7 @@ def make_job(config: FinetuneConfig, splits: Splits, model: AdaptedModel, metric
         batch_size=config.optim.batch_size,
         augment=config.data.augment,
         accumulate=config.optim.accumulate,
+        least=micro_batches.least(model, config),
         seed=config.machine.seed,
         rank=machine.process_index,
         world=machine.num_processes,
@@ -138,6 +139,7 @@ def make_row_job(
         splits.train,
         batch_size=options.batch_size,
         accumulate=options.accumulate,
+        least=micro_batches.least(model, config),
         seed=config.machine.seed,
         rank=rank,
         world=world,

@@ -29,8 +29,6 @@ def launched_processes() -> int:
 def accelerator(config: FinetuneConfig) -> Accelerator:
     """The process's Accelerator, of the device, precision and number of processes that `config` states.
 
-    Where batch-norm statistics train, and only there, rank 0's are sent around before each forward.
-
     Raises: ConfigError if there are not as many processes as asked (`accelerate launch --cpu` silently starts one).
     """
     machine, kind = config.machine, strategy.parse(config.model.strategy).kind
@@ -40,7 +38,7 @@ def accelerator(config: FinetuneConfig) -> Accelerator:
         cpu=machine.device == "cpu",
         mixed_precision=machine.precision,
         kwargs_handlers=[
-            DistributedDataParallelKwargs(broadcast_buffers=kind == "full", find_unused_parameters=kind == "gradual"),
+            DistributedDataParallelKwargs(find_unused_parameters=kind == "gradual"),
             InitProcessGroupKwargs(timeout=TIMEOUT),
         ],
     )

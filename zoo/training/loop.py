@@ -28,7 +28,7 @@ from zoo.evaluation.metrics import Metric
 from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
 from zoo.runs import Run
-from zoo.training import checkpoint, optim
+from zoo.training import checkpoint, micro_batches, optim
 from zoo.training.best import best_step, write_best
 from zoo.training.checkpoint import Best, Patience, TrainState
 from zoo.training.collect import channels_last, collect, place, prepare
@@ -90,6 +90,10 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
     if config.machine.compile:
         model.compile()  # in place: names and files stay as they are, and evaluation, which calls the class's forward, is not compiled
     wrapped, prepared = accelerator.prepare(model, optimizer)
+    micro_batches.own_statistics(wrapped)
+    if accelerator.is_main_process:
+        for line in micro_batches.remarks(job.whole, config, job.train.plan):
+            log.info("%s", line)
     phase = -1
     saver = _Saver(job, run, accelerator, optimizer)
     clock = _Clock()
@@ -112,6 +116,7 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
             wrapped.train()
             optim.set_learning_rate(optimizer, optim.scale(step, job.total_steps, config.optim))
             loss = train_step(job, accelerator, wrapped, prepared, batches, step)
+            micro_batches.agree(model, accelerator)
             if audit and not prepared.step_was_skipped and audit.observe(model):
                 audit.conclude()
                 audit = None

@@ -23,12 +23,14 @@ class TrainRows:
         *,
         batch_size: int,
         accumulate: int = 1,
+        least: int = 1,
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
         sampling: Sampling | None = None,
     ) -> None:
-        self.plan = make_plan(samples, batch_size, seed, rank=rank, world=world, accumulate=accumulate, **(sampling or {}))
+        share = {"rank": rank, "world": world, "accumulate": accumulate, "least": least}
+        self.plan = make_plan(samples, batch_size, seed, **share, **(sampling or {}))
         self._views, self._samples = views, samples
 
     @property
