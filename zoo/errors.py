@@ -8,6 +8,7 @@
     |- CheckpointError      2   use another checkpoint or published folder
     |- OutputError          2   write somewhere else, or make room
     `- RunFailed            1   the run itself went wrong; its last checkpoint stands
+       |- EngineFailed      1   ... torch goes on, wherever it can
        |- NonFinite         1   ... lower the learning rate or the precision
        `- AuditFailed       1   ... frozen tensors moved, or trained ones did not
 
@@ -72,6 +73,10 @@ class RunFailed(ZooError):
     exit_status = 1
 
 
+class EngineFailed(RunFailed):
+    """An engine died, hangs, or cannot do what it is for; torch can."""
+
+
 class NonFinite(RunFailed):
     """A loss, a gradient or every evaluation was NaN or infinite."""
 
@@ -110,6 +115,11 @@ def _cut(text: str, length: int) -> str:
         return text
     end = length // 3
     return f"{text[: length - end - 1]}…{text[-end:]}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its class."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:

@@ -33,7 +33,7 @@ class Engine(ABC):
     def __call__(self, images: Tensor) -> NDArray[np.float32]:
         """The network's output for samples `[b, 3, S, S]` of the example's type on the CPU, `1 <= b <= batch_size`: rows `[b, ...]`.
 
-        Raises: ValueError for another number of samples.
+        Raises: ValueError for another number of samples; EngineFailed.
         """
         if not 1 <= len(images) <= self.batch_size:
             raise ValueError(f"{len(images)} samples for an engine of batches of {self.batch_size}")
@@ -42,6 +42,9 @@ class Engine(ABC):
     def resized(self, batch_size: int) -> Engine | None:
         """The same network for batches of another size, sharing the weights; None where that takes a conversion."""
         return None
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to let go of
+        """Let go of what it holds beside memory. It is not called after that."""
 
     @abstractmethod
     def _run(self, images: Tensor) -> NDArray[np.float32]:
@@ -74,8 +77,3 @@ def detached(net: nn.Module, device: torch.device, memory_format: torch.memory_f
 def _still(tensor: Tensor, device: torch.device, memory_format: torch.memory_format) -> Tensor:
     moved = tensor.detach().to(device, memory_format=memory_format if tensor.ndim == 4 else torch.preserve_format)
     return nn.Parameter(moved, requires_grad=False) if isinstance(tensor, nn.Parameter) else moved
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its class."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__

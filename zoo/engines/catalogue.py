@@ -8,7 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from zoo.engines import apart, inside
 from zoo.engines.base import Engine
+from zoo.engines.conversions import BY_NAME
 from zoo.errors import ConfigError, UnknownName
 
 NAMES = ("torch", "compile", "onnxruntime", "openvino")
@@ -77,33 +79,15 @@ def prepare(
     varying: the last dimension differs from batch to batch (the tokens of texts).
 
     Raises: UnknownName; ConfigError for an engine that is not installed, not for this device or precision, or cannot take the
-    network or samples that vary; OutputError if `folder` cannot be written.
+    network or samples that vary; EngineFailed; OutputError if `folder` cannot be written.
     """
     require(name, device, precision, varying)
-    if name == "openvino":
-        from zoo.engines import openvino
-
-        return openvino.prepare(net, example, folder, varying)
-    if name == "onnxruntime":
-        from zoo.engines import onnxruntime
-
-        return onnxruntime.prepare(net, example, folder)
-    from zoo.engines import torch as plain
-
-    make = plain.compiled if name == "compile" else plain.prepare
+    if name in BY_NAME:
+        return apart.prepare(name, net, example, folder, varying)
+    make = inside.compiled if name == "compile" else inside.prepare
     return make(net, example, device, channels_last, precision)
 
 
 def is_converted(name: str, example: Tensor, folder: Path | None, varying: bool = False) -> bool:
     """Whether `folder` has what `prepare` would otherwise convert; it may turn out to be damaged."""
-    if folder is None or not folder.is_dir():
-        return False
-    if name == "openvino":
-        from zoo.engines import openvino
-
-        return (folder / openvino.title(example, varying)).is_dir()
-    if name == "onnxruntime":
-        from zoo.engines import onnxruntime
-
-        return (folder / onnxruntime.title(example)).is_dir()
-    return False
+    return folder is not None and name in BY_NAME and (folder / BY_NAME[name].title(example, varying)).is_dir()

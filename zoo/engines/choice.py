@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zoo.engines.agreeing import TOLERANCE, agreement
-from zoo.engines.base import Engine, fill, first_line
+from zoo.engines.base import Engine, fill
 from zoo.engines.catalogue import INSTALL, installed, is_converted, prepare, require
-from zoo.errors import ConfigError, RunFailed
+from zoo.errors import ConfigError, EngineFailed, OutputError, RunFailed, first_line
 
 log = logging.getLogger("zoo")
 
@@ -94,7 +94,7 @@ def choose(
     """An engine for `samples` samples, and a line that says which and why.
 
     An engine whose rows differ from torch's by more than `TOLERANCE` is refused with a warning, as is one that cannot take the
-    network; torch stands in for it.
+    network, or whose process dies or hangs; torch stands in for it.
 
     Args:
         net: gives one tensor `[B, ...]`; left as it is (see `prepare`, also for `channels_last`, `precision` and `folder`).
@@ -106,7 +106,7 @@ def choose(
         varying: the last dimension differs from batch to batch, as the tokens of texts do.
 
     Raises: UnknownName; ConfigError for an engine that is not installed, or not for this device or precision; RunFailed if a GPU
-    has no room for a single sample; OutputError if `folder` cannot be written.
+    has no room for a single sample.
     """
     if name != "auto":
         require(name, device, precision, varying)
@@ -181,21 +181,33 @@ class _Choice:
         try:
             engine = self.prepared(name, self.torch.batch_size)
             rows = engine(self.batch(engine.batch_size))
-        except (ConfigError, torch.cuda.OutOfMemoryError) as error:
+            took = time.perf_counter() - began
+            self.check(engine, rows)
+            fastest = self.engine.seconds_per_sample
+            better = fastest is None or self.time(engine) < fastest
+        except (ConfigError, EngineFailed, OutputError, torch.cuda.OutOfMemoryError) as error:
             log.warning("passed over: %s", first_line(error))
             return
-        took = time.perf_counter() - began
-        difference = max([agreement(rows, self.reference), *(self.disagreement(engine, batch) for batch in self.shorter())])
-        if difference > TOLERANCE[self.precision]:
-            where = f", or remove {self.folder} if it belongs to another network" if self.folder else ""
-            log.warning("passed over: the engine %s differs from torch by %.1g; use torch%s", name, difference, where)
-            return
-        fastest = self.engine.seconds_per_sample
-        if fastest is None or self.time(engine) < fastest:
-            self.engine = engine
+        if better:
+            self.take(engine)
             self.notes = [f"prepared in {took:.1f} s for {self.samples:,} samples"]
         else:
+            engine.close()
             self.notes.append(f"{name} {_milliseconds(engine)}")
+
+    def check(self, engine: Engine, rows: NDArray[np.float32]) -> None:
+        """Raises: EngineFailed if it gives other rows than torch."""
+        difference = max([agreement(rows, self.reference), *(self.disagreement(engine, batch) for batch in self.shorter())])
+        if difference > TOLERANCE[self.precision]:
+            engine.close()
+            where = f", or remove {self.folder} if it belongs to another network" if self.folder else ""
+            raise EngineFailed(f"the engine {engine.name} differs from torch by {difference:.1g}; use torch{where}")
+
+    def take(self, engine: Engine) -> None:
+        """Go on with another engine."""
+        if self.engine is not self.torch:
+            self.engine.close()
+        self.engine = engine
 
     def shorter(self) -> list[Tensor]:
         """Of samples that vary in length, the first batch cut: a converter may have taken its length for a constant."""
@@ -213,16 +225,25 @@ class _Choice:
         """Take the batch size of the fewest seconds a sample, within the share of the time that this may cost."""
         seconds, began = self.engine.seconds_per_sample or self.first, time.perf_counter()
         setup = EXPECTED[self.engine.name].load if self.engine.name in EXPECTED else 0.0
-        for size in _OTHER_BATCHES:
-            if not fits(time.perf_counter() - began, setup, size, seconds, self.samples):
-                continue
-            other = self.engine.resized(size)
-            if other is None:
-                return
-            other(self.batch(size))
-            current = self.engine.seconds_per_sample or self.time(self.engine)
-            if self.time(other) < _CLEARLY * current:
-                self.engine = other
+        try:
+            for size in _OTHER_BATCHES:
+                if fits(time.perf_counter() - began, setup, size, seconds, self.samples):
+                    self.try_size(size)
+        except EngineFailed as error:
+            log.warning("%s; torch goes on", error)
+            self.take(self.torch)
+
+    def try_size(self, size: int) -> None:
+        """Take the engine for batches of another size, if that is clearly faster."""
+        other = self.engine.resized(size)
+        if other is None:
+            return
+        other(self.batch(size))
+        current = self.engine.seconds_per_sample or self.time(self.engine)
+        if self.time(other) < _CLEARLY * current:
+            self.take(other)
+        else:
+            other.close()
 
     def prepared(self, name: str, batch_size: int) -> Engine:
         return prepare(

@@ -1,4 +1,4 @@
-"""torch itself, as it is and compiled."""
+"""torch itself, in this process: as it is, and compiled."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zoo.engines.base import Engine, detached, first_line
-from zoo.errors import ConfigError
+from zoo.engines.base import Engine, detached
+from zoo.errors import ConfigError, EngineFailed, first_line
 
 _DTYPES = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -56,6 +56,14 @@ class CompiledEngine(TorchEngine):
         """None: another shape is another compilation."""
         return None
 
+    def _run(self, images: Tensor) -> NDArray[np.float32]:
+        try:
+            return super()._run(images)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception as error:  # Inductor raises its own classes, the C++ compiler's, and whatever its templates meet
+            raise EngineFailed(f"the engine compile failed: {first_line(error)}") from error
+
 
 def prepare(net: nn.Module, example: Tensor, device: torch.device, channels_last: bool, precision: str) -> TorchEngine:
     """torch's engine for batches of `example`'s size. It shares memory with `net`: it answers for weights that do not change."""
@@ -69,8 +77,8 @@ def compiled(net: nn.Module, example: Tensor, device: torch.device, channels_las
     engine = CompiledEngine(torch.compile(twin, dynamic=False), len(example), device, channels_last, precision)
     try:
         engine(example)
-    except torch.cuda.OutOfMemoryError:
-        raise
-    except Exception as error:  # Inductor raises its own classes, the C++ compiler's, and whatever its templates meet
-        raise ConfigError(f"torch.compile cannot compile this network: {first_line(error)}; use the engine torch") from error
+    except EngineFailed as error:
+        raise ConfigError(
+            f"torch.compile cannot compile this network: {first_line(error.__cause__ or error)}; use the engine torch"
+        ) from error
     return engine
