@@ -1,7 +1,9 @@
 """The directory of a run."""
 
 import json
+import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,15 +20,18 @@ def resolved(**flags):
     return resolve([("recipe x", {"lr": 0.5}), ("flag", {"backbone": "timm/test_vit.r160_in1k", "strategy": "lora:8", **flags})])
 
 
+FILES = {"splits.json": "{}"}
+
+
 def test_names_are_readable_and_never_reused(tmp_path):
-    first, _ = runs.create(resolved(data="photos/My Pets/"), tmp_path)
-    second, _ = runs.create(resolved(data="photos/My Pets/"), tmp_path)
+    first, _ = runs.create(resolved(data="photos/My Pets/"), FILES, tmp_path)
+    second, _ = runs.create(resolved(data="photos/My Pets/"), FILES, tmp_path)
     assert first.path.name == "timm-test-vit.r160-in1k-lora-8-my-pets-1"
     assert second.path.name.endswith("-2")
 
 
 def test_options_and_origins_come_back(tmp_path):
-    run, settled = runs.create(resolved(), tmp_path)
+    run, settled = runs.create(resolved(), FILES, tmp_path)
     assert run.resolved() == settled
     assert settled.origins["lr"] == "recipe x"
     assert "lr: 0.5  # recipe x" in (run.path / "config.yaml").read_text()
@@ -47,7 +52,7 @@ def test_a_config_without_its_comments_is_the_same_to_the_byte(config):
 
 
 def test_a_config_that_was_cut_at_a_line_s_end_is_refused(tmp_path):
-    run, _ = runs.create(resolved(), tmp_path)
+    run, _ = runs.create(resolved(), FILES, tmp_path)
     lines = (run.path / "config.yaml").read_text().splitlines(keepends=True)
     assert len(lines) == len(options())
     for count in range(1, len(lines)):
@@ -59,15 +64,19 @@ def test_a_config_that_was_cut_at_a_line_s_end_is_refused(tmp_path):
 
 def test_an_existing_folder_is_never_used(tmp_path):
     (tmp_path / "mine").mkdir()
+    with pytest.raises(OutputError, match="exists; choose another --out$"):
+        runs.create(resolved(out=str(tmp_path / "mine")), FILES)
+    assert list((tmp_path / "mine").iterdir()) == []
+    runs.create(resolved(out=str(tmp_path / "run")), FILES)
     with pytest.raises(OutputError, match="zoo resume"):
-        runs.create(resolved(out=str(tmp_path / "mine")))
+        runs.create(resolved(out=str(tmp_path / "run")), FILES)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be made"):
-        runs.create(resolved(out=str(tmp_path / "file" / "x")))
+        runs.create(resolved(out=str(tmp_path / "file" / "x")), FILES)
 
 
 def test_status_and_results(tmp_path):
-    run, _ = runs.create(resolved(), tmp_path)
+    run, _ = runs.create(resolved(), FILES, tmp_path)
     assert (run.status, run.value, run.metric) == ("empty", None, None)
     (run.checkpoints / "step-00000003").mkdir(parents=True)
     assert run.status == "resumable"
@@ -93,5 +102,29 @@ def test_what_is_not_a_run_is_said(tmp_path):
 
 
 def test_runs_are_listed_oldest_first(tmp_path):
-    made = [runs.create(resolved(), tmp_path)[0] for _ in range(2)]
+    made = [runs.create(resolved(), FILES, tmp_path)[0] for _ in range(2)]
     assert [run.path for run in runs.list_runs(tmp_path)] == [run.path for run in made]
+
+
+def test_runs_made_at_once_have_folders_of_their_own(tmp_path):
+    """More threads than numbers are free at first: whoever comes second takes the next, and nobody's files are mixed."""
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda number: runs.create(resolved(), {"splits.json": str(number)}, tmp_path)[0], range(24)))
+    assert len({run.path for run in made}) == 24
+    assert [(run.path / "splits.json").read_text() for run in made] == [str(number) for number in range(24)]
+    assert all(run.resolved().config.output.out == str(run.path) for run in made)
+    assert {path.name for path in tmp_path.iterdir()} == {"work", *(run.path.name for run in made)}
+
+
+def test_a_folder_that_is_being_made_is_not_listed(tmp_path):
+    run, _ = runs.create(resolved(), FILES, tmp_path)
+    shutil.copytree(run.path, tmp_path / f".aside-{run.path.name}-00000000-1-0")
+    assert [one.path for one in runs.list_runs(tmp_path)] == [run.path]
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "{}", '{"metric": "acc', "", "[" * 100_000])
+def test_a_damaged_result_is_named(tmp_path, content):
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"result\.json: damaged.*zoo resume") as error:
+        _ = Run(tmp_path).value
+    assert "\n" not in str(error.value)

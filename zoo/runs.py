@@ -11,16 +11,19 @@ runs/<backbone>-<strategy>-<data>-<number>/
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zoo import content, folders
 from zoo.config import Resolved, Scalar, build, options, slug
-from zoo.errors import CheckpointError, ConfigError, OutputError
+from zoo.errors import CheckpointError, ConfigError, OutputError, RunFailed
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,8 @@ class Run:
         return {"run": str(self.path), "best": str(self.best), "status": self.status, **self.result()}
 
 
-def create(resolved: Resolved, parent: Path = Path("runs")) -> tuple[Run, Resolved]:
-    """Make the directory of a new run and write its `config.yaml`.
+def create(resolved: Resolved, files: Mapping[str, str], parent: Path = Path("runs")) -> tuple[Run, Resolved]:
+    """Make the directory of a new run, in which `config.yaml` and these files are from its first moment.
 
     `out`, where given, must not exist; else the first free number under `parent` is taken.
     Raises: OutputError if the folder exists, or nothing can be written there.
@@ -100,28 +103,50 @@ def create(resolved: Resolved, parent: Path = Path("runs")) -> tuple[Run, Resolv
     config = resolved.config
     if config.output.out is not None:
         path = Path(config.output.out)
-        _make(path)
-    else:
-        data = config.data.data.removeprefix("builtin:").rstrip("/").rpartition("/")[2]
-        stem = "-".join(slug(part) for part in (config.model.backbone, config.model.strategy, data))
-        number = 1
-        while (parent / f"{stem}-{number}").exists():
-            number += 1
+        if _begin(path, resolved, files):
+            return Run(path), resolved
+        hint = f", or go on with `zoo resume {path}`" if (path / "config.yaml").is_file() else ""
+        raise OutputError(f"{path} exists; choose another --out{hint}")
+    data = config.data.data.removeprefix("builtin:").rstrip("/").rpartition("/")[2]
+    stem = "-".join(slug(part) for part in (config.model.backbone, config.model.strategy, data))
+    for number in itertools.count(1):
         path = parent / f"{stem}-{number}"
-        _make(path)
-        resolved = resolved.settle("run", out=str(path))
-    run = Run(path)
-    write_config(run, resolved)
-    return run, resolved
+        settled = resolved.settle("run", out=str(path))
+        if _begin(path, settled, files):
+            return Run(path), settled
+    raise AssertionError
 
 
-def _make(path: Path) -> None:
+def _begin(path: Path, resolved: Resolved, files: Mapping[str, str]) -> bool:
+    """Whether the folder could be made; not if it is there, though another process made it a moment ago. Raises: OutputError."""
     try:
-        path.mkdir(parents=True)
+        folders.begin(path, {**files, "config.yaml": _config_text(resolved)})
     except FileExistsError:
-        raise OutputError(f"{path} exists; choose another --out, or go on with `zoo resume {path}`") from None
+        return False
     except OSError as error:
         raise OutputError(f"{path} cannot be made: {error.strerror or error}") from error
+    return True
+
+
+@contextlib.contextmanager
+def resumable(run: Run) -> Iterator[None]:
+    """Let what the disk refuses in the midst of a run end it in one line, which says how to go on.
+
+    Raises: RunFailed; OutputError where there is nothing yet to go on from.
+    """
+    try:
+        yield
+    except (OutputError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _DISK:
+            raise
+        said = str(error) if isinstance(error, OutputError) else f"{error.filename or run.path}: {error.strerror}"
+        if run.status == "empty":
+            raise OutputError(f"{said}; make room, or write somewhere else") from error
+        raise RunFailed(f"{said}; make room, then go on with `zoo resume {run.path}`") from error
+
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM}
+"""What a disk says that is full, read-only or broken."""
 
 
 def inputs_of(folder: Path) -> dict[str, Any]:
@@ -141,8 +166,11 @@ def inputs_of(folder: Path) -> dict[str, Any]:
 
 def write_config(run: Run, resolved: Resolved) -> None:
     """Write `config.yaml`: every option and, as a comment for people, where its value came from."""
-    text = content.dump_yaml(resolved.config.flat(), {name: origin for name, origin in resolved.origins.items()})
-    folders.write_text(run.path / "config.yaml", text)
+    folders.write_text(run.path / "config.yaml", _config_text(resolved))
+
+
+def _config_text(resolved: Resolved) -> str:
+    return content.dump_yaml(resolved.config.flat(), {name: origin for name, origin in resolved.origins.items()})
 
 
 def read_config(path: Path) -> Resolved:
@@ -176,15 +204,17 @@ def list_runs(parent: str | os.PathLike[str] = "runs") -> list[Run]:
     folder = Path(parent)
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; runs are made by `zoo finetune`")
-    found = [Run(path.parent) for path in folder.glob("*/config.yaml")]
+    found = [Run(path.parent) for path in folder.glob("*/config.yaml") if not path.parent.name.startswith(".")]
     return sorted(found, key=lambda run: (run.path / "config.yaml").stat().st_mtime)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: damaged: {error}; `zoo resume {path.parent}` writes it again") from error
+    if not isinstance(values, dict) or not values:
+        raise CheckpointError(f"{path}: damaged: it holds no results; `zoo resume {path.parent}` writes it again")
     return values

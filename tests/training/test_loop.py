@@ -31,7 +31,7 @@ def job_and_run(tmp_path, **options):
     machine = launch.accelerator(config)
     model = jobs.build_model(config, splits)
     made = jobs.make_job(config, splits, model, metrics.resolve("accuracy"), machine)
-    return made, runs.create(resolved)[0], machine
+    return made, runs.create(resolved, {})[0], machine
 
 
 class TestAudits:

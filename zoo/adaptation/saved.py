@@ -67,6 +67,17 @@ def open_with_config(
     return folders.read_whole(folder, lambda: _open(folder, weights, head), (WEIGHTS, CONFIG), _for_people)
 
 
+def verify(folder: Path) -> list[str]:
+    """The names of the files of a saved model whose files are as they were written; its card may have been edited.
+
+    Raises: CheckpointError naming the first file that is missing or damaged.
+    """
+    entries = folders.verify(folder, (WEIGHTS, CONFIG), ignored=_for_people)
+    if missing := [name for name in entries if not (folder / name).is_file()]:
+        raise CheckpointError(f"{folder / missing[0]}: missing; use another copy of the folder")
+    return list(entries)
+
+
 def _for_people(name: str) -> bool:
     """The card and its figures: no model is read from them, and on the Hub they are edited in place."""
     return name == "README.md" or name.startswith("figures/")

@@ -22,7 +22,7 @@ from zoo.data.loaders import EvalBatches, Loading, loading
 from zoo.data.sets import SampleSet
 from zoo.data.targets import Targets
 from zoo.data.timing import workers
-from zoo.errors import RunFailed
+from zoo.errors import CheckpointError, RunFailed
 from zoo.evaluation.outputs import THRESHOLD, MultilabelOutputs
 from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
@@ -68,6 +68,24 @@ def finish(session: Session) -> Run:
     for line in report.warnings:
         log.warning("%s", line)
     return run
+
+
+def damage(run: Run) -> str | None:
+    """What is wrong with the result or the `best/` of a finished run; None if nothing is (its card may have been edited).
+
+    Raises: ConfigError if its options cannot be read: then nothing can be made again.
+    """
+    run.resolved()
+    try:
+        if run.result().get("sha256") != folders.sha256(run.best / saved.WEIGHTS):
+            return f"{run.best}: its weights are not those of {run.path / 'result.json'}"
+        if CARD not in saved.verify(run.best):
+            return f"{run.best / CARD}: missing"
+    except CheckpointError as error:
+        return str(error)
+    except OSError as error:
+        return f"{run.best / saved.WEIGHTS}: {error.strerror}"
+    return None
 
 
 def choose_thresholds(targets: Targets, logits: NDArray[np.float32]) -> list[float] | None:

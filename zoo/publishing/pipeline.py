@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
+from zoo import runs
 from zoo.config import Resolved
 from zoo.data.sources.datasets_rows import parts_of
 from zoo.data.splits import from_datasets
 from zoo.errors import ConfigError
 from zoo.evaluation import metrics
-from zoo.publishing.finish import finish
+from zoo.publishing.finish import damage, finish
 from zoo.runs import Run
 from zoo.training import session
-from zoo.training.session import CUSTOM_DATA, Extras
+from zoo.training.session import CUSTOM_DATA, Extras, Session
+
+log = logging.getLogger("zoo")
 
 
 def extras(
@@ -38,14 +42,22 @@ def extras(
 
 def finetune(resolved: Resolved, given: Extras) -> Run:
     """Train a new run and finish it. Raises: ZooError."""
-    trained = session.start(resolved, given)
-    return finish(trained) if trained.is_main else trained.run
+    return _finished(session.start(resolved, given))
 
 
 def resume(run: Run, data: Any, metric: Any, label_names: Sequence[str] | None, keys: Sequence[str] | None) -> Run:
-    """Go on with a run and finish it; a finished one is returned as it is. Raises: ZooError."""
+    """Go on with a run and finish it; a finished one whose best model and result are whole is returned as it is. Raises: ZooError."""
     if run.status == "finished":
-        return run
+        problem = damage(run)
+        if problem is None:
+            return run
+        log.warning("%s; it is made again", problem)
     _, given = extras(run.resolved(), data, metric, label_names, keys)
-    trained = session.resume(run, given)
-    return finish(trained) if trained.is_main else trained.run
+    return _finished(session.resume(run, given))
+
+
+def _finished(trained: Session) -> Run:
+    if not trained.is_main:
+        return trained.run
+    with runs.resumable(trained.run):
+        return finish(trained)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 
 from zoo import folders
-from zoo.adaptation import saved
+from zoo.adaptation import saved, saved_config
 from zoo.adaptation.model import AdaptedModel
+from zoo.errors import CheckpointError
 from zoo.runs import Run
 from zoo.training.checkpoint import TrainState
 
@@ -30,10 +29,9 @@ def write_best(run: Run, model: AdaptedModel, state: TrainState, logits: np.ndar
 
 
 def best_step(run: Run) -> int | None:
-    """The step of the model in `best/`; None if there is none that can be read."""
+    """The step of the model in `best/`; None if there is none, or a damaged one."""
     try:
-        values = json.loads((run.best / "config.json").read_text(encoding="utf-8"))
-        step = values["zoo"]["facts"]["step"]
-    except (OSError, ValueError, KeyError, TypeError):
+        saved.verify(run.best)
+        return int(saved_config.read(run.best)["facts"]["step"])
+    except (CheckpointError, KeyError, TypeError, ValueError):
         return None
-    return int(step)

@@ -149,6 +149,11 @@ def read(folder: Path, identity: Mapping[str, str]) -> Checkpoint:
         raise CheckpointError(f"{folder}: not a checkpoint of this version: {error}") from error
 
 
+def of_step(parent: Path, step: int, identity: Mapping[str, str]) -> Checkpoint:
+    """The checkpoint after `step` steps. Raises: CheckpointError, as `read`."""
+    return read(parent / name(step), identity)
+
+
 def newest(parent: Path, identity: Mapping[str, str]) -> Checkpoint | None:
     """The newest whole checkpoint; damaged ones are named and passed over. None if there is none at all.
 
@@ -171,8 +176,11 @@ def kept(all_steps: Sequence[int], keep: int) -> set[int]:
     return set(sorted(all_steps)[-keep:])
 
 
-def prune(parent: Path, keep: int) -> None:
-    """Remove what `kept` does not retain. Called after a new checkpoint is whole, never before."""
+def prune(parent: Path, keep: int, best: int | None = None) -> None:
+    """Remove what `kept` does not retain, but for that of the best step: `best/` can be made again from it.
+
+    Called after a new checkpoint is whole, never before.
+    """
     present = steps(parent)
-    for step in set(present) - kept(present, keep):
+    for step in set(present) - kept(present, keep) - {best}:
         shutil.rmtree(parent / name(step), ignore_errors=True)

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from zoo.adaptation import freezing
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import FinetuneConfig
 from zoo.data.loaders import Batch, EvalBatches, TrainBatches
-from zoo.errors import ConfigError, NonFinite, OutputError, RunFailed
+from zoo.errors import CheckpointError, ConfigError, NonFinite, OutputError, RunFailed
 from zoo.evaluation.metrics import Metric
 from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
@@ -97,8 +98,7 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
     phase = -1
     saver = _Saver(job, run, accelerator, optimizer)
     clock = _Clock()
-    if state.best.step == state.step and best_step(run) != state.step:  # killed between a checkpoint and its best/
-        saver.best(state, validate(job, accelerator)[1])
+    _require_best(job, state, saver)
 
     if (
         state.step == 0 and state.evaluations == 0 and model.plan.strategy.kind == "lp-ft"
@@ -309,6 +309,32 @@ def _restore(job: Job, run: Run, optimizer: torch.optim.Optimizer, accelerator: 
     return found.state
 
 
+def _require_best(job: Job, state: TrainState, saver: _Saver) -> None:
+    """Before any step, see to it that `best/` is that of the state, whole; else write it again, from the checkpoint of its step.
+
+    It is not where a kill came between a checkpoint and its `best/`, or where something damaged it.
+    Raises: CheckpointError if that checkpoint is not there.
+    """
+    run, accelerator = saver.run, saver.accelerator
+    found = broadcast_object_list([best_step(run)])[0]  # the first process's, before it writes
+    if state.best.step is None or found == state.best.step:
+        return
+    now = {name: tensor.clone() for name, tensor in job.model.trained_state().items()}
+    if state.best.step != state.step:
+        try:
+            job.model.load_trained_state(checkpoint.of_step(run.checkpoints, state.best.step, job.identity).model)
+        except CheckpointError as error:
+            if found is not None and found > state.step:  # a newer checkpoint was damaged; that step comes again
+                return
+            raise CheckpointError(
+                f"{run.best} is missing or damaged, and cannot be made again: {error}; start a new run"
+            ) from error
+    if accelerator.is_main_process:
+        log.info("%s is written again, from the checkpoint of step %d", run.best, state.best.step)
+    saver.best(state, validate(job, accelerator)[1])
+    job.model.load_trained_state(now)
+
+
 class _Saver:
     """Rank 0's writing. A save that fails is said once and tried again at the next; only a failed last one fails the run."""
 
@@ -323,7 +349,7 @@ class _Saver:
             model = self.job.model.trained_state()
             with self._tolerant():
                 checkpoint.write(self.run.checkpoints, state, model, optim.named_state(self.optimizer), self.job.identity)
-                checkpoint.prune(self.run.checkpoints, self.job.config.selection.keep)
+                checkpoint.prune(self.run.checkpoints, self.job.config.selection.keep, state.best.step)
         self.accelerator.wait_for_everyone()
 
     def best(self, state: TrainState, logits: np.ndarray) -> None:
@@ -344,4 +370,4 @@ class _Saver:
 
     def raise_if_failed(self) -> None:
         if self.problem is not None:
-            raise RunFailed(f"the last save failed: {self.problem}")
+            raise RunFailed(f"the last save failed: {self.problem}; make room, then go on with `zoo resume {self.run.path}`")

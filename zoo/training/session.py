@@ -17,7 +17,7 @@ from accelerate.utils import broadcast_object_list
 from zoo import folders, registry, runs
 from zoo.adaptation import saved_config, transfer
 from zoo.config import FinetuneConfig, Resolved
-from zoo.data.splits import Splits, open_splits
+from zoo.data.splits import Splits, open_splits, read_splits
 from zoo.errors import CheckpointError, ConfigError, ZooError
 from zoo.evaluation import metrics
 from zoo.evaluation.metrics import Metric
@@ -72,7 +72,8 @@ def start(resolved: Resolved, extras: Extras) -> Session:
         if machine is None:
             launch.run_workers(run.path, config.machine.processes)
         else:
-            fit.train_run(run, splits, metric, machine)
+            with runs.resumable(run):
+                fit.train_run(run, splits, metric, machine)
     except (ZooError, OSError):
         if is_main and run.status == "empty":
             shutil.rmtree(run.path, ignore_errors=True)
@@ -93,8 +94,7 @@ def resume(run: Run, extras: Extras) -> Session:
         raise ConfigError(f"{run.path} was trained on data sets given in Python; resume it from Python with the same ones")
     splits = labelled(extras.splits or open_splits(config), config)
     _, metric = by_task(run.resolved(), splits, extras.metric)
-    began_with = json.loads((run.path / "splits.json").read_text(encoding="utf-8"))["sha256"]
-    if splits.facts.sha256 != began_with:
+    if splits.facts.sha256 != read_splits(run.path / "splits.json").sha256:
         raise CheckpointError(
             f"{config.data.data}: the {splits.facts.kind.nouns} are not those that {run.path} began with; start a new run"
         )
@@ -106,7 +106,8 @@ def resume(run: Run, extras: Extras) -> Session:
         for folder in (run.path, run.checkpoints):
             folders.sweep(folder)
     machine.wait_for_everyone()
-    fit.train_run(run, splits, metric, machine)
+    with runs.resumable(run):
+        fit.train_run(run, splits, metric, machine)
     return Session(run, splits, metric, machine.is_main_process)
 
 
@@ -180,8 +181,7 @@ def _create(resolved: Resolved, splits: Splits, machine: Accelerator | None) -> 
     paths: list[Any] = [None]
     if machine is None or machine.is_main_process:
         try:
-            run, _ = runs.create(resolved)
-            folders.write_text(run.path / "splits.json", json.dumps(splits.record(), indent=1))
+            run, _ = runs.create(resolved, {"splits.json": json.dumps(splits.record(), indent=1)})
             paths = [str(run.path)]
         except ZooError as error:
             paths = [error]

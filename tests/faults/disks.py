@@ -1,0 +1,48 @@
+"""Disks that are full, or become read-only, for as long as a test wants."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+class Disk:
+    """A small file system in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextlib.contextmanager
+    def full(self, free: int = 0) -> Iterator[None]:
+        """No more than `free` bytes can be written while in here, and some that a page needs."""
+        ballast = self.path / "ballast"
+        with ballast.open("wb") as file, contextlib.suppress(OSError):
+            while True:
+                os.write(file.fileno(), bytes(4096))
+        os.truncate(ballast, max(0, ballast.stat().st_size - free))
+        try:
+            yield
+        finally:
+            ballast.unlink()
+
+    def read_only(self, yes: bool) -> None:
+        """Let nothing be written any more, or again."""
+        subprocess.run(["mount", "-o", f"remount,{'ro' if yes else 'rw'}", str(self.path)], check=True, timeout=30)
+
+
+@contextlib.contextmanager
+def small_disk(path: Path, size: int = 16 << 20) -> Iterator[Disk]:
+    """A disk of `size` bytes at `path`; skips the test where it may not be made."""
+    path.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)], capture_output=True, timeout=30, check=False
+    )
+    if made.returncode:
+        pytest.skip("a disk can be mounted by root alone")
+    try:
+        yield Disk(path)
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True, timeout=30)
