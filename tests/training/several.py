@@ -1,6 +1,7 @@
 """One of several training processes, for tests: `python -m torch.distributed.run --nproc-per-node=N several.py FOLDER OPTIONS`.
 
-Trains by the loop and writes to FOLDER, for each evaluation of each process, the whole state of the model then: `RANK-STEP.safetensors`.
+Trains by the loop and writes to FOLDER, for each evaluation of each process, the whole state of the model then, `RANK-STEP.safetensors`,
+and what torch was seeded with at each forward pass of training, `RANK.json`.
 OPTIONS, JSON, are those of `zoo.finetune`; the head `counting` keeps state of every sort.
 """
 
@@ -28,10 +29,12 @@ class Counting(nn.Module):
         self.norm, self.last = nn.BatchNorm1d(width), nn.Linear(width, outputs)
         self.register_buffer("constant", torch.full((5,), 0.1))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self.seeds = []
 
     def forward(self, features):
         if self.training:
             self.seen += len(features)
+            self.seeds.append(torch.initial_seed())
         return self.last(self.norm(features))
 
 
@@ -49,6 +52,7 @@ class Watch:
             name: tensor.contiguous().clone() for name, tensor in (*self.model.named_parameters(), *self.model.named_buffers())
         }
         save_file(state, self.folder / f"{self.rank}-{step}.safetensors")
+        (self.folder / f"{self.rank}.json").write_text(json.dumps(self.model.head.seeds))
 
     def close(self):
         pass

@@ -159,7 +159,7 @@ def states(folder, processes, **options):
 
 class TestProcesses:
     def test_every_process_evaluates_the_same_model(self, tmp_path):
-        """Three, whose mean of equal numbers is not exact in float32; the first step's statistics are those of its whole batch."""
+        """Each samples of its own; the first step's statistics are the mean of those of the three chunks of its batch."""
         options = {
             "backbone": RESNET,
             "strategy": "full",
@@ -173,6 +173,8 @@ class TestProcesses:
         for first, *others in found.values():
             assert all(torch.equal(tensor, other[name]) for other in others for name, tensor in first.items())
             assert torch.equal(first["head.constant"], torch.full((5,), 0.1))
+        seeds = [seed for rank in range(3) for seed in json.loads((tmp_path / "several" / f"{rank}.json").read_text())]
+        assert len(set(seeds)) == len(seeds) >= 3 * 2
         assert found[2][0]["head.seen"] == 2 * 32  # the first process's: the others have 32 and 31
 
         model = AdaptedModel.build(RESNET, 10, strategy="full", weights="random", image_size=32)

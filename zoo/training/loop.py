@@ -91,7 +91,7 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
     if config.machine.compile:
         model.compile()  # in place: names and files stay as they are, and evaluation, which calls the class's forward, is not compiled
     wrapped, prepared = accelerator.prepare(model, optimizer)
-    micro_batches.own_statistics(wrapped)
+    micro_batches.send_no_buffers(wrapped)
     if accelerator.is_main_process:
         for line in micro_batches.remarks(job.whole, config, job.train.plan):
             log.info("%s", line)

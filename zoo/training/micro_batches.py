@@ -86,8 +86,8 @@ def draws(model: AdaptedModel) -> bool:
     return drawn
 
 
-def own_statistics(wrapped: nn.Module) -> None:
-    """Let each process move its buffers by its own samples, not from rank 0's in each forward, until `agree`."""
+def send_no_buffers(wrapped: nn.Module) -> None:
+    """Send no buffers around before each forward: after `agree` all processes have the same, and what is frozen never moves."""
     if isinstance(wrapped, DistributedDataParallel):
         wrapped.forward_sync_buffers = False
 
