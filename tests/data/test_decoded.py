@@ -66,6 +66,24 @@ def test_files_are_opened_once_and_only_what_is_new(pictures, tmp_path):
         decode(pictures, tmp_path / "cache", 81)
 
 
+def test_pixels_that_were_damaged_on_the_disk_are_decoded_again(pictures, tmp_path, caplog):
+    decode(pictures, tmp_path / "cache", 80)
+    (shard,) = (tmp_path / "cache").rglob("*.npy")
+    content = bytearray(shard.read_bytes())
+    content[2000] ^= 0x80
+    shard.write_bytes(content)
+    decoded = decode(pictures, tmp_path / "cache", 80)
+    for index in range(len(pictures)):
+        assert np.array_equal(np.asarray(decoded.item(index, 80)), np.asarray(pictures.item(index, 80)))
+    assert [record.getMessage().startswith("cache: a shard is damaged") for record in caplog.records] == [True]
+
+
+def test_a_file_that_was_replaced_is_not_kept_under_the_old_digest(pictures, tmp_path):
+    Image.new("RGB", (30, 20)).save(pictures.root / pictures.name(0))
+    with pytest.raises(DataError, match="replaced since it was checked"):
+        decode(pictures, tmp_path / "cache", 80)
+
+
 def test_the_room_they_take_is_known_before(pictures, tmp_path):
     expected = size(pictures, 80)
     decode(pictures, tmp_path / "cache", 80)

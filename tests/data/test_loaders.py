@@ -188,7 +188,7 @@ def test_a_file_that_went_bad_is_named(pictures, num_workers):
     (pictures.root / pictures.name(3)).write_bytes(b"overwritten since")
     own = evaluation(pictures, batch_size=4, num_workers=num_workers)
     for found in (iter(own), batches(pictures, num_workers=num_workers).steps(0, 5)):
-        with pytest.raises(DataError, match=r"train/a/3\.png: not a picture") as caught:
+        with pytest.raises(DataError, match=r"train/a/3\.png: replaced since it was checked") as caught:
             list(found)
         assert "\n" not in str(caught.value)
         assert any("Traceback" in note for note in caught.value.__notes__)

@@ -244,6 +244,14 @@ def test_a_record_is_restored_whole(root, tmp_path):
     assert [type(value) for value in vars(found[1]).values()] == [str, int, int, int, bool]
 
 
+def test_a_recording_that_was_replaced_since_it_was_checked(root):
+    train = open_splits(build({"data": str(root)})).train
+    path = root / train.name(0)
+    path.write_bytes((root / train.name(1)).read_bytes())
+    with pytest.raises(DataError, match="replaced since it was checked; start again"):
+        train.item(0)
+
+
 def test_splits_of_recordings(root):
     splits = open_splits(build({"data": str(root)}))
     assert isinstance(splits.train, SoundFiles)

@@ -1,6 +1,7 @@
 """Features are those of the network, computed once each, whoever asks, whatever was killed."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -143,8 +144,64 @@ def test_off_keeps_nothing(model, photos, tmp_path, monkeypatch):
 def test_a_file_that_went_bad_since_it_was_checked_is_named(model, photos, tmp_path):
     own = pictures(photos)
     (photos / "train/b/19.png").write_bytes(b"no longer a picture")
-    with pytest.raises(DataError, match="b/19.png: not a picture"):
+    with pytest.raises(DataError, match=r"b/19\.png: replaced since it was checked; start again"):
         extract(model, own, tmp_path / "cache")
+
+
+def test_a_file_that_is_replaced_before_it_is_read_is_not_kept_under_the_digest_of_the_old_one(model, photos, tmp_path):
+    own = pictures(photos)
+    before = (photos / "train/b/19.png").read_bytes()
+    Image.new("RGB", (40, 36), "red").save(photos / "train/b/19.png")
+    with pytest.raises(DataError, match=r"b/19\.png: replaced since it was checked"):
+        extract(model, own, tmp_path / "cache")
+    (photos / "train/b/19.png").write_bytes(before)
+    rows, work = extract(model, own, tmp_path / "cache")
+    assert work.computed
+    assert np.array_equal(rows, extract(model, own, tmp_path / "other")[0])
+
+
+def cut_off(content):
+    return content[:-5]
+
+
+def flipped(content):
+    return content[:-2] + bytes([content[-2] ^ 0x80]) + content[-1:]
+
+
+@pytest.mark.parametrize("harm", [flipped, cut_off, lambda content: b"", lambda content: b"[]", lambda content: b"null", None])
+def test_no_damage_anywhere_in_the_cache_changes_a_row(model, photos, tmp_path, harm):
+    """harm: what becomes of a file's bytes; None: it is removed."""
+    place = tmp_path / "cache"
+    for file in photos.rglob("*.png"):
+        os.utime(file, (0, 0))  # long enough ago that what is found is remembered
+
+    def rows():
+        return extract(model, open_splits(build({"data": str(photos), "cache": str(place)})).train, place)[0]
+
+    expected = rows()
+    files = sorted(file for file in place.rglob("*") if file.is_file() and file.stat().st_size)
+    assert {file.suffix for file in files} == {".json", ".npy"}
+    for file in files:
+        if harm is None:
+            file.unlink()
+        else:
+            file.write_bytes(harm(file.read_bytes()))
+        assert np.array_equal(rows(), expected)
+    assert cache.verify(place) == []
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(model, photos, tmp_path, monkeypatch, caplog):
+    own = pictures(photos)
+    expected, _ = extract(model, own, tmp_path / "cache")
+    (tmp_path / "file").write_text("in its place")
+    (tmp_path / "passing").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "passing"))
+    rows, work = extract(model, own, tmp_path / "file")
+    assert np.array_equal(rows, expected)
+    assert work.computed == 40
+    assert list((tmp_path / "passing").iterdir()) == []
+    (record,) = caplog.records
+    assert "cannot be written" in record.getMessage()
 
 
 def test_features_that_are_not_finite_are_named(photos, tmp_path):

@@ -11,8 +11,8 @@ be deleted at any time: it is computed again. A cache that cannot be written cos
 for the process alone.
 """
 
-from zoo.cache.claims import KEY, Keys
-from zoo.cache.places import FACTS, OFF, asked_for, folder, passing, place, read_facts, release, sweep
+from zoo.cache.claims import KEY, Keys, alone
+from zoo.cache.places import FACTS, OFF, asked_for, folder, passing, place, read_facts, release, sweep, warn_once
 from zoo.cache.space import Integers, Rows, Shards, Space
 from zoo.cache.upkeep import Entry, clear, entries, trim, verify
 
@@ -26,6 +26,7 @@ __all__ = [
     "Rows",
     "Shards",
     "Space",
+    "alone",
     "asked_for",
     "clear",
     "entries",
@@ -37,4 +38,5 @@ __all__ = [
     "sweep",
     "trim",
     "verify",
+    "warn_once",
 ]

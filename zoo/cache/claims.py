@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from zoo import folders
-from zoo.cache.places import FACTS, LOCK, make, read_facts
+from zoo.cache.places import LOCK, make
 from zoo.errors import OutputError
 
 KEY = np.dtype("S64")
@@ -38,7 +38,6 @@ class Claims:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._facts = "" if read_facts(path) is None else (path / FACTS).read_text(encoding="utf-8")
 
     @contextlib.contextmanager
     def make(self, choose: Callable[[Keys], Keys]) -> Iterator[None]:
@@ -63,17 +62,10 @@ class Claims:
                     mark.unlink(missing_ok=True)
                 own.release()
 
-    def ensure(self) -> None:
-        """Have the folder there, though another process may have removed it. Raises: OSError, OutputError."""
-        if self._facts:
-            make(self.path, self._facts)
-        else:
-            self.path.mkdir(parents=True, exist_ok=True)
-
     @contextlib.contextmanager
     def _looking(self) -> Iterator[None]:
         while True:
-            self.ensure()
+            make(self.path)
             lock = FileLock(self.path / LOCK, thread_local=False)
             with contextlib.suppress(FileNotFoundError):  # it was removed at that moment
                 lock.acquire()
@@ -95,6 +87,19 @@ class Claims:
                 content = mark.read_bytes() if mark.exists() else b""
                 found.append(np.frombuffer(content[: len(content) // KEY.itemsize * KEY.itemsize], KEY))
         return np.concatenate(found)
+
+
+@contextlib.contextmanager
+def alone(path: Path, what: str) -> Iterator[None]:
+    """Hold one thing in a folder, which is not removed meanwhile; another process that wants the same waits. Raises: OSError."""
+    with contextlib.suppress(OutputError):
+        make(path)
+    mark = path / f"{_CLAIM}{what}"
+    with FileLock(mark, thread_local=False):
+        try:
+            yield
+        finally:
+            mark.unlink(missing_ok=True)
 
 
 def remove(path: Path) -> bool:

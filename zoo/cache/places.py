@@ -26,12 +26,14 @@ LOCK = ".lock"
 OFF = "off"
 """How the option `cache` says that nothing is to be kept."""
 _PASSING, _ALIVE = "zoo-passing-", ".alive"
-_TRIES = 5
+_TRIES = 50
 """Times that a folder is made which others remove at the same moment."""
 
 _USER = getattr(os, "getuid", lambda: 0)  # Windows has no such numbers, and says 0
 
 _said: set[str] = set()
+_texts: dict[Path, str] = {}
+"""The facts of each folder that this process works in, from which it is made again if somebody removes it."""
 _passing: dict[Path, FileLock] = {}
 
 
@@ -74,10 +76,11 @@ def folder(root: Path | None, kind: str, facts: Mapping[str, Any]) -> Path | Non
     """
     if root is None:
         return None
-    text = json.dumps(facts, sort_keys=True, indent=1)
+    text = _text(facts)
     path = root / kind / hashlib.sha256(text.encode()).hexdigest()[:32]
+    _texts[path] = text
     try:
-        make(path, text)
+        make(path)
     except (OSError, OutputError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         warn_once(f"the cache {root} cannot be written ({reason}): what it lacks is computed and kept for this command alone")
@@ -85,29 +88,39 @@ def folder(root: Path | None, kind: str, facts: Mapping[str, Any]) -> Path | Non
     return path
 
 
-def make(path: Path, text: str) -> None:
-    """Have a folder with its facts in it, though another process may be removing it. Raises: OSError, OutputError."""
+def make(path: Path) -> None:
+    """Have a folder with its facts in it, if they are known, though another process may be removing it. Raises: OSError, OutputError."""
+    if path not in _texts and (facts := read_facts(path)) is not None:
+        _texts[path] = _text(facts)
     for left in reversed(range(_TRIES)):
         try:
             path.mkdir(parents=True, exist_ok=True)
-            found = _text(path / FACTS)
-            if found == text:
-                os.utime(path / FACTS)
-                return
-            if found is not None:
-                log.warning("%s: damaged; written anew", path / FACTS)
-            folders.write_text(path / FACTS, text)
+            if path in _texts:
+                _have(path / FACTS, _texts[path])
             return
-        except (OSError, OutputError):
-            if path.is_dir() or not left:
+        except (OSError, OutputError) as error:
+            if not (is_gone(error) and left):
                 raise
 
 
-def _text(file: Path) -> str | None:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return None
+def is_gone(error: Exception) -> bool:
+    """Whether something could not be done because a folder was removed at that moment."""
+    return isinstance(error.__cause__ if isinstance(error, OutputError) else error, FileNotFoundError)
+
+
+def _have(file: Path, text: str) -> None:
+    """Mark facts as used now; write them where they are missing or damaged."""
+    found = file.read_text(encoding="utf-8", errors="replace") if file.exists() else None
+    if found == text:
+        os.utime(file)
+        return
+    if found is not None:
+        log.warning("%s: damaged; written anew", file)
+    folders.write_text(file, text)
+
+
+def _text(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, sort_keys=True, indent=1)
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from zoo.cache import shards
 from zoo.cache.claims import KEY, Claims, Keys
-from zoo.cache.places import passing, warn_once
+from zoo.cache.places import is_gone, make, passing, warn_once
 from zoo.cache.shards import Damaged, Shard
 from zoo.errors import OutputError
 
@@ -164,11 +164,15 @@ class Space:
         self._add(shard)
 
     def _write(self, records: NDArray[Any]) -> Shard:
-        if self.path not in _beside:
+        again = True
+        while self.path not in _beside:
             try:
-                self._claims.ensure()  # another process may have made room
+                make(self.path)  # somebody may have removed it
                 return shards.write(self.path, records)
             except (OSError, OutputError) as error:
+                if is_gone(error) and again:
+                    again = False
+                    continue
                 _beside[self.path] = passing()
                 warn_once(f"{getattr(error, 'strerror', None) or error}: what is computed is kept for this command alone")
         return shards.write(_beside[self.path], records)

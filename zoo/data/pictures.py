@@ -60,7 +60,7 @@ class Checked:
     """Whether it has more frames than the first, which alone is used."""
 
 
-def open_picture(source: Source, name: str | None = None, at_least: int | None = None) -> Image.Image:
+def open_picture(source: Source, name: str | None = None, at_least: int | None = None, sha256: str = "") -> Image.Image:
     """A picture as 8-bit RGB, upright.
 
     The EXIF orientation is applied; transparency is laid over white; 16-bit grey is scaled by 1/257 (Pillow's own conversion
@@ -70,6 +70,7 @@ def open_picture(source: Source, name: str | None = None, at_least: int | None =
         source: a path, the bytes of a file, a binary stream, or a PIL picture (which is left as it is).
         name: what errors call it; by default the path.
         at_least: a JPEG may be decoded at a half, a quarter or an eighth of its size whose sides are no shorter than so many pixels.
+        sha256: what a path's file must have; empty: any.
 
     Raises: DataError, which names the file and the reason.
     """
@@ -77,7 +78,7 @@ def open_picture(source: Source, name: str | None = None, at_least: int | None =
         if isinstance(source, Image.Image):
             return _to_rgb(ImageOps.exif_transpose(source))
         if isinstance(source, (str, os.PathLike)):
-            source = read_file(Path(source))
+            source = read_file(Path(source), sha256)
         return _decode(source if isinstance(source, bytes) else source.read(), at_least)[0]
 
 

@@ -86,7 +86,7 @@ class SampleSet(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class FileSet(SampleSet):
-    """Picture files under one folder."""
+    """Picture files under one folder; one whose bytes are no longer those of its digest is an error."""
 
     root: Path
     names: Texts
@@ -96,12 +96,12 @@ class FileSet(SampleSet):
         return os.fsdecode(bytes(self.names[index]))
 
     def item(self, index: int, at_least: int | None = None) -> Image.Image:
-        return open_picture(self.root / self.name(index), at_least=at_least)
+        return open_picture(self.root / self.name(index), at_least=at_least, sha256=self.digest(index))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SoundFiles(SampleSet):
-    """Files of recordings under one folder."""
+    """Files of recordings under one folder; one whose bytes are no longer those of its digest is an error."""
 
     kind = Kind.AUDIO
 
@@ -115,7 +115,7 @@ class SoundFiles(SampleSet):
         return os.fsdecode(bytes(self.names[index]))
 
     def item(self, index: int, at_least: int | None = None) -> Sound:
-        return open_sound(self.root / self.name(index))
+        return open_sound(self.root / self.name(index), sha256=self.digest(index))
 
     @property
     def sizes(self) -> Integers:

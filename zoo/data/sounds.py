@@ -55,18 +55,19 @@ class CheckedSound:
         return self.length / self.rate
 
 
-def open_sound(source: Source, name: str | None = None) -> Sound:
+def open_sound(source: Source, name: str | None = None, sha256: str = "") -> Sound:
     """A recording with all its channels, at its own rate, as float32 from -1 to 1.
 
     Args:
         source: a path, the bytes of a file, or a binary stream.
         name: what errors call it; by default the path.
+        sha256: what a path's file must have; empty: any.
 
     Raises: DataError, which names the file and the reason; ConfigError where soundfile is not installed.
     """
     with _naming(name or (os.fspath(source) if isinstance(source, (str, os.PathLike)) else "recording")):
         if isinstance(source, (str, os.PathLike)):
-            source = read_file(Path(source))
+            source = read_file(Path(source), sha256)
         return _decode(source if isinstance(source, bytes) else source.read())
 
 
