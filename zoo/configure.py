@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo import registry, runs, strategy
+from zoo import backbones, registry, runs, strategy
 from zoo.config import Resolved, check, resolve
 from zoo.errors import ConfigError
 
@@ -37,7 +37,7 @@ def configure(flags: Mapping[str, Any], *, recipe: str | None = None, config: st
     chosen = resolve([*source, *layers]).config.model
     if source and chosen.backbone != source[0][1]["backbone"]:
         raise ConfigError(f"backbone is {chosen.backbone}, and {chosen.init_from} has {source[0][1]['backbone']}; leave it out")
-    spec = registry.resolve(chosen.backbone)
+    spec = backbones.identify(registry.resolve(chosen.backbone), chosen.weights)
     if chosen.head not in registry.heads():
         registry.head(chosen.head)  # says which names are near
     beneath = [] if config is not None else _family_layers(spec, chosen.strategy)
@@ -48,9 +48,8 @@ def _family_layers(spec: registry.BackboneSpec, text: str) -> list[tuple[str, Ma
     layers: list[tuple[str, Mapping[str, Any]]] = []
     family = f"family {spec.family.name}" if spec.family else "no family"
     recipe = registry.default_recipe(spec, strategy.parse(text))
-    if recipe is not None:
-        values = {name: value for name, value in recipe.values.items() if name != "strategy"}
-        layers.append((f"{family}: recipe {recipe.name}", values))
+    values = {name: value for name, value in recipe.values.items() if name != "strategy"}
+    layers.append((f"{family}: recipe {recipe.name}", values))
     for name, value in (("image_size", spec.input_size), ("max_length", spec.max_length)):
         if value is not None:
             layers.append((family, {name: value}))

@@ -62,7 +62,7 @@ class Family:
     channels_last: bool
     """Whether the network is faster in channels_last memory format (convolutional nets)."""
     recipes: Mapping[str, str]
-    """Default recipe by kind of strategy."""
+    """Recipes other than those that networks for samples of this kind have by convention, by kind of strategy."""
     loader: str = "timm"
     """The library that its networks come from: `timm` or `transformers`."""
     kind: Kind = Kind.IMAGE
@@ -368,7 +368,9 @@ def recipe(name: str) -> Recipe:
     return Recipe(name, path, content.read_yaml(path))
 
 
-def default_recipe(spec: BackboneSpec, strategy: Strategy) -> Recipe | None:
-    """The recipe that the backbone's family has for this kind of strategy, or the one that is named after the strategy."""
-    name = (spec.family.recipes if spec.family else {}).get(strategy.kind, strategy.kind)
-    return recipe(name) if name in recipes() else None
+def default_recipe(spec: BackboneSpec, strategy: Strategy) -> Recipe:
+    """The recipe that the backbone's family names for this kind of strategy, else the one that all networks for such samples have: of
+    images, the one named after the strategy; of texts and audio, with the kind before it (`text-full`, `audio-probe`)."""
+    of_family = spec.family.recipes.get(strategy.kind) if spec.family else None
+    of_kind = strategy.kind if spec.kind is Kind.IMAGE else f"{spec.kind.value}-{strategy.kind.removeprefix('linear-')}"
+    return recipe(of_family or of_kind)

@@ -27,7 +27,7 @@ def check(name: str, folder: Path, classes: int) -> None:
     torch.manual_seed(0)
     written = timm.create_model(name, num_classes=classes).state_dict()
     path = folder / f"{name}-{classes}.safetensors"
-    save_file({key: value.contiguous() for key, value in written.items()}, path)
+    save_file({key: value.clone().contiguous() for key, value in written.items()}, path)
     spec = loader.tagged(registry.resolve(f"timm/{name}"))
     net = loader._load_strictly(spec, weights.find(spec, str(path)), loader._arguments(spec, None, 0.0))
     own = net.state_dict()

@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 
 from zoo.backbones.pictures import PicturePreprocess
+from zoo.backbones.sounds import AudioPreprocess
+from zoo.data.sound_transforms import vary_sound
 from zoo.data.transforms import AUGMENTATIONS, train_transform, vary_picture
 from zoo.errors import UnknownName
 
@@ -149,3 +151,16 @@ def test_what_is_erased_has_the_mean_colour():
     erased = (image != 255).any(dim=0)
     assert 0.01 < erased.float().mean() < 0.4
     assert (torch.tensor([51, 102, 153], dtype=torch.uint8) == image[:, erased].T).all()
+
+
+def test_a_level_that_is_not_there_is_refused():
+    sound = AudioPreprocess(
+        form="waveform", rate=16_000, max_seconds=1.0, truncation="head", pooling="mean", shortest=400, normalise=True
+    )
+    for vary in (
+        lambda: vary_picture(PREPROCESS, "medium"),
+        lambda: vary_sound(sound, "medium"),
+        lambda: vary_sound(sound, "none"),
+    ):
+        with pytest.raises(UnknownName, match="no augmentation '.*light, standard, strong"):
+            vary()

@@ -12,6 +12,10 @@ import torch
 from torch import Tensor
 
 from zoo.backbones.sounds import AudioPreprocess, Samples, Sound
+from zoo.errors import UnknownName
+
+LEVELS = ("light", "standard", "strong")
+"""How much a sample is varied, by name, whatever its kind."""
 
 GAIN = 6.0
 """Decibels by which a recording is made louder or softer, at most; a factor of two. Our own choice."""
@@ -40,7 +44,11 @@ def vary_sound(preprocess: AudioPreprocess, augment: str) -> Callable[[Any], Ten
               only one is taken.
             - `strong`: `standard`, and stretches of time, in spectrograms bands too, masked as SpecAugment does
               (arxiv.org/abs/1904.08779).
+
+    Raises: UnknownName for another level.
     """
+    if augment not in LEVELS:
+        raise UnknownName("augmentation", augment, LEVELS, f"(there are: {', '.join(LEVELS)})")
 
     def vary(item: Any) -> Tensor:
         sound = preprocess.mono(item)

@@ -15,12 +15,12 @@ from torchvision.transforms import v2
 from zoo.backbones.base import Preprocess
 from zoo.backbones.pictures import PicturePreprocess
 from zoo.backbones.sounds import AudioPreprocess
-from zoo.data.sound_transforms import vary_sound
+from zoo.data.sound_transforms import LEVELS, vary_sound
 from zoo.errors import ConfigError, UnknownName
 
 Transform = Callable[[Any], Tensor]
 
-AUGMENTATIONS = ("none", "light", "standard", "strong")
+AUGMENTATIONS = ("none", *LEVELS)
 
 
 def train_transform(preprocess: Preprocess, augment: str) -> Transform:
@@ -54,7 +54,11 @@ def vary_picture(preprocess: PicturePreprocess, augment: str) -> Transform:
             - `strong`: `standard`, and RandAugment with 2 operations of magnitude 9 (arxiv.org/abs/1909.13719; as DeiT,
               arxiv.org/abs/2012.12877, table 9) instead of the change of light, and for a quarter of the pictures a rectangle of
               2 to 33 % of the area in the mean colour (arxiv.org/abs/1708.04896; the share is DeiT's).
+
+    Raises: UnknownName for another level.
     """
+    if augment not in LEVELS:
+        raise UnknownName("augmentation", augment, LEVELS, f"(there are: {', '.join(LEVELS)})")
     mode = v2.InterpolationMode(preprocess.interpolation)
     least, ratio = (0.7, 1.1) if augment == "light" else (0.35, 4 / 3)
     crop = v2.RandomResizedCrop(preprocess.size, (least, 1.0), (1 / ratio, ratio), interpolation=mode, antialias=True)
