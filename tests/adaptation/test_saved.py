@@ -7,15 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
 from adapting import LABELS, STRATEGIES, pictures, train
+from closeness import assert_close
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from saving import save, seal
 from tiny import BY_FAMILY
 from torch import nn
+from transformers import AutoConfig, AutoModelForImageClassification, pipeline
 
 from zoo import backbones, folders, registry
 from zoo.adaptation import merging, saved, saved_config
@@ -80,6 +84,41 @@ def test_plain_timm_opens_it(adapted: Build, folder: Path, family: str, strategy
     assert list(plain.pretrained_cfg["label_names"]) == list(LABELS.names)
     other = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=3).eval()  # the next one to fine-tune it
     assert other(images).shape == (8, 3)
+
+
+@pytest.mark.parametrize("family", BY_FAMILY)
+def test_plain_transformers_opens_it(adapted: Build, folder: Path, family: str) -> None:
+    """Its wrapper of timm's networks: equal outputs under the same names."""
+    model = trained(adapted, family, "full")
+    save(folder, model)
+    wrapped, info = AutoModelForImageClassification.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    images = pictures(model)
+    assert_close(wrapped.eval()(images).logits, model(images))
+    assert wrapped.config.id2label == dict(enumerate(LABELS.names))
+
+
+@pytest.mark.parametrize(("task", "problem"), [("classification", None), ("multilabel", "multi_label_classification")])
+def test_the_pipeline_of_transformers_gives_zoos_probabilities(
+    tiny: Callable[..., Backbone], folder: Path, task: str, problem: str | None
+) -> None:
+    model = AdaptedModel.build(tiny("convnext"), 3, strategy="full", labels=Labels(("ant", "bee", "cat")), task=task)
+    train(model, steps=2)
+    save(folder, model.eval())
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 40, 3), dtype=np.uint8))
+    batch = model.backbone.preprocess.collate([model.backbone.preprocess.prepare(image)])
+    logits = model(batch)[0].detach()
+    ours = logits.softmax(0) if task == "classification" else logits.sigmoid()
+    answer = pipeline("image-classification", model=str(folder), top_k=3)(image)
+    theirs = {one["label"]: one["score"] for one in answer}
+    assert set(theirs) == {"ant", "bee", "cat"}
+    assert json.loads((folder / "config.json").read_text()).get("problem_type") == problem
+    assert_close([theirs[name] for name in ("ant", "bee", "cat")], ours)
+
+
+def test_outputs_without_names_are_not_called_those_of_imagenet(tiny: Callable[..., Backbone], folder: Path) -> None:
+    save(folder, AdaptedModel.build(tiny("vit"), 1000, strategy="full"))
+    assert AutoConfig.from_pretrained(folder).id2label[7] == "7"
 
 
 def test_merged_lora_opens_in_plain_timm(adapted: Build, folder: Path) -> None:

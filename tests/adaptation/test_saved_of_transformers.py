@@ -1,5 +1,6 @@
 """Saved folders of texts and recordings: the same answers, and plain transformers where the folder says that it opens it."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from saving import save
 from sounding import TINY_SOUND
 from tiny import TINY_TEXT, text_folder
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 
 from zoo import backbones
 from zoo.adaptation import saved, saved_config
@@ -47,3 +48,16 @@ def test_plain_transformers_opens_it(name: str, tmp_path: Path) -> None:
     theirs = plain.state_dict()
     for key, tensor in model.backbone.net.state_dict().items():
         assert torch.equal(theirs[key], tensor), key
+
+
+@pytest.mark.parametrize("name", [name for name in SPECS if name not in PART])
+def test_it_does_not_pass_for_a_classifier_of_transformers(name: str, tmp_path: Path) -> None:
+    """transformers would draw the head at random: not under our labels, whatever the base's configuration said of labels."""
+    model = fully_tuned(SPECS[name], tmp_path)
+    folder = tmp_path / "best"
+    folder.mkdir()
+    saved.save(folder, model, {})
+    config = json.loads((folder / "config.json").read_text())
+    assert not {"id2label", "label2id", "num_labels", "problem_type"} & set(config)
+    assert config["architectures"] == [type(AutoModel.from_pretrained(folder)).__name__]
+    assert not {"a", "b"} & set(AutoConfig.from_pretrained(folder).id2label.values())

@@ -24,11 +24,20 @@ from zoo.adaptation.plan import NET
 from zoo.backbones.pictures import PicturePreprocess
 from zoo.registry import BackboneSpec
 from zoo.strategy import Full, Gradual, LoRA, LpFt, Partial
+from zoo.types import Task
 
 _SOURCE = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load", "architecture")
 _OTHER_CLASSES = ("label_offset", "label_names", "label_descriptions")
 _OTHER_SIZES = ("test_input_size", "test_crop_pct", "min_input_size", "pool_size", "test_pool_size")
 """Entries of timm's pretrained_cfg that speak of the base's file, classes and picture sizes, not of ours."""
+_OF_CLASSIFIERS = ("id2label", "label2id", "num_labels", "problem_type", "finetuning_task")
+"""Entries of transformers' configurations that speak of a classifier."""
+_PROBLEMS: dict[Task, dict[str, str]] = {
+    Task.CLASSIFICATION: {},
+    Task.MULTILABEL: {"problem_type": "multi_label_classification"},
+    Task.REGRESSION: {"problem_type": "regression"},
+}
+"""What tells transformers' pipelines what logits stand for; without it, they take those of several classes for alternatives."""
 
 
 def describe(model: AdaptedModel) -> tuple[str, dict[str, Any]]:
@@ -77,14 +86,16 @@ def _is_auto_model(net: Any) -> bool:
 
 
 def _transformers_config(model: AdaptedModel) -> dict[str, Any]:
-    """config.json as transformers reads it."""
+    """config.json as transformers reads it: that of the backbone.
+
+    Nothing in it speaks of labels. transformers' classifiers have other layers between backbone and labels than zoo's head, and would
+    draw them at random: under our labels, such a model would pass for this one.
+    """
     net: Any = model.backbone.net
     config: dict[str, Any] = json.loads(net.config.to_json_string(use_diff=False))
-    config |= {"architectures": [type(net).__name__]}
-    if model.labels:
-        config |= {"id2label": {str(number): name for number, name in enumerate(model.labels.names)}}
-        config |= {"label2id": {name: number for number, name in enumerate(model.labels.names)}}
-    return config
+    return {name: value for name, value in config.items() if name not in _OF_CLASSIFIERS} | {
+        "architectures": [type(net).__name__]
+    }
 
 
 def _timm_config(model: AdaptedModel) -> dict[str, Any]:
@@ -98,7 +109,8 @@ def _timm_config(model: AdaptedModel) -> dict[str, Any]:
         or not isinstance(preprocess, PicturePreprocess)
     ):
         return {}
-    arguments = get_model_args(backbone.net) | {"num_classes": model.num_outputs}
+    # The number of classes stands beside the arguments, where timm and transformers' loader of timm's networks look for it.
+    arguments = {name: value for name, value in get_model_args(backbone.net).items() if name != "num_classes"}
     dropped = {*_SOURCE, *_OTHER_CLASSES, *_OTHER_SIZES}
     pretrained = {key: value for key, value in backbone.net.pretrained_cfg.items() if key not in dropped}  # type: ignore[union-attr, operator]
     pretrained |= {
@@ -119,8 +131,9 @@ def _timm_config(model: AdaptedModel) -> dict[str, Any]:
         "model_args": arguments,
         "pretrained_cfg": pretrained,
     }
-    if model.labels:
-        config["label_names"] = list(model.labels.names)
+    # Of 1000 classes without names, transformers would say that they are ImageNet's.
+    config["label_names"] = list(model.labels.names) if model.labels else [str(number) for number in range(model.num_outputs)]
+    config |= _PROBLEMS[model.task]
     config = json.loads(json.dumps(config))
     ours = {name: tensor.shape for name, tensor in tensors(model, "timm").items()}
     return config if _timm_shapes(config) == ours else {}
@@ -130,7 +143,9 @@ def _timm_shapes(config: dict[str, Any]) -> dict[str, torch.Size] | None:
     """Shape of every tensor of the network that timm builds from this config; None if it cannot."""
     try:
         with torch.device("meta"):
-            net = timm.create_model(config["architecture"], pretrained=False, **config["model_args"])
-    except (TypeError, ValueError, RuntimeError):
+            net = timm.create_model(
+                config["architecture"], pretrained=False, num_classes=config["num_classes"], **config["model_args"]
+            )
+    except Exception:  # whatever a network raises at arguments that do not suit it
         return None
     return {name: tensor.shape for name, tensor in net.state_dict().items()}
