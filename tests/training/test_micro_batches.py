@@ -113,6 +113,10 @@ class TestRuns:
         assert "the last 1 of an epoch's 1,259 joins the step before, which has 75" in caplog.text
         assert "not quite" not in caplog.text
 
+    def test_a_dry_run_tells_before_the_processes_are_there(self):
+        with pytest.raises(ConfigError, match="batch_size 3, processes 2: .* use --batch-size 4 or more"):
+            zoo.finetune(RESNET, **SMALL, strategy="full", batch_size=3, processes=2, dry_run=True)
+
     def test_a_head_with_batch_norm_on_features_of_before(self, tmp_path, caplog):
         with caplog.at_level(logging.INFO, "zoo"):
             run = zoo.finetune(

@@ -11,7 +11,7 @@ from zoo import backbones, content, registry
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import Resolved
 from zoo.data.splits import open_splits
-from zoo.training import job, launch, loop, optim, session
+from zoo.training import job, launch, loop, micro_batches, optim, session
 from zoo.training.session import Extras
 from zoo.training.way import choose_way
 
@@ -52,6 +52,7 @@ class DryRun:
 
 def dry_run(resolved: Resolved, extras: Extras) -> DryRun:
     """Do everything that a run does before its second step, in one process, and keep nothing. Raises: ZooError."""
+    asked = resolved.config
     resolved = session.settle(resolved.settle("dry run", processes=1))
     config = resolved.config
     splits = session.labelled(extras.splits or open_splits(config), config)
@@ -59,6 +60,7 @@ def dry_run(resolved: Resolved, extras: Extras) -> DryRun:
     config = resolved.config
     machine = launch.accelerator(config)
     model = job.build_model(config, splits)
+    micro_batches.least(model, asked)  # with as many processes as the run would have
     resolved = resolved.settle("backbone", **model.backbone.preprocess.options())
     way = choose_way(model, config, sum(len(part) for part in splits.parts().values()))
     work = job.make_job(config, splits, model, metric, machine)
