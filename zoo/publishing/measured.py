@@ -32,15 +32,22 @@ def kind_of(config: Mapping[str, Any]) -> Kind:
     return Kind(config["preprocess"].get("kind", Kind.IMAGE))
 
 
-def base_id(base: Mapping[str, Any]) -> str:
-    """What the Hub calls the base."""
-    return str(base["id"]) if base.get("loader") == "transformers" else f"timm/{base['id']}"
+def base_id(base: Mapping[str, Any]) -> str | None:
+    """What the Hub calls the base; None where its weights are not known to be there: random ones, those of a user's own file or run."""
+    origin, _, place = str(base["source"]).partition(" ")
+    if origin in ("cache", "Hub"):
+        return place
+    named = str(base["id"]) if base.get("loader") == "transformers" else f"timm/{base['id']}"
+    return named if origin == "package" else None
 
 
 def summary(config: Mapping[str, Any], report: Report) -> str:
     """What it is, what it reaches, and what can be had without looking."""
     base, against = config["base"], report.baseline
-    origin = "random weights (a baseline: nothing was pretrained)" if base["seed"] is not None else f"`{base_id(base)}`"
+    base_name = base_id(base)
+    origin = f"`{base_name}`" if base_name else f"a `{base['name']}` with weights of the user's own"
+    if base["seed"] is not None:
+        origin = "random weights (a baseline: nothing was pretrained)"
     return (
         f"{_NETWORKS[kind_of(config)]} {_purpose(report)}, fine-tuned with zoo from {origin} by the strategy "
         f"`{config['strategy']}`. {_METRICS[against.metric]} {report.values[against.metric]} on {report.n} {kind_of(config).nouns}; "

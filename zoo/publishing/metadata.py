@@ -42,7 +42,7 @@ def build(config: Mapping[str, Any], report: Report, data: str, split: str, name
     `data` is the data's name, `split` that of the measured part, `name` the model's in the index.
     """
     base, task = config["base"], TASKS[kind_of(config)]
-    random = base["seed"] is not None
+    known = base_id(base)
     metrics = {_word(metric): value.value for metric, value in report.values.items() if value.value is not None}
     terms = licence(base["licence"])
     own = [] if report.task is Task.CLASSIFICATION else [report.task.value]
@@ -62,8 +62,8 @@ def build(config: Mapping[str, Any], report: Report, data: str, split: str, name
         license_name=terms.get("license_name"),
         library_name="timm" if config["layout"] == "timm" else "zoo",
         pipeline_tag=task,
-        base_model=None if random else base_id(base),
-        base_model_relation=None if random else "adapter" if config["strategy"].startswith("lora") else "finetune",
+        base_model=known,
+        base_model_relation=None if known is None else "adapter" if config["strategy"].startswith("lora") else "finetune",
         datasets=[slug(data)],
         metrics=list(metrics),
         tags=["zoo", base.get("loader", "timm"), task, *own, config["strategy"].partition(":")[0]],
