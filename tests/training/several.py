@@ -66,7 +66,7 @@ def main(folder: Path, options: dict) -> None:
     model = jobs.build_model(config, splits)
     job = jobs.make_job(config, splits, model, metrics.resolve("accuracy"), machine)
     if machine.is_main_process:
-        runs.create(resolved)
+        runs.create(resolved, {})
     machine.wait_for_everyone()
     loop.train(job, runs.open_run(folder / "run"), machine, [Watch(model, folder, machine.process_index)])
 

@@ -43,7 +43,7 @@ def made(tmp_path):
         machine = launch.accelerator(resolved.config)
         model = jobs.build_model(resolved.config, splits)
         job = jobs.make_job(resolved.config, splits, model, metrics.resolve("accuracy"), machine)
-        run = runs.open_run(tmp_path / "run") if (tmp_path / "run").exists() else runs.create(resolved)[0]
+        run = runs.open_run(tmp_path / "run") if (tmp_path / "run").exists() else runs.create(resolved, {})[0]
         return job, run, machine
 
     return make
