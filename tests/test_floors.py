@@ -19,7 +19,7 @@ FLOORS = [
     {"types", "content", "strategy", "folders", "locks", "plugins", "runtimes"},
     {"cache"},
     {"config"},
-    {"registry"},
+    {"registry", "decisions"},
     {"backbones", "engines", "recipes"},
     {"adaptation", "data", "evaluation", "runs"},
     {"configure"},

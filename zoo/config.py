@@ -224,8 +224,11 @@ class MachineConfig:
     compile: bool = False
     """Compile the training step by torch.compile: it takes a minute at the start, and pays on a GPU or in long runs."""
     engine: Literal["auto", "torch", "compile", "onnxruntime", "openvino"] = "auto"
-    """What runs the inert part of a network (the last two come with `pip install 'zoo-finetune[cpu]'`); auto: the fastest as timed
-    here, with its preparation, whose features agree with torch's."""
+    """What runs the inert part of a network (the last two come with `pip install 'zoo-finetune[cpu]'`); auto: the one that has computed
+    these features before, else the fastest as timed once on this machine, with its preparation, that agrees with torch."""
+    feature_batch_size: int | None = None
+    """Samples in a forward pass where features are computed once. Empty: 16 on a CPU (32 of texts and recordings), on a GPU 64 or as
+    many as it has room for."""
     cache: str | None = None
     """Folder where features and the like are kept for other runs, or `off`. Empty: $ZOO_CACHE, else zoo/ in your cache folder."""
     cache_gb: float = 50.0
@@ -320,7 +323,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "momentum": (0, 0.9999), "weight_decay": (0, 10), "warmup": (0, 1), "clip": (1e-9, 1e9),
     "label_smoothing": (0, 0.99), "eval_every": (1e-3, 1e6), "patience": (1, 1 << 20), "min_delta": (0, 1e9),
     "checkpoint_every": (1, 1 << 30), "keep": (1, 1 << 20), "max_minutes": (1e-3, 1e6), "processes": (1, 1024),
-    "seed": (0, 2**32 - 1),
+    "seed": (0, 2**32 - 1), "feature_batch_size": (1, 1 << 16),
 }  # fmt: skip
 
 

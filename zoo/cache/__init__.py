@@ -12,13 +12,14 @@ for the process alone.
 """
 
 from zoo.cache.claims import KEY, Keys, alone
-from zoo.cache.places import FACTS, OFF, asked_for, folder, passing, place, read_facts, release, sweep, warn_once
+from zoo.cache.places import FACTS, LOCK, OFF, asked_for, folder, passing, place, read_facts, release, sweep, warn_once
 from zoo.cache.space import Integers, Rows, Shards, Space
 from zoo.cache.upkeep import Entry, clear, entries, trim, verify
 
 __all__ = [
     "FACTS",
     "KEY",
+    "LOCK",
     "OFF",
     "Entry",
     "Integers",

@@ -24,12 +24,13 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 
-from zoo import cache, engines
+from zoo import cache, decisions, engines
 from zoo.backbones.base import Backbone, Preprocess
 from zoo.cache import Integers, Keys, Rows, Shards, Space
-from zoo.config import FinetuneConfig
+from zoo.config import FinetuneConfig, Scalar
 from zoo.data.loaders import EvalBatches, loading
 from zoo.data.sets import SampleSet
+from zoo.decisions import Decision
 from zoo.engines import Engine
 from zoo.errors import ConfigError, NonFinite
 from zoo.training.collect import channels_last
@@ -41,8 +42,8 @@ FEW = 64
 """Samples from which reading them in other processes pays for starting these."""
 _MORE = 4
 """Times as many rows as an engine has computed it may be given without choosing anew."""
-BATCH = 32
-"""Texts or recordings in a batch."""
+BATCH, VARYING_BATCH = 16, 32
+"""Samples in a batch on a CPU; texts or recordings."""
 FORMAT = 1
 """To be raised whenever rows with the same facts would be others."""
 
@@ -135,6 +136,16 @@ class Extractor:
         (batch,) = self._batches(samples.subset(some), some, len(some), "none", 0)
         return batch.inputs[batch.indices.argsort()]
 
+    def settled(self, samples: SampleSet, augment: str = "none", view: int = 0) -> dict[str, Scalar]:
+        """The options that say how rows are computed, decided by the first set of samples; to be written down before `rows` is called.
+
+        All processes call it. Raises: as `rows`.
+        """
+        began = time.perf_counter()
+        self._space(samples, keys_of(samples, augment), augment, view)
+        self.work.seconds += time.perf_counter() - began
+        return {"engine": self.config.machine.engine, "feature_batch_size": self.config.machine.feature_batch_size}
+
     def rows(self, samples: SampleSet, augment: str = "none", view: int = 0) -> Rows:
         """What the prefix gives for each sample, `[N, ...] float32`, in their order. All processes call it, and get the same.
 
@@ -146,7 +157,7 @@ class Extractor:
         the cache cannot be written; ConfigError for an engine that cannot be had.
         """
         began = time.perf_counter()
-        keys = _keys(samples, augment)
+        keys = keys_of(samples, augment)
         space = self._space(samples, keys, augment, view)
         computed = self._fill(space, samples, keys, augment, view)
         self.work.computed += computed
@@ -186,13 +197,14 @@ class Extractor:
         return [one for one in gather_object([path]) if one is not None]
 
     def _space(self, samples: SampleSet, keys: Keys, augment: str, view: int) -> Space:
-        """Where the rows are, or will be; decided by the first process for all. An engine that has computed some goes on."""
+        """Where the rows are, or will be; decided by the first process for all."""
         decided: list[Any] = [None]
         if not self._rank:
             common = self._facts(augment, view)
             known = bool(samples.digests.astype(bool).all())
             root = self.root if known else None
-            path, facts = self._existing(root, common, keys) if root else (None, {})
+            self._decide(root, samples, common, keys)
+            path, facts = self._existing(root, common, keys)
             if path is None:
                 facts = self._new_facts(samples, common)
                 path = self._folder(root, facts)
@@ -204,6 +216,7 @@ class Extractor:
         if facts["engine"] not in self.work.engines:
             self.work.engines.append(facts["engine"])
         self._wanted = (facts["engine"], facts["batch"])
+        self.config = self.config.replace(engine=facts["engine"], feature_batch_size=facts["batch"])
         return Space(path, tuple(facts["shape"]), "<f4")
 
     def _facts(self, augment: str, view: int) -> dict[str, Any]:
@@ -226,14 +239,49 @@ class Extractor:
     def _kind(self) -> str:
         return "features" if self.where in ("pooled features", "tokens") else "activations"
 
-    def _existing(self, root: Path, common: dict[str, Any], keys: Keys) -> tuple[Path | None, dict[str, Any]]:
-        """The space of these facts that has most of the rows, by the engine that was asked for; None if what is missing is so much
-        more than there is that the engine is better chosen anew."""
-        asked = self.config.machine.engine
+    def _decide(self, root: Path | None, samples: SampleSet, common: dict[str, Any], keys: Keys) -> None:
+        """Settle engine and batch size where they were not given. Two records: what was decided for these very samples, so that equal
+        runs are equal whatever else is computed meanwhile; and what was measured for so many, so that it is measured once."""
+        machine, settles = self.config.machine, ("engine", "feature_batch_size")
+        asked = {name: getattr(machine, name) for name in settles}
+        if "auto" in asked.values() or None in asked.values():
+            here = decisions.machine(["torch", "openvino", "onnxruntime", self.backbone.spec.loader])
+            processor = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else here["processor"]
+            facts = here | {"asked": asked, "processor": processor, "threads": torch.get_num_threads()}
+            same = hashlib.sha256(keys.tobytes()).hexdigest()
+            count = max(self.expected, len(samples))
+
+            def measured() -> Decision:
+                of = self._facts("none", 0) | facts | {"samples": decisions.size(count)}
+                return decisions.once(self.root, of, settles, lambda: self._measured(samples, count))
+
+            def found_or_measured() -> Decision:
+                path, found = self._existing(root, common, keys)
+                there = {"engine": found.get("engine"), "feature_batch_size": found.get("batch")}
+                return measured() if path is None else Decision(there, f"most of the features are in {path}")
+
+            decided = decisions.once(root, common | facts | {"samples": same}, settles, found_or_measured)
+            self.config = self.config.replace(**decided.options)
+
+    def _measured(self, samples: SampleSet, count: int) -> Decision:
+        """The engine for so many samples, as timed on the first of them."""
+        machine = self.config.machine
+        self._engine, said = self._choose(self.samples(samples, 64), machine.engine, count, machine.feature_batch_size)
+        log.info("%s", said)
+        return Decision({"engine": self._engine.name, "feature_batch_size": self._engine.batch_size}, said)
+
+    def _existing(self, root: Path | None, common: dict[str, Any], keys: Keys) -> tuple[Path | None, dict[str, Any]]:
+        """The space of these facts that has most of the rows, by the engine and in the batches that were asked for; None if what is
+        missing is so much more than there is that the engine is better chosen anew."""
+        machine = self.config.machine
         best: tuple[int, Path | None, dict[str, Any]] = (-1, None, {})
-        for file in sorted((root / self._kind).glob(f"*/{cache.FACTS}")):
+        for file in sorted((root / self._kind).glob(f"*/{cache.FACTS}")) if root else []:
             facts = cache.read_facts(file.parent) or {}  # another process may be removing it
-            if all(facts.get(name) == value for name, value in common.items()) and asked in ("auto", facts["engine"]):
+            if (
+                all(facts.get(name) == value for name, value in common.items())
+                and machine.engine in ("auto", facts["engine"])
+                and machine.feature_batch_size in (None, facts["batch"])
+            ):
                 space = Space(file.parent, tuple(facts["shape"]), "<f4")
                 has = int(space.has(keys).sum())
                 can = has == len(keys) or facts["engine"] in engines.installed()
@@ -244,11 +292,10 @@ class Extractor:
         return best[1], best[2]
 
     def _new_facts(self, samples: SampleSet, common: dict[str, Any]) -> dict[str, Any]:
-        """The facts with an engine in them, chosen by running some of the samples."""
-        first = self.samples(samples, 64)
-        if self._engine is None:
-            self._engine, said = self._choose(first, self.config.machine.engine, max(self.expected, len(samples)), None)
-            log.info("%s", said)
+        """The facts with the engine in them that was decided on, or torch, where that cannot be had any more."""
+        first, machine = self.samples(samples, 64), self.config.machine
+        if self._engine is None or (self._engine.name, self._engine.batch_size) != (machine.engine, machine.feature_batch_size):
+            self._engine, _ = self._choose(first, machine.engine, len(samples), machine.feature_batch_size)
         engine = self._engine
         shape = list(engine(first[:1]).shape[1:])
         return common | {"engine": engine.name, "version": engine.version, "batch": engine.batch_size, "shape": shape}
@@ -257,8 +304,10 @@ class Extractor:
         """An engine that agrees with torch on the first samples, and a line about it."""
         preprocess = self.backbone.preprocess
         varying = preprocess.varying
-        if varying:
-            batch_size = batch_size or BATCH
+        if (
+            batch_size is None and self.device.type == "cpu"
+        ):  # measured: others gain a few per cent at most, and the last bits follow
+            batch_size = VARYING_BATCH if varying else BATCH
         name = engines.among(name, preprocess.engines, preprocess.kind.nouns)
         facts = self._facts("none", 0) | {"input": str(first.dtype)}
         return engines.choose(
@@ -352,7 +401,7 @@ class _Ready(nn.Module):
         return rows
 
 
-def _keys(samples: SampleSet, augment: str) -> Keys:
+def keys_of(samples: SampleSet, augment: str) -> Keys:
     """What a sample's row is found by: the digest of its bytes; its place too, where that decides how it is varied."""
     if augment == "none" and samples.digests.astype(bool).all():
         return samples.digests

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from zoo.adaptation import boundary, freezing, layout
 from zoo.adaptation.boundary import Cut
 from zoo.adaptation.model import AdaptedModel
 from zoo.cache import Rows
-from zoo.config import FinetuneConfig, Resolved, options
+from zoo.config import FinetuneConfig, Resolved, Scalar
+from zoo.config import options as all_options
 from zoo.data.sets import SampleSet
 from zoo.data.splits import Splits
 from zoo.data.timing import choose_workers, most_workers
@@ -41,30 +43,51 @@ AGREEMENT = 1e-4
 """Largest difference between the logits of features in fp32 and those of the whole network, as a share of the largest logit."""
 
 
+@dataclass
+class Settling:
+    """A run's options, of which training settles the last. Each is written down before it is used, so that a resumed run does the same,
+    whatever the machine would say by then."""
+
+    run: Run
+    resolved: Resolved
+    writes: bool
+    """Whether this is the process that does."""
+
+    @property
+    def config(self) -> FinetuneConfig:
+        """The options as they are by now."""
+        return self.resolved.config
+
+    def settle(self, origin: str, **values: Scalar) -> None:
+        """Decide these, as `origin` says."""
+        before = self.config.flat()
+        changed = {name: value for name, value in values.items() if before[name] != value}
+        if changed:
+            self.resolved = self.resolved.settle(origin, **changed)
+            if self.writes:
+                runs.write_config(self.run, self.resolved)
+
+
 @memory.kept()
 def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) -> None:
     """Build everything for a run and train it; leaves `best/` and `training.json` for the next floor. Raises: ZooError."""
-    resolved = run.resolved()
-    model = prepare(build_model(resolved.config, splits), machine.device)
-    unsettled = {
-        name: value for name, value in model.backbone.preprocess.options().items() if resolved.config.flat()[name] is None
-    }
-    if unsettled:
-        resolved = resolved.settle("backbone", **unsettled)
-    way = agreed_way(model, resolved.config, sum(len(part) for part in splits.parts().values()), machine)
+    options = Settling(run, run.resolved(), machine.is_main_process)
+    model = prepare(build_model(options.config, splits), machine.device)
+    empty = {name for name, value in options.config.flat().items() if value is None}
+    options.settle("backbone", **{name: value for name, value in model.backbone.preprocess.options().items() if name in empty})
+    way = agreed_way(model, options.config, sum(len(part) for part in splits.parts().values()), machine)
     if way.keep_features is not None:
-        resolved = resolved.settle("measured", keep_features=way.keep_features)
+        options.settle("measured", keep_features=way.keep_features)
     if machine.is_main_process:
-        runs.write_config(run, resolved)  # before anything is done that a resumed run would do otherwise
         log.info("%s\n%s", model.plan.summary(), way.why)
     if way.name == "solved":
         model.scale_outputs(None, None)  # what is solved has the values' own unit
     frozen = freezing.frozen_digests(model)
     if way.cut is None:
-        values = _on_samples(run, splits, metric, machine, resolved, model)
+        values = _on_samples(options, splits, metric, machine, model)
     else:
         train = _solved if way.name == "solved" else _on_rows
-        values = train(run, splits, metric, machine, resolved, model, way.cut)
+        values = train(options, splits, metric, machine, model, way.cut)
     freezing.check_frozen(model, frozen)
     if machine.is_main_process:
         values |= {
@@ -74,23 +97,14 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
             "trains": model.plan.summary(),
         }
         folders.write_text(run.path / "training.json", json.dumps(values, indent=1))
-        runs.write_config(run, _as_measured(resolved, values))
+        if values.get("workers") is not None:
+            options.settle("measured", num_workers=values["workers"])
     machine.wait_for_everyone()
 
 
-def _as_measured(resolved: Resolved, values: dict[str, Any]) -> Resolved:
-    """With what was left to be found by timing."""
-    if values.get("workers") is not None:
-        resolved = resolved.settle("measured", num_workers=values["workers"])
-    if resolved.config.machine.engine == "auto":
-        resolved = resolved.settle("machine", engine=values["environment"].get("engine", "torch").partition(",")[0])
-    return resolved
-
-
-def _choose_workers(resolved: Resolved, model: AdaptedModel, machine: Accelerator) -> Callable[[SampleSet], int] | None:
+def _choose_workers(config: FinetuneConfig, model: AdaptedModel, machine: Accelerator) -> Callable[[SampleSet], int] | None:
     """How to find, by timing, how many processes should read some samples; None where that was said. It changes no byte, so each
     training process decides by itself."""
-    config = resolved.config
     if config.data.num_workers is not None:
         return None
 
@@ -104,47 +118,45 @@ def _choose_workers(resolved: Resolved, model: AdaptedModel, machine: Accelerato
     return choose
 
 
-def _on_samples(
-    run: Run, splits: Splits, metric: Metric, machine: Accelerator, resolved: Resolved, model: AdaptedModel
-) -> dict[str, Any]:
-    choose = _choose_workers(resolved, model, machine)
+def _on_samples(options: Settling, splits: Splits, metric: Metric, machine: Accelerator, model: AdaptedModel) -> dict[str, Any]:
+    choose = _choose_workers(options.config, model, machine)
     if choose is not None:
-        resolved = resolved.settle("measured", num_workers=choose(splits.train))
-    config = resolved.config
-    job = make_job(config, decoded_once(splits, model, config), model, metric, machine)
-    if model.plan.strategy.kind == "lp-ft" and checkpoint.newest(run.checkpoints, job.identity) is None:
-        _start_from_probe(splits, metric, machine, resolved, model)
-    workers = None if choose is None else resolved.config.data.num_workers
-    return _loop(run, machine, job) | {"workers": workers, "environment": environment(machine, model)}
+        options.settle("measured", num_workers=choose(splits.train))
+    job = make_job(options.config, decoded_once(splits, model, options.config), model, metric, machine)
+    if model.plan.strategy.kind == "lp-ft" and checkpoint.newest(options.run.checkpoints, job.identity) is None:
+        _start_from_probe(options, splits, metric, machine, model)
+    if options.config.machine.engine == "auto":
+        options.settle("machine", engine="torch")
+    return _loop(options.run, machine, job) | {"environment": environment(machine, model)}
 
 
-def _start_from_probe(splits: Splits, metric: Metric, machine: Accelerator, resolved: Resolved, model: AdaptedModel) -> None:
+def _start_from_probe(options: Settling, splits: Splits, metric: Metric, machine: Accelerator, model: AdaptedModel) -> None:
     """Solve the head on the features of the backbone as it is (Kumar et al. 2022, arxiv.org/abs/2202.10054). Raises: ConfigError."""
     head = model.head
     if not (isinstance(head, nn.Linear) and layout.is_plain_linear(head)):
         raise ConfigError(f"strategy lp-ft starts from a solved head, which is linear; head {model.head_name} is not: use full")
     cut = boundary.behind(model)
-    with _extractor(cut, model, splits, resolved, machine) as extractor:
+    with _extractor(cut, model, splits, options.config, machine) as extractor:
+        options.settle("measured", **extractor.settled(splits.train))
         train, val = extractor.rows(splits.train), extractor.rows(splits.val)
     if machine.is_main_process:  # the others get the head's values when the model is prepared for several processes
-        solved = probe.solve([train], val, splits, metric, resolved.config, machine.device, [])
+        solved = probe.solve([train], val, splits, metric, options.config, machine.device, [])
         probe.put(solved.tried.candidate, model)
         log.info("%s\nprobe: val %s %.4f; from there, everything trains", extractor.work, metric.name, solved.best.value)
 
 
 def _on_rows(
-    run: Run, splits: Splits, metric: Metric, machine: Accelerator, resolved: Resolved, model: AdaptedModel, cut: Cut
+    options: Settling, splits: Splits, metric: Metric, machine: Accelerator, model: AdaptedModel, cut: Cut
 ) -> dict[str, Any]:
     """What comes before the cut once, then the loop on that."""
-    config = resolved.config
     if machine.is_main_process:
-        _say_unused(resolved, {"collate_fn"}, f"training begins at {cut.where}, which need no collating")
-    with _extractor(cut, model, splits, resolved, machine) as extractor:
-        train, val = _rows(extractor, splits, config)
+        _say_unused(options.resolved, {"collate_fn"}, f"training begins at {cut.where}, which need no collating")
+    with _extractor(cut, model, splits, options.config, machine) as extractor:
+        train, val = _rows(options, extractor, splits)
         work = extractor.work
         if machine.is_main_process:
             log.info("%s", work)
-        values = _loop(run, machine, make_row_job(config, splits, model, cut, train, val, metric, machine))
+        values = _loop(options.run, machine, make_row_job(options.config, splits, model, cut, train, val, metric, machine))
     return values | {
         "features": str(work),
         "workers": work.workers,
@@ -173,20 +185,20 @@ def _loop(run: Run, machine: Accelerator, job: Job) -> dict[str, Any]:
 
 
 def _solved(
-    run: Run, splits: Splits, metric: Metric, machine: Accelerator, resolved: Resolved, model: AdaptedModel, cut: Cut
+    options: Settling, splits: Splits, metric: Metric, machine: Accelerator, model: AdaptedModel, cut: Cut
 ) -> dict[str, Any]:
     """Features once, then the head's optimum."""
-    config, precision = resolved.config, resolved.config.machine.feature_precision
+    run, precision = options.run, options.config.machine.feature_precision
     if machine.is_main_process:
-        _say_unused(resolved, _OF_STEPS, "the head is solved, not stepped", "; --head-fit stepped uses them")
-    with _extractor(cut, model, splits, resolved, machine) as extractor:
-        train, val = _rows(extractor, splits, config)
+        _say_unused(options.resolved, _OF_STEPS, "the head is solved, not stepped", "; --head-fit stepped uses them")
+    with _extractor(cut, model, splits, options.config, machine) as extractor:
+        train, val = _rows(options, extractor, splits)
         if not machine.is_main_process:
             return {}
         trackers: list[Tracker] = [MetricsFile(run.path / "metrics.jsonl", 0)]
-        trackers += [TensorBoard(run.path / "tensorboard", 0)] if config.output.tensorboard else []
+        trackers += [TensorBoard(run.path / "tensorboard", 0)] if options.config.output.tensorboard else []
         try:
-            solved = probe.solve(train, val, splits, metric, config, machine.device, trackers)
+            solved = probe.solve(train, val, splits, metric, options.config, machine.device, trackers)
         finally:
             for tracker in trackers:
                 tracker.close()
@@ -216,8 +228,7 @@ def _solved(
     }
 
 
-def _extractor(cut: Cut, model: AdaptedModel, splits: Splits, resolved: Resolved, machine: Accelerator) -> Extractor:
-    config = resolved.config
+def _extractor(cut: Cut, model: AdaptedModel, splits: Splits, config: FinetuneConfig, machine: Accelerator) -> Extractor:
     expected = len(splits.train) * ((config.data.views or 1) - 1) + sum(len(part) for part in splits.parts().values())
     return Extractor(
         cut.prefix,
@@ -228,16 +239,17 @@ def _extractor(cut: Cut, model: AdaptedModel, splits: Splits, resolved: Resolved
         precision=config.machine.feature_precision,
         together=machine,
         expected=expected,
-        choose_workers=_choose_workers(resolved, model, machine),
+        choose_workers=_choose_workers(config, model, machine),
     )
 
 
-def _rows(extractor: Extractor, splits: Splits, config: FinetuneConfig) -> tuple[list[Rows], Rows]:
+def _rows(options: Settling, extractor: Extractor, splits: Splits) -> tuple[list[Rows], Rows]:
     """Rows of the training samples, one set a view, and of the validation samples.
 
     Those of the test samples are computed along with them, while the engine is warm, and looked at by nobody here.
     """
-    augment, views = config.data.augment, config.data.views or 1
+    augment, views = options.config.data.augment, options.config.data.views or 1
+    options.settle("measured", **extractor.settled(splits.train, augment))
     train = [extractor.rows(splits.train, augment, view) for view in range(views)]
     val = extractor.rows(splits.val)
     if splits.test is not None and extractor.root is not None:
@@ -245,7 +257,7 @@ def _rows(extractor: Extractor, splits: Splits, config: FinetuneConfig) -> tuple
     return train, val
 
 
-_OF_STEPS = {name for name, option in options().items() if option.group == "optim" and name != "batch_size"} | {
+_OF_STEPS = {name for name, option in all_options().items() if option.group == "optim" and name != "batch_size"} | {
     "eval_every", "patience", "min_delta", "checkpoint_every", "keep", "max_minutes", "shuffle", "sampler", "batch_sampler", "drop_last",
     "collate_fn",
 }  # fmt: skip
@@ -254,6 +266,6 @@ _OF_STEPS = {name for name, option in options().items() if option.group == "opti
 
 def _say_unused(resolved: Resolved, names: Collection[str], why: str, advice: str = "") -> None:
     """Tell whoever gave one of these options that this way of training does not use it."""
-    unused = [f"--{name.replace('_', '-')}" for name in options() if name in names and resolved.origins[name] == "flag"]
+    unused = [f"--{name.replace('_', '-')}" for name in all_options() if name in names and resolved.origins[name] == "flag"]
     if unused:
         log.warning("%s: %s not used%s", why, ", ".join(unused), advice)

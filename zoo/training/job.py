@@ -42,7 +42,7 @@ log = logging.getLogger("zoo")
 _PRACTICAL = {
     "num_workers", "out", "tensorboard", "keep", "checkpoint_every", "max_minutes", "device", "processes", "weights", "cache", "cache_gb",
     "keep_decoded", "keep_features", "engine", "pin_memory", "timeout", "worker_init_fn", "prefetch_factor", "persistent_workers",
-    "multiprocessing_context", "in_order", "streaming",
+    "multiprocessing_context", "in_order", "streaming", "feature_batch_size",
 }  # fmt: skip
 """Options that do not change what is computed (the weights have a digest of their own), or only by the order of sums, as another engine
 does and features that are kept; what is measured is among them, so that it stands in no checkpoint's way."""
