@@ -227,8 +227,8 @@ class MachineConfig:
     """What runs the inert part of a network (the last two come with `pip install 'zoo-finetune[cpu]'`); auto: the one that has computed
     these features before, else the fastest as timed once on this machine, with its preparation, that agrees with torch."""
     feature_batch_size: int | None = None
-    """Samples in a forward pass where features are computed once. Empty: 16 on a CPU (32 of texts and recordings), on a GPU 64 or as
-    many as it has room for."""
+    """Samples in a forward pass where features are computed once. Empty: 32 of texts and recordings; of images 16 on a CPU, and on a GPU
+    64 or as many as it has room for."""
     cache: str | None = None
     """Folder where features and the like are kept for other runs, or `off`. Empty: $ZOO_CACHE, else zoo/ in your cache folder."""
     cache_gb: float = 50.0

@@ -7,7 +7,7 @@ import pytest
 from configs import bare
 
 import zoo
-from zoo import content, folders
+from zoo import content, folders, runs
 from zoo.config import resolve
 from zoo.errors import ConfigError
 from zoo.training import session
@@ -132,3 +132,97 @@ def _splits(task, folder):
     table.write_text("text,label\n" + "\n".join(rows) + "\n")
     more = {"label_delimiter": "|"} if task == "multilabel" else {}
     return open_splits(build({"data": str(table), "text": "text", "label": "label", "task": task, **more}))
+
+
+AUTO = {**TINY, "strategy": "linear-probe"}
+"""An engine that is decided on, in 1,797 digits."""
+OTHERS = {**AUTO, "val_fraction": 0.3}
+"""The same samples in other sets."""
+
+
+def records(place):
+    """What was decided, the file by whether it is of these very samples or of so many."""
+    found = {}
+    for path in sorted((place / "decisions").iterdir()):
+        facts = json.loads((path / "facts.json").read_text())
+        found["size" if isinstance(facts["samples"], int) else "samples"] = path / "decision.json"
+    return found
+
+
+def decide(file, **values):
+    kept = json.loads(file.read_text())
+    file.write_text(json.dumps(kept | {"options": kept["options"] | values}))
+
+
+class TestDecidedOnce:
+    def test_equal_runs_take_the_record_and_others_of_the_size_too(self, tmp_path, caplog):
+        """Changed by hand, so that another measurement would be seen."""
+        place = tmp_path / "cache"
+        first = zoo.finetune(**AUTO, cache=str(place), out=str(tmp_path / "first"))
+        settled = first.resolved().config.machine
+        assert (settled.engine, settled.feature_batch_size) == ("torch", 16)  # few and small: no conversion pays
+        for file in records(place).values():
+            decide(file, feature_batch_size=8)
+        caplog.set_level("INFO", "zoo")
+        again = zoo.finetune(**AUTO, cache=str(place), out=str(tmp_path / "again"))
+        shutil.rmtree(place / "features")
+        other = zoo.finetune(**OTHERS, cache=str(place), out=str(tmp_path / "other"))
+        assert [run.resolved().config.machine.feature_batch_size for run in (again, other)] == [8, 8]
+        assert "engine torch: " not in caplog.text
+
+    def test_what_was_computed_is_found_whatever_was_measured_since(self, tmp_path):
+        """The samples of another split of the same data, most of which are there."""
+        place = tmp_path / "cache"
+        zoo.finetune(**AUTO, feature_batch_size=8, cache=str(place), out=str(tmp_path / "first"))
+        again = zoo.finetune(**OTHERS, cache=str(place), out=str(tmp_path / "again"))
+        assert again.resolved().config.machine.feature_batch_size == 8
+        assert "0 computed" in training(again)["features"]
+
+    def test_equal_runs_stay_equal_whatever_is_computed_between_them(self, tmp_path):
+        place = tmp_path / "cache"
+        first = zoo.finetune(**AUTO, cache=str(place), out=str(tmp_path / "first"))
+        for batch in (8, 32):
+            zoo.finetune(**AUTO, feature_batch_size=batch, cache=str(place), out=str(tmp_path / f"with {batch}"))
+        again = zoo.finetune(**AUTO, cache=str(place), out=str(tmp_path / "again"))
+        assert again.resolved().config.machine == first.resolved().config.machine
+        assert weights(again) == weights(first)
+
+    def test_a_resumed_run_and_one_from_a_config_ask_no_record(self, tmp_path):
+        place = tmp_path / "cache"
+        run = zoo.finetune(**AUTO, cache=str(place), out=str(tmp_path / "run"))
+        before = weights(run)
+        unfinish(run)
+        for file in records(place).values():
+            decide(file, engine="onnxruntime", feature_batch_size=8)
+        shutil.rmtree(place / "features")
+        assert weights(zoo.resume(run.path)) == before
+        again = zoo.finetune(config=run.path / "config.yaml", cache=str(place), out=str(tmp_path / "again"))
+        assert weights(again) == before
+        assert again.resolved().config.machine.feature_batch_size == 16
+
+    def test_it_is_written_before_it_is_used(self, tmp_path, monkeypatch):
+        """A run that ends in the midst of its extraction goes on as it began."""
+
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("zoo.training.features.Extractor._compute", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            zoo.finetune(**AUTO, out=str(tmp_path / "run"))
+        settled = runs.open_run(tmp_path / "run").resolved().config.machine
+        assert (settled.engine, settled.feature_batch_size) == ("torch", 16)
+
+    def test_without_a_cache_it_is_decided_in_the_run_and_stands_in_its_config(self, tmp_path):
+        run = zoo.finetune(**AUTO, cache="off", out=str(tmp_path / "run"))
+        settled = run.resolved().config.machine
+        assert (settled.engine, settled.feature_batch_size) == ("torch", 16)
+
+    def test_whether_activations_are_kept_is_decided_once(self, tmp_path):
+        place = tmp_path / "cache"
+        first = zoo.finetune(**TINY, **WAYS["rows"], cache=str(place), out=str(tmp_path / "first"))
+        assert first.resolved().config.data.keep_features == "always"
+        (file,) = (path for path in place.glob("decisions/*/decision.json") if "keep_features" in path.read_text())
+        decide(file, keep_features="never")
+        again = zoo.finetune(**TINY, **WAYS["rows"], cache=str(place), out=str(tmp_path / "again"))
+        assert again.resolved().config.data.keep_features == "never"
+        assert "`zoo cache clear decisions`" in training(again)["way"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zoo.engines import conversions, converted
-from zoo.engines.base import Engine, fill
+from zoo.engines.base import Engine
 from zoo.runtimes.libraries import TITLES, installed_version
 from zoo.runtimes.process import RuntimeProcess
 
@@ -23,14 +23,8 @@ class ApartEngine(Engine):
         super().__init__(len(example))
         self.name = runtime.name
         self.version = f"{TITLES[self.name]} {installed_version(self.name)}, torch {torch.__version__}"
-        self._runtime, self._path, self._example, self._varying = runtime, path, example[:1], varying
+        self._runtime = runtime
         self._session = runtime.load(str(path), example.shape, threads=torch.get_num_threads(), varying=varying)
-
-    def resized(self, batch_size: int) -> Engine | None:
-        """Compiled again for batches of another size, by the same process; None if the size stands in the file."""
-        if not conversions.BY_NAME[self.name].any_batch:
-            return None
-        return ApartEngine(self._runtime, self._path, fill(self._example, batch_size), varying=self._varying)
 
     def close(self) -> None:
         """Have the library forget it; the process ends with its last network."""

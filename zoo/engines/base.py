@@ -39,10 +39,6 @@ class Engine(ABC):
             raise ValueError(f"{len(images)} samples for an engine of batches of {self.batch_size}")
         return self._run(fill(images, self.batch_size))[: len(images)]
 
-    def resized(self, batch_size: int) -> Engine | None:
-        """The same network for batches of another size, sharing the weights; None where that takes a conversion."""
-        return None
-
     def close(self) -> None:  # noqa: B027 - most have nothing to let go of
         """Let go of what it holds beside memory. It is not called after that."""
 

@@ -30,10 +30,6 @@ class TorchEngine(Engine):
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._precision = precision
 
-    def resized(self, batch_size: int) -> Engine | None:
-        """The same network for batches of another size."""
-        return TorchEngine(self._module, batch_size, self._device, self._format == torch.channels_last, self._precision)
-
     def _run(self, images: Tensor) -> NDArray[np.float32]:
         if self._device.type == "cuda":  # from pinned memory, the copy leaves the CPU free
             images = images.pin_memory()
@@ -51,10 +47,6 @@ class CompiledEngine(TorchEngine):
     """The same under `torch.compile`, compiled for one shape."""
 
     name = "compile"
-
-    def resized(self, batch_size: int) -> Engine | None:
-        """None: another shape is another compilation."""
-        return None
 
     def _run(self, images: Tensor) -> NDArray[np.float32]:
         try:

@@ -42,8 +42,8 @@ FEW = 64
 """Samples from which reading them in other processes pays for starting these."""
 _MORE = 4
 """Times as many rows as an engine has computed it may be given without choosing anew."""
-BATCH, VARYING_BATCH = 16, 32
-"""Samples in a batch on a CPU; texts or recordings."""
+BATCH = 32
+"""Texts or recordings in a batch."""
 FORMAT = 1
 """To be raised whenever rows with the same facts would be others."""
 
@@ -144,6 +144,11 @@ class Extractor:
         began = time.perf_counter()
         self._space(samples, keys_of(samples, augment), augment, view)
         self.work.seconds += time.perf_counter() - began
+        return self.options
+
+    @property
+    def options(self) -> dict[str, Scalar]:
+        """The options that say how the last rows were computed."""
         return {"engine": self.config.machine.engine, "feature_batch_size": self.config.machine.feature_batch_size}
 
     def rows(self, samples: SampleSet, augment: str = "none", view: int = 0) -> Rows:
@@ -304,10 +309,8 @@ class Extractor:
         """An engine that agrees with torch on the first samples, and a line about it."""
         preprocess = self.backbone.preprocess
         varying = preprocess.varying
-        if (
-            batch_size is None and self.device.type == "cpu"
-        ):  # measured: others gain a few per cent at most, and the last bits follow
-            batch_size = VARYING_BATCH if varying else BATCH
+        if varying:
+            batch_size = batch_size or BATCH
         name = engines.among(name, preprocess.engines, preprocess.kind.nouns)
         facts = self._facts("none", 0) | {"input": str(first.dtype)}
         return engines.choose(

@@ -254,6 +254,7 @@ def _rows(options: Settling, extractor: Extractor, splits: Splits) -> tuple[list
     val = extractor.rows(splits.val)
     if splits.test is not None and extractor.root is not None:
         extractor.rows(splits.test)
+    options.settle("measured", **extractor.options)  # an engine may have failed
     return train, val
 
 

@@ -20,11 +20,12 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from zoo import cache
+from zoo import cache, decisions
 from zoo.adaptation import boundary, layout
 from zoo.adaptation.boundary import Cut
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import FinetuneConfig
+from zoo.decisions import Decision
 from zoo.errors import ConfigError
 from zoo.types import Kind
 
@@ -99,16 +100,36 @@ def _between(cut: Cut, model: AdaptedModel, config: FinetuneConfig, rows: int) -
         activations = cut.prefix(example)
     before, after = flops(cut.prefix, example), flops(cut.tail.eval(), activations)
     cut.tail.train(model.training)
-    share, need, free = before / max(1, before + after), rows * activations[0].numel() * 4, room(config)
+    share, need = before / max(1, before + after), rows * activations[0].numel() * 4
     what = f"activations at {cut.where}: {share:.0%} of the forward pass comes before; they take {_size(need)}"
-    if config.data.keep_features == "auto" and share < WORTH:
+    if config.data.keep_features == "always":
+        if need > room(config):
+            log.warning("%s, and %s: make room, or give --keep-features never", what, _there_was(room(config)))
+        return Way("rows", cut, f"{what}, and are computed once", "always")
+    if share < WORTH:
         return Way("samples", None, f"{what}; not worth computing once", "never")
-    if need > free:
-        short = f"{what}, and there is room for {_size(free)} (--cache-gb, the disk)"
-        if config.data.keep_features == "auto":
-            return Way("samples", None, f"{short}: not computed once", "never")
-        log.warning("%s: make room for what is not there yet, or give --keep-features never", short)
-    return Way("rows", cut, f"{what}, and are computed once", "always")
+    decided = _by_room(cut, model, config, need)
+    if decided.options["keep_features"] == "always":
+        return Way("rows", cut, f"{what}, and are computed once", "always")
+    return Way("samples", None, f"{what}, and {decided.why}", "never")
+
+
+def _by_room(cut: Cut, model: AdaptedModel, config: FinetuneConfig, need: int) -> Decision:
+    """Whether there is room, as it was when this was decided: other runs fill the disk, and equal ones are to be equal."""
+
+    def decide() -> Decision:
+        free = room(config)
+        why = f"{_there_was(free)} when this was decided (`zoo cache clear decisions` forgets it): not computed once"
+        return Decision({"keep_features": "never" if need > free else "always"}, why)
+
+    place, backbone = cache.place(config.machine.cache), model.backbone
+    facts = {"backbone": backbone.spec.id, "weights": backbone.base_sha256, "what": cut.where, "bytes": need}
+    facts |= {"cache_gb": config.machine.cache_gb} | decisions.machine(["torch", backbone.spec.loader])
+    return decisions.once(place, facts, ("keep_features",), decide)
+
+
+def _there_was(free: float) -> str:
+    return f"there was room for {_size(free)} (--cache-gb, the disk)"
 
 
 def _size(count: float) -> str:
