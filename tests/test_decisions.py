@@ -54,14 +54,7 @@ def test_without_a_cache_nothing_is_kept(tmp_path):
         "null",
         "[]",
         "[" * 100_000,
-        '{"options": {}, "why": ""}',
-        '{"options": {"engine": "torch"}, "why": ""}',
-        '{"options": {"engine": "auto", "feature_batch_size": 16}, "why": ""}',
-        '{"options": {"engine": "turbo", "feature_batch_size": 16}, "why": ""}',
-        '{"options": {"engine": "torch", "feature_batch_size": 0}, "why": ""}',
-        '{"options": {"engine": "torch", "feature_batch_size": "16"}, "why": ""}',
-        '{"options": {"engine": "torch", "feature_batch_size": 16, "lr": 3}, "why": ""}',
-        '{"options": {"engine": "torch", "feature_batch_size": 16}}',
+        '{"options": {"engine": "torch", "feature_batch_size": 16}, "why": "", "sha256": ""}',
         "\0\0\0\0",
     ],
 )
@@ -76,6 +69,23 @@ def test_a_damaged_decision_is_said_and_made_anew(tmp_path, caplog, text):
     assert caplog.text.count("not a decision; it is made anew") == 1
     assert json.loads(file.read_text())["options"]["engine"] == "onnxruntime"
     assert once(tmp_path, FACTS, SETTLES, deciding("torch")).options["engine"] == "onnxruntime"
+
+
+def test_no_bit_of_a_decision_can_change_unseen(tmp_path):
+    once(tmp_path, FACTS, SETTLES, deciding("torch"))
+    (file,) = tmp_path.rglob(decisions.DECISION)
+    content = file.read_bytes()
+    for place in range(len(content)):
+        for bit in (0, 7):
+            file.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+            decide = deciding("torch")
+            once(tmp_path, FACTS, SETTLES, decide)
+            assert decide.calls == 1
+
+
+def test_a_decision_on_something_else_is_none(tmp_path):
+    once(tmp_path, FACTS, ("keep_features",), lambda: Decision({"keep_features": "always"}, ""))
+    assert once(tmp_path, FACTS, SETTLES, deciding("torch")).options["engine"] == "torch"
 
 
 def test_a_decision_that_fails_leaves_none(tmp_path):

@@ -11,6 +11,7 @@ process decides, under a lock, and equal runs at its side or after it do the sam
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import math
@@ -78,11 +79,12 @@ def size(samples: int) -> int:
 def _read(file: Path, settles: Collection[str], say: bool = False) -> Decision | None:
     """A decision; None where there is none, or (and `say` says so) none that can be read."""
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        kept = json.loads(text)
         found = Decision(dict(kept["options"]), str(kept["why"]))
         build(found.options)
-        if found.options.keys() != set(settles) or any(value in (None, "auto") for value in found.options.values()):
-            raise ValueError("other options")
+        if text != _text(found) or found.options.keys() != set(settles):
+            raise ValueError("not as it was written")
         return found
     except FileNotFoundError:
         return None
@@ -93,9 +95,14 @@ def _read(file: Path, settles: Collection[str], say: bool = False) -> Decision |
 
 
 def _write(file: Path, decision: Decision) -> None:
-    text = json.dumps({"options": dict(decision.options), "why": decision.why}, indent=1)
     with contextlib.suppress(OutputError):  # the cache costs time, and never a run
-        folders.write_text(file, text)
+        folders.write_text(file, _text(decision))
+
+
+def _text(decision: Decision) -> str:
+    """The file, with a digest of what it says: a number in which one bit changed would be another decision."""
+    said = {"options": dict(decision.options), "why": decision.why}
+    return json.dumps(said | {"sha256": hashlib.sha256(json.dumps(said).encode()).hexdigest()}, indent=1)
 
 
 @contextlib.contextmanager

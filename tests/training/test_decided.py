@@ -7,8 +7,9 @@ import pytest
 from configs import bare
 
 import zoo
-from zoo import content, folders, runs
+from zoo import content, decisions, folders, runs
 from zoo.config import resolve
+from zoo.decisions import Decision
 from zoo.errors import ConfigError
 from zoo.training import session
 
@@ -150,8 +151,9 @@ def records(place):
 
 
 def decide(file, **values):
+    """Put another decision in the place of one."""
     kept = json.loads(file.read_text())
-    file.write_text(json.dumps(kept | {"options": kept["options"] | values}))
+    decisions._write(file, Decision(kept["options"] | values, kept["why"]))
 
 
 class TestDecidedOnce:
