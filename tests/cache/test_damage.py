@@ -1,6 +1,8 @@
 """Whatever happens to a file of the cache, its rows are those that were computed, or one line says why there are none."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -162,6 +164,27 @@ def test_a_shard_that_was_only_touched_is_as_good_as_before(kept):
         file.chmod(0o600)
         file.touch()
     assert np.array_equal(rows[:], ROWS)
+
+
+_MANY = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from zoo import cache
+from zoo.cache import KEY, Space
+resource.setrlimit(resource.RLIMIT_NOFILE, (60, 300))
+keys = np.array([f"{number:064x}" for number in range(120)], KEY)
+space = Space(cache.folder(Path(sys.argv[1]), "features", {}), (3,), "<f4")
+for number in range(120):
+    space.append(keys[number : number + 1], np.full((1, 3), number, np.float32))
+print(len(Space(space.path, (3,), "<f4").rows(keys).read()))
+"""
+
+
+def test_more_shards_than_files_that_may_be_open(tmp_path):
+    """A process may have 1,024 open files on most systems, and more if it asks."""
+    answer = subprocess.run([sys.executable, "-c", _MANY, tmp_path], capture_output=True, text=True, check=False)
+    assert (answer.stdout, answer.stderr) == ("120\n", "")
 
 
 def test_a_folder_that_goes_while_it_is_filled_costs_nothing(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import mmap
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from zoo import folders
 from zoo.cache.claims import Keys
-from zoo.errors import RunFailed
+from zoo.errors import OutputError, RunFailed
 
 SUFFIX = ".npy"
 _HEX = frozenset("0123456789abcdef")
@@ -28,6 +29,21 @@ class Damaged(Exception):
     """A shard is not what was written."""
 
 
+def _allow_files(descriptor: int) -> None:
+    """Each shard holds a file open. Where half of those that a process may have are, let it have as many as the system allows.
+
+    descriptor: of any open file; a copy gets the lowest number that is free.
+    """
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limits
+        import resource
+
+        copy = os.dup(descriptor)
+        os.close(copy)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if copy > soft // 2 and soft != hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 class Shard:
     """A shard, mapped into memory: it stays readable though its file is removed."""
 
@@ -35,6 +51,7 @@ class Shard:
         """Raises: OSError; Damaged for a file that holds no such records."""
         self.path = path
         with path.open("rb") as file:
+            _allow_files(file.fileno())
             self.stamp = _stamp(os.fstat(file.fileno()))
             try:
                 version = np.lib.format.read_magic(file)
@@ -45,6 +62,8 @@ class Shard:
                     raise ValueError(f"it has records of another kind, {dtype}")
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 self.records: NDArray[Any] = np.frombuffer(self._map, record, shape[0], file.tell())
+            except OSError:
+                raise
             except Exception as error:  # what reads a header raises anything where that is damaged
                 raise Damaged(str(error).partition("\n")[0]) from error
         self.keys: Keys = self.records["key"].copy()
@@ -102,12 +121,15 @@ def is_shard(path: Path) -> bool:
 
 
 def write(folder: Path, records: NDArray[Any]) -> Shard:
-    """A new shard in a folder. Raises: OSError, OutputError."""
+    """A new shard in a folder. Raises: OutputError."""
     stream = io.BytesIO()
     np.save(stream, records, allow_pickle=False)
     content = stream.getbuffer()
     path = folder / f"{hashlib.sha256(content).hexdigest()}{SUFFIX}"
     folders.write_bytes(path, content)
-    shard = Shard(path, records.dtype)
+    try:
+        shard = Shard(path, records.dtype)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error.strerror}") from error
     _verified[str(path)] = shard.stamp
     return shard

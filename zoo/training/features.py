@@ -161,7 +161,7 @@ class Extractor:
             view: as which epoch of training varies them.
 
         Raises: DataError naming a sample that cannot be read; RunFailed if a worker dies; NonFinite naming a sample; OutputError if
-        the cache cannot be written; ConfigError for an engine that cannot be had.
+        neither the cache nor a passing folder can be written; ConfigError for an engine that cannot be had.
         """
         began = time.perf_counter()
         keys = keys_of(samples, augment)

@@ -71,6 +71,8 @@ def list_entries(*, cache: str | None = None, common: Common = flags.NONE) -> An
 def verify(*, cache: str | None = None, common: Common = flags.NONE) -> Answer:
     """Check every byte that is kept against its digest; what is damaged is removed, and will be computed again.
 
+    A run checks what it uses by itself.
+
     Try:
         zoo cache verify
 
@@ -87,7 +89,7 @@ def verify(*, cache: str | None = None, common: Common = flags.NONE) -> Answer:
 def clear(
     kind: str | None = None, /, *, older_than: float = 0.0, cache: str | None = None, common: Common = flags.NONE
 ) -> Answer:
-    """Remove what is in the cache; what a run is writing just now stays.
+    """Remove what is in the cache; what a run is computing just now stays.
 
     Try:
         zoo cache clear features
