@@ -141,7 +141,7 @@ def _positions(net: Any) -> int | None:
     table = next((module for module in tables if isinstance(module, nn.Embedding)), None)
     if table is None:
         positions: int | None = getattr(net.config, "max_position_embeddings", None)
-        return positions
+        return positions if positions is None or positions > 0 else None  # XLNet says -1
     return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
 
 
