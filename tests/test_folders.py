@@ -187,3 +187,25 @@ def test_a_place_that_cannot_be_written(tmp_path):
         write(tmp_path / "file" / "x", "one")
     with pytest.raises(OutputError, match="cannot be written"):
         folders.write_text(Path("/proc/zoo"), "x")
+
+
+def test_folders_are_flushed_before_they_are_put_and_their_parent_before_the_old_one_goes(tmp_path, monkeypatch):
+    """The system's order alone, which a kill does not show: without it, a power cut may leave neither."""
+    write(tmp_path / "x", "one")
+    flushed, flush = [], os.fsync
+
+    def fsync(descriptor):
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        flushed.append(
+            (name, (tmp_path / "x" / "a.txt").read_text() if (tmp_path / "x").exists() else "", (tmp_path / ".old-x").exists())
+        )
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write(tmp_path / "x", "two", replace=True)
+    names = [name for name, _, _ in flushed]
+    assert names[:3] == ["a.txt", "b.txt", "manifest.json"]
+    assert "figures" in names[3:5]
+    assert any(name.startswith(".aside-x") for name in names[3:5])
+    assert all(text == "one" for _, text, _ in flushed[:-1])
+    assert flushed[-1] == (tmp_path.name, "two", True)

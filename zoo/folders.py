@@ -85,9 +85,9 @@ def _seal(folder: Path) -> None:
     manifest.write_text(json.dumps(entries, indent=1), encoding="utf-8")
     for path in (*files, manifest):
         path.chmod(0o666 & ~umask)
-        _flush(path)
+        flush(path)
     for path in (*(child for child in folder.rglob("*") if child.is_dir()), folder):
-        _flush(path)
+        flush(path)
 
 
 def _put(aside: Path, target: Path) -> None:
@@ -96,7 +96,7 @@ def _put(aside: Path, target: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
         target.rename(old)
     aside.rename(target)
-    _flush(target.parent)
+    flush(target.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -110,18 +110,18 @@ def begin(target: Path, files: dict[str, str]) -> None:
         aside.mkdir(parents=True)
         for name, text in files.items():
             (aside / name).write_text(text, encoding="utf-8")
-            _flush(aside / name)
-        _flush(aside)
+            flush(aside / name)
+        flush(aside)
         if target.exists() or target.is_symlink():
             raise FileExistsError(target)
         try:
             aside.rename(target)
         except OSError as error:  # a folder with files in it cannot be replaced
             raise FileExistsError(target) if target.exists() else error from error
-        _flush(target.parent)
+        flush(target.parent)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -172,6 +172,12 @@ def _remove(path: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder so that a kill leaves all of it, or none that anybody takes for it."""
+    with _aside(folder) as aside, contextlib.suppress(OSError):
+        folder.rename(aside)
 
 
 def verify(folder: Path, needed: Collection[str] = (), *, ignored: Callable[[str], bool] = lambda name: False) -> dict[str, Any]:
@@ -267,7 +273,7 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     try:
         with _aside(path) as aside:
             aside.write_bytes(content)
-            _flush(aside)
+            flush(aside)
             aside.replace(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -165,3 +165,11 @@ def test_the_last_line_of_metrics_is_what_scikit_learn_measures(tmp_path):
     expected = log_loss(splits.val.targets, rows, labels=list(range(10)))
     best = next(line for line in run.metrics() if line["step"] == run.result()["best_step"])
     assert best["metrics"]["log_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_best_model_is_checkpointed_before_it_is_put_into_best(tmp_path):
+    """Else a kill between the two leaves a `best/` of a step that no checkpoint knows."""
+    job, run, machine = job_and_run(tmp_path)
+    state = loop.train(job, run, machine, [])
+    checkpointed = run.checkpoints / f"step-{state.best.step:08d}" / "manifest.json"
+    assert checkpointed.stat().st_mtime_ns < (run.best / "manifest.json").stat().st_mtime_ns

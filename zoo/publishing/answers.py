@@ -273,4 +273,5 @@ def _to_parquet(lines: Path, out: Path) -> None:
     if writer is None:
         writer = parquet.ParquetWriter(aside, pyarrow.schema([("input", pyarrow.string())]))
     writer.close()
+    folders.flush(aside)
     aside.replace(out)

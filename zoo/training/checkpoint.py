@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -183,4 +182,4 @@ def prune(parent: Path, keep: int, best: int | None = None) -> None:
     """
     present = steps(parent)
     for step in set(present) - kept(present, keep) - {best}:
-        shutil.rmtree(parent / name(step), ignore_errors=True)
+        folders.discard(parent / name(step))
