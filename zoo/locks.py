@@ -65,8 +65,9 @@ def _take(path: Path, doing: str) -> int | None:
             if not _lock(path, descriptor, doing):
                 return None
             if _is(path, descriptor):  # else whoever held it removed it since it was opened
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                with contextlib.suppress(OSError):  # a full disk: it is locked all the same
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
                 _held.add(descriptor)
                 undo.pop_all()
                 return descriptor

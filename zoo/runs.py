@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo import content, folders
+from zoo import content, folders, interrupts, locks
 from zoo.config import Resolved, Scalar, build, options, slug
 from zoo.errors import CheckpointError, ConfigError, OutputError, RunFailed
 
@@ -115,6 +115,19 @@ def create(resolved: Resolved, files: Mapping[str, str], parent: Path = Path("ru
         if _begin(path, settled, files):
             return Run(path), settled
     raise AssertionError
+
+
+@contextlib.contextmanager
+def alone(run: Run) -> Iterator[int | None]:
+    """Let no other process train the run while in here, and say how to go on where a signal ends this. Gives what `locks.alone` gives.
+
+    Raises: OutputError naming the process that trains it.
+    """
+    with (
+        locks.alone(run.path / ".lock", f"{run.path} is being trained") as lock,
+        interrupts.hinting(f"go on with `zoo resume {run.path}`"),
+    ):
+        yield lock
 
 
 def _begin(path: Path, resolved: Resolved, files: Mapping[str, str]) -> bool:

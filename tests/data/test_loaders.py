@@ -1,16 +1,21 @@
 """The same bytes whatever the number of workers and wherever one starts; failures that name the sample."""
 
+import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
+from multiprocessing import connection
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from zoo import registry
+from zoo import interrupts, registry
 from zoo.backbones.pictures import PicturePreprocess
 from zoo.config import FinetuneConfig, build
 from zoo.data import EvalBatches, TrainBatches, from_datasets, open_splits
@@ -254,6 +259,34 @@ def test_a_killed_worker_is_an_error_that_names_what_it_read(num_workers, batch_
     assert "\n" not in str(caught.value)
 
 
+def test_a_worker_that_is_killed_while_nobody_waits_for_it_is_told_of_at_the_next_batch():
+    """... and not by an exception in the midst of whatever the program does."""
+    own = iter(evaluation(rude(lambda: None), num_workers=1, batch_size=2, prefetch_factor=1))
+    next(own)
+    (worker,) = multiprocessing.active_children()
+    worker.kill()
+    assert connection.wait([worker.sentinel], timeout=60)
+    said = rf"^reading train\[.*failed: worker process {worker.pid} was killed by SIGKILL; most often memory"
+    with pytest.raises(RunFailed, match=said) as caught:
+        list(own)
+    assert "\n" not in str(caught.value)
+
+
+HUNG = """
+import time
+from test_loaders import evaluation, rude
+batches = iter(evaluation(rude(lambda: time.sleep(1000)), num_workers=1, timeout=0))
+print(len([next(batches) for _ in range(17)]))
+"""
+
+
+def test_a_worker_that_hangs_does_not_keep_a_program_from_its_end():
+    """It passes over the signal by which multiprocessing ends what is left."""
+    words = [sys.executable, "-W", "ignore", "-c", HUNG]
+    done = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "17\n", "")
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [
@@ -439,9 +472,10 @@ def test_workers_are_chosen_by_timing(pictures):
     assert "and by 3 workers" in some.why
 
 
-def test_workers_survive_ctrl_c():
-    """The terminal sends it to them too, and the trainer still wants the pictures of its step."""
-    interrupted = rude(lambda: os.kill(os.getpid(), signal.SIGINT))
+@pytest.mark.parametrize("name", interrupts.SIGNALS)
+def test_workers_survive_signals_that_ask_to_stop(name):
+    """The terminal, or the service, sends them to the workers too, and the trainer still wants the pictures of its step."""
+    interrupted = rude(lambda: os.kill(os.getpid(), name))
     assert len(list(evaluation(interrupted, num_workers=1))) == 20
 
 

@@ -1,7 +1,8 @@
 """The `zoo` command. One module a verb, imported when it is called: it calls `zoo.api` and hands back an `Answer`.
 
 Nothing here imports torch. Whatever goes wrong is one line on stderr, `zoo: ...`, and the exit status says whose turn it is:
-2, the user can mend it; 1, a run failed or zoo has a fault; 130, Ctrl-C. With `--json` the last line of stdout says the same to programs.
+2, the user can mend it; 1, a run failed or zoo has a fault; 130, 143 and 129, Ctrl-C, SIGTERM and SIGHUP. With `--json` the last line of
+stdout says the same to programs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import cast
 from cyclopts import CycloptsError
 from cyclopts.exceptions import MissingArgumentError, RepeatArgumentError, UnknownCommandError, UnusedCliTokensError
 
+from zoo import interrupts
 from zoo.cli.answer import Answer
 from zoo.cli.app import build
 from zoo.cli.flags import NONE, Common
@@ -31,8 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")  # a file's name may hold bytes that the terminal cannot show
     try:
-        _run(words)
-        sys.stdout.flush()
+        with interrupts.handled():
+            _run(words)
+            sys.stdout.flush()
     except (BrokenPipeError, SystemExit) as error:
         if not isinstance(error.__context__ or error, BrokenPipeError):  # rich makes a SystemExit of it
             raise
@@ -87,7 +90,7 @@ def _report(error: BaseException, *, debug: bool, as_json: bool) -> int:
         traceback.print_exception(error)
     kind = type(error).__name__
     if isinstance(error, KeyboardInterrupt):
-        status, text = 130, str(error) or "stopped"
+        status, text = getattr(error, "exit_status", 130), str(error) or "stopped"
     elif isinstance(error, ZooError):
         status, text = error.exit_status, str(error)
     elif isinstance(error, CycloptsError):
@@ -95,7 +98,8 @@ def _report(error: BaseException, *, debug: bool, as_json: bool) -> int:
     else:
         hint = "" if debug else "; run again with --debug for the traceback"
         status, text = 1, f"unexpected {kind}: {' '.join(str(error).split())}{hint}"
-    print(f"zoo: {one_line(text)}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # the terminal may have gone
+        print(f"zoo: {one_line(text)}", file=sys.stderr, flush=True)
     if as_json and _answers():
         print(json.dumps({"error": one_line(text), "kind": kind, "exit_status": status}))
     return status

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, TypedDict, Unpack
 
@@ -26,10 +27,11 @@ from torch.utils.data import DataLoader
 from zoo import registry
 from zoo.backbones.base import Preprocess
 from zoo.config import LoaderConfig
+from zoo.data import deaths
 from zoo.data.orders import Sampling, make_plan
 from zoo.data.samplers import Share, StepPlan, evaluation_shares
 from zoo.data.sets import Integers, SampleSet
-from zoo.data.workers import Failure, Key, Reader, Start, as_it_is
+from zoo.data.workers import Failure, Key, Reader, Start, as_it_is, check_main
 from zoo.errors import ConfigError, RunFailed, ZooError
 
 TIMEOUT = 300.0
@@ -226,13 +228,16 @@ def _loader(reader: Reader, keys: Iterable[list[Key]], **how: Unpack[Loading]) -
     start = Start(name, None if name is None else registry.function("worker_init_fn", name))
     workers: dict[str, Any] = {}
     if how.get("num_workers"):
+        context = how.get("multiprocessing_context") or ("fork" if sys.platform == "linux" else None)
+        if context != "fork":
+            check_main()
         workers = {
             "num_workers": how["num_workers"],
             "timeout": how.get("timeout", TIMEOUT),
             "worker_init_fn": start,
             "prefetch_factor": how.get("prefetch_factor"),
             "persistent_workers": how.get("persistent_workers", True),
-            "multiprocessing_context": how.get("multiprocessing_context") or ("fork" if sys.platform == "linux" else None),
+            "multiprocessing_context": context,
             "in_order": how.get("in_order", True),
         }
     try:
@@ -257,14 +262,22 @@ class _Feed:
             self.iterator = iter(loader)
         except Exception as error:  # what is sent to a process that is not forked may raise anything
             raise _not_started(loader, reader, error) from error
+        self.workers: list[BaseProcess] = list(getattr(self.iterator, "_workers", ()))
+        if self.workers:
+            deaths.expect(self.workers)
 
     def next(self, share: Share, by_first: Mapping[int, Share] | None = None) -> Batch:
         """The batch of a share; or whichever is read first, of those that `by_first` has by their first index."""
         try:
-            first, inputs = next(self.iterator)
-        except (RuntimeError, OSError, EOFError) as error:  # the latter two: a worker died while handing over a batch
+            with deaths.awaited(self.workers) if self.workers else contextlib.nullcontext():
+                first, inputs = next(self.iterator)
+        except Exception as error:  # a worker that dies while it hands over a batch may leave anything
+            if not self.workers:
+                raise
             # A value, not a cause: the frames behind it would keep the workers until they are found as garbage.
-            first, inputs = 0, Failure(self._lost(error, share), traceback.format_exc(), RunFailed)
+            first, inputs = 0, self._lost(error, share)
+            for worker in self.workers:
+                worker.kill()
         if isinstance(inputs, Failure):
             raise inputs.error()
         if by_first is not None:
@@ -273,15 +286,19 @@ class _Feed:
         targets = torch.from_numpy(self.samples.targets[share.indices])
         return Batch(inputs, targets, torch.from_numpy(share.weights), indices)
 
-    def _lost(self, error: Exception, share: Share) -> str:
-        """One line about a worker that died or hangs: what it was reading, and what may help."""
-        said = (str(error) or "a worker closed its connection").splitlines()[0].strip(" .")
+    def _lost(self, error: Exception, share: Share) -> Failure:
+        """A worker that died or hangs: what it was reading, and what may help."""
+        ended = deaths.ended(self.workers)
+        said = "; ".join(f"worker process {number} {deaths.how(code)}" for number, code in ended.items())
+        said = said or str(error).partition("\n")[0].strip(" .")
         lost = self.reader.lost(share.indices.tolist())
         names = [self.samples.name(index) for index in lost or share.indices[:3].tolist()]
         reading = f"reading {', '.join(names)}{'' if lost else ', ...'} failed: {said}"
         if "timed out" in said:
-            return f"{reading}; is the disk slow, or gone? --num-workers 0 reads without workers, --timeout 0 waits for ever"
-        return f"{reading}; most often memory (or /dev/shm) ran out: use a smaller --num-workers"
+            hint = "is the disk slow, or gone? --num-workers 0 reads without workers, --timeout 0 waits for ever"
+        else:
+            hint = "most often memory (or /dev/shm) ran out: use a smaller --num-workers"
+        return Failure(f"{reading}; {hint}", traceback.format_exc(), RunFailed)
 
     def close(self) -> None:
         """Let go of the workers (those of a loader that keeps its own stay for the next pass)."""

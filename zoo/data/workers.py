@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import gc
+import linecache
 import multiprocessing
 import os
 import random
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -18,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from zoo import registry
+from zoo import interrupts, registry
 from zoo.backbones.base import Preprocess
 from zoo.data.samplers import batch_seed, sample_seed
 from zoo.data.sets import DatasetSet, SampleSet
@@ -174,9 +178,30 @@ def seeded(seed: int, *, everywhere: bool = False) -> Iterator[None]:
             np.random.set_state(others[1])
 
 
+def check_main() -> None:
+    """Raises: ConfigError where the user's script would be run again, and come here again, by each worker that is not forked."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__" and "__file__" in frame.f_globals:
+            line, file = frame.f_lineno, frame.f_globals["__file__"]
+            tree = ast.parse("".join(linecache.getlines(file)))
+            for node in tree.body:
+                inside = node.lineno <= line <= (node.end_lineno or node.lineno)
+                if inside and not (isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)):
+                    raise ConfigError(
+                        f"{file}, line {line}: workers that are not forked run this script again; put the call under "
+                        '`if __name__ == "__main__":`, or use --multiprocessing-context fork'
+                    )
+        frame = frame.f_back
+
+
 def as_it_is(batch: Any) -> Any:
     """In the place of a collate function: the reader gives whole batches."""
     return batch
+
+
+def _pass_over(number: int, frame: FrameType | None) -> None:
+    """For a signal that is not for this process. (One that is ignored would be so in every program that it starts, too.)"""
 
 
 @dataclass(frozen=True)
@@ -188,8 +213,9 @@ class Start:
     """What the user wants done there."""
 
     def __call__(self, number: int) -> None:
-        # Ctrl-C reaches every process of the terminal; the trainer decides, and wants its workers until the step is done.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # They reach every process of the terminal or the service; the trainer decides, and wants its workers until the step is done.
+        for name in interrupts.SIGNALS:
+            signal.signal(name, _pass_over)
         # What was inherited is left alone: collecting it would copy the parent's memory, and close what belongs to the parent.
         gc.freeze()
         if self.function is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from zoo import runs
@@ -14,7 +15,7 @@ from zoo.errors import ConfigError
 from zoo.evaluation import metrics
 from zoo.publishing.finish import damage, finish
 from zoo.runs import Run
-from zoo.training import session
+from zoo.training import launch, session
 from zoo.training.session import CUSTOM_DATA, Extras, Session
 
 log = logging.getLogger("zoo")
@@ -41,19 +42,24 @@ def extras(
 
 
 def finetune(resolved: Resolved, given: Extras) -> Run:
-    """Train a new run and finish it. Raises: ZooError."""
-    return _finished(session.start(resolved, given))
+    """Train a new run and finish it. Raises: ZooError; Stopped."""
+    with launch.one_run(), ExitStack() as held:
+        return _finished(session.start(resolved, given, held))
 
 
 def resume(run: Run, data: Any, metric: Any, label_names: Sequence[str] | None, keys: Sequence[str] | None) -> Run:
-    """Go on with a run and finish it; a finished one whose best model and result are whole is returned as it is. Raises: ZooError."""
+    """Go on with a run and finish it; a finished one whose best model and result are whole is returned as it is.
+
+    Raises: ZooError; Stopped.
+    """
     if run.status == "finished":
         problem = damage(run)
         if problem is None:
             return run
         log.warning("%s; it is made again", problem)
-    _, given = extras(run.resolved(), data, metric, label_names, keys)
-    return _finished(session.resume(run, given))
+    with launch.one_run(), runs.alone(run) if launch.is_first() else nullcontext() as lock:
+        _, given = extras(run.resolved(), data, metric, label_names, keys)
+        return _finished(session.resume(run, given, lock))
 
 
 def _finished(trained: Session) -> Run:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo import folders, inference, locks, memory
+from zoo import folders, inference, interrupts, locks, memory
 from zoo.adaptation import saved, saved_config
 from zoo.data import find_files
 from zoo.publishing import answers
@@ -38,7 +38,8 @@ def predict_to(
 ) -> Written:
     """Answer for the inputs, as `zoo.inference.find` takes them, into a file; see `zoo.api.predict_to`."""
     answers.check_target(out)
-    with locks.alone(out.with_name(f"{out.name}.lock"), f"{out} is being written"):
+    lock = locks.alone(out.with_name(f"{out.name}.lock"), f"{out} is being written")
+    with lock, interrupts.hinting("the same command goes on where it was"):
         predictor = inference.load(path, threshold=threshold, weights=weights)
         found = inference.find(predictor.kind, inputs, column)
         first = list(itertools.islice(found, FIRST))

@@ -24,7 +24,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 
-from zoo import cache, decisions, engines
+from zoo import cache, decisions, engines, interrupts
 from zoo.backbones.base import Backbone, Preprocess
 from zoo.cache import Integers, Keys, Rows, Shards, Space
 from zoo.config import FinetuneConfig, Scalar
@@ -367,7 +367,7 @@ class Extractor:
             return
         mine = np.concatenate(parts)
         batches = iter(self._batches(samples, mine, size, augment, view))
-        with Bar(len(mine), f"{self.where}, {engine.name}") as bar, Shards(space) as shards:
+        with interrupts.deferred(), Bar(len(mine), f"{self.where}, {engine.name}") as bar, Shards(space) as shards:
             while True:
                 began = time.perf_counter()
                 batch = next(batches, None)
@@ -381,6 +381,7 @@ class Extractor:
                     raise NonFinite(f"{name}: the network gives NaN or infinite features; other weights, or --precision no")
                 shards.add(keys[batch.indices.numpy()], rows)
                 bar.advance(len(rows))
+                interrupts.check()
 
     def _ready(self, samples: SampleSet) -> Engine:
         """The engine that `_space` decided on. Raises: ConfigError if it no longer agrees with torch."""

@@ -1,24 +1,69 @@
-"""Processes: one Accelerator each, started by us through torch.distributed.run, or from outside by torchrun or accelerate."""
+"""Processes: one Accelerator each, started by us, or from outside by torchrun or accelerate.
+
+Those that we start meet at a file and talk over the loopback interface alone, whatever the machine's other addresses are; they end with
+the process that started them, however that ends.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import json
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from torch import distributed
 
-from zoo import strategy
+from zoo import interrupts, strategy
 from zoo.config import FinetuneConfig
-from zoo.errors import ConfigError, RunFailed
+from zoo.errors import ConfigError, RunFailed, ZooError
+from zoo.interrupts import Stopped
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others: long enough for rank 0 to write a checkpoint, short enough to notice a hang."""
+
+
+GRACE = 10.0
+"""Seconds that the other processes have to end by themselves once one has."""
+_training = threading.Lock()
+
+
+@contextlib.contextmanager
+def one_run() -> Iterator[None]:
+    """Train in here: signals ask to stop, and no other thread of this process trains.
+
+    torch's generator, which dropout draws from, and Accelerate's state are one a process.
+
+    Raises: ConfigError where another thread trains.
+    """
+    if not _training.acquire(blocking=False):
+        raise ConfigError(
+            "another thread of this process trains, and torch has one random generator for both; train after it, or in a process of its own"
+        )
+    try:
+        with interrupts.handled():
+            yield
+    finally:
+        _training.release()
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes, of those that torchrun has started; true where it has started none."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def launched_processes() -> int:
@@ -50,28 +95,130 @@ def accelerator(config: FinetuneConfig) -> Accelerator:
     return made
 
 
-def run_workers(run_path: Path, processes: int) -> None:
+def run_workers(run_path: Path, processes: int, lock: int | None) -> None:
     """Train the prepared run in `run_path` with so many processes on this machine; returns when all have finished.
 
-    Raises: ConfigError if there are fewer GPUs than processes; RunFailed naming what the first failing process said.
+    lock: descriptor of the lock of the run, which all of them hold.
+
+    Raises: ConfigError if there are fewer GPUs than processes; RunFailed naming the process that failed first and what it said;
+    Stopped once they have written a checkpoint.
     """
     if torch.cuda.is_available() and torch.cuda.device_count() < processes:
         raise ConfigError(
             f"--processes {processes}: this machine has {torch.cuda.device_count()} GPUs, and each process needs one"
         )
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
-    command += ["-m", "zoo.training.worker", str(run_path)]
+    folder = run_path / ".processes"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    children: list[subprocess.Popen[bytes]] = []
+    try:
+        with interrupts.deferred():
+            for rank in range(processes):
+                children.append(_start(run_path, folder, rank, processes, lock))
+            codes = _wait(children)
+            if any(codes):
+                raise _failure(codes, folder, run_path)
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(run_path: Path, folder: Path, rank: int, world: int, lock: int | None) -> subprocess.Popen[bytes]:
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
+    loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
+    environment = {
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // world)),
+        **os.environ,
+        **{name: str(number) for name, number in numbers.items()},
+        "GLOO_SOCKET_IFNAME": loopback,
+        "NCCL_SOCKET_IFNAME": loopback,
+    }
+    command = [sys.executable, "-m", "zoo.training.worker", str(run_path), str(folder), str(os.getpid())]
+    command += [] if lock is None else [str(lock)]
+    handed = () if lock is None else (lock,)
     # stdout is the answer's; what workers have to say is for people.
-    problem = run_path / "problem.txt"
-    problem.unlink(missing_ok=True)
-    with subprocess.Popen(command, env=environment, stdout=sys.stderr) as process:  # noqa: S603 - our own
-        try:
-            status = process.wait()
-        except KeyboardInterrupt:  # the workers were told too; they write a checkpoint first
-            process.wait()
-            raise KeyboardInterrupt(f"stopped; go on with `zoo resume {run_path}`") from None
-    if status != 0:
-        said = problem.read_text(encoding="utf-8").strip() if problem.is_file() else f"a process ended with status {status}"
-        raise RunFailed(f"{said} (go on with `zoo resume {run_path}`)")
+    return subprocess.Popen(command, env=environment, stdout=sys.stderr, pass_fds=handed)  # noqa: S603 - our own
+
+
+def _wait(children: Sequence[subprocess.Popen[bytes]]) -> list[int | None]:
+    """The exit statuses once all have ended, or some have failed and the others had their time; None: still running.
+
+    A signal is passed on, once: those that it has reached already do not mind.
+    """
+    told, deadline = False, None
+    while True:
+        codes = [child.poll() for child in children]
+        if interrupts.pending() and not told:
+            told = True
+            for child in children:
+                child.terminate()
+        if deadline is None and any(codes):
+            deadline = time.monotonic() + GRACE
+        if None not in codes or (deadline is not None and time.monotonic() > deadline):
+            return codes
+        time.sleep(0.02)
+
+
+def _failure(codes: Sequence[int | None], folder: Path, run_path: Path) -> RunFailed | Stopped:
+    """Why processes ended before they had finished, by what each has left (`report`)."""
+    world, said = len(codes), {}
+    for rank in range(world):
+        with contextlib.suppress(OSError, ValueError):
+            said[rank] = json.loads((folder / f"{rank}.json").read_text(encoding="utf-8"))
+    stopped = [one for one in said.values() if one["signal"]]
+    if stopped or interrupts.pending():
+        where = next((one["where"] for one in stopped if one["where"]), "")
+        return Stopped(interrupts.pending() or stopped[0]["signal"], where)
+    how = f" (go on with `zoo resume {run_path}`)"
+    for rank, code in enumerate(codes):
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            hint = "; most often memory ran out" if -code == signal.SIGKILL else ""
+            return RunFailed(f"process {rank + 1} of {world} was killed by {name}{hint}{how}")
+    if said:
+        rank = min(said, key=lambda rank: said[rank]["time"])
+        failed = RunFailed(f"process {rank + 1} of {world}: {said[rank]['text']}{how}")
+        failed.add_note(said[rank]["trace"])
+        return failed
+    rank, code = next((rank, code) for rank, code in enumerate(codes) if code)
+    return RunFailed(f"process {rank + 1} of {world} ended with status {code}{how}")
+
+
+def report(folder: Path, error: BaseException, trace: str) -> None:
+    """In one of the processes: leave word of why it ends."""
+    stopped = isinstance(error, Stopped)
+    said: dict[str, Any] = {
+        "time": time.monotonic(),
+        "signal": error.number if isinstance(error, Stopped) else 0,
+        "where": error.where if isinstance(error, Stopped) else "",
+        "text": str(error) if stopped or isinstance(error, ZooError) else f"unexpected {type(error).__name__}: {error}",
+        "trace": trace,
+    }
+    (folder / f"{os.environ['RANK']}.json").write_text(json.dumps(said), encoding="utf-8")
+
+
+def meet(folder: Path, device: str) -> None:
+    """In one of the processes: join the others. No address is looked up, and none but the loopback's is listened on."""
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if device == "cuda":
+        torch.cuda.set_device(rank)
+    store = distributed.FileStore(str(folder / "store"), world)  # type: ignore[attr-defined]
+    distributed.init_process_group(
+        "nccl" if device == "cuda" else "gloo", store=store, rank=rank, world_size=world, timeout=TIMEOUT
+    )
+
+
+def end_with(parent: int) -> None:
+    """Let this process end as soon as the one that started it does, even by SIGKILL."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    # Where there is no such call, and where the parent ended before it was made.
+    threading.Thread(target=watch, daemon=True).start()

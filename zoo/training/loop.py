@@ -28,6 +28,7 @@ from zoo.errors import CheckpointError, ConfigError, NonFinite, OutputError, Run
 from zoo.evaluation.metrics import Metric
 from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
+from zoo.interrupts import Stopped
 from zoo.runs import Run
 from zoo.training import checkpoint, micro_batches, optim
 from zoo.training.best import best_step, write_best
@@ -80,7 +81,7 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
     On a CPU, a run that was killed and resumed gives the bytes of an unbroken one.
 
     Raises: NonFinite, naming the step and the samples; AuditFailed, naming the tensor; RunFailed if the last save failed;
-    KeyboardInterrupt after Ctrl-C or SIGTERM, once a checkpoint is written.
+    Stopped after a signal, once a checkpoint is written.
     """
     config, model = job.config, prepare(job.model, accelerator.device)
     optimizer = optim.build_optimizer(model, config.optim)
@@ -148,7 +149,7 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
             if improved:
                 saver.best(state, logits)
             if reason == "interrupt":
-                raise KeyboardInterrupt(f"stopped at step {state.step}; go on with `zoo resume {run.path}`")
+                raise Stopped(stopper.signal, f"at step {state.step}", f"go on with `zoo resume {run.path}`")
             if last:
                 break
 

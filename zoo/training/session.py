@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,11 @@ class Session:
     """Whether this process is the one that writes."""
 
 
-def start(resolved: Resolved, extras: Extras) -> Session:
-    """Train a new run. Raises: ZooError; what was set up only to fail is removed again."""
+def start(resolved: Resolved, extras: Extras, held: ExitStack) -> Session:
+    """Train a new run. Raises: ZooError; what was set up only to fail is removed again.
+
+    held: takes the lock of the run, for whoever finishes it.
+    """
     resolved = settle(resolved)
     config = resolved.config
     own_workers = config.machine.processes > 1 and launch.launched_processes() == 1
@@ -68,11 +72,12 @@ def start(resolved: Resolved, extras: Extras) -> Session:
     machine = None if own_workers else launch.accelerator(config)
     run = _create(resolved, splits, machine)
     is_main = machine is None or machine.is_main_process
+    lock = held.enter_context(runs.alone(run)) if is_main else None
     try:
-        if machine is None:
-            launch.run_workers(run.path, config.machine.processes)
-        else:
-            with runs.resumable(run):
+        with runs.resumable(run):
+            if machine is None:
+                launch.run_workers(run.path, config.machine.processes, lock)
+            else:
                 fit.train_run(run, splits, metric, machine)
     except (ZooError, OSError):
         if is_main and run.status == "empty":
@@ -84,8 +89,10 @@ def start(resolved: Resolved, extras: Extras) -> Session:
     return Session(run, splits, metric, is_main)
 
 
-def resume(run: Run, extras: Extras) -> Session:
+def resume(run: Run, extras: Extras, lock: int | None = None) -> Session:
     """Go on with a run from its newest checkpoint, or from the start if it has none.
+
+    lock: that of the run (`runs.alone`), which the first process holds.
 
     Raises: CheckpointError if the data are no longer those that the run began with.
     """
@@ -99,7 +106,8 @@ def resume(run: Run, extras: Extras) -> Session:
             f"{config.data.data}: the {splits.facts.kind.nouns} are not those that {run.path} began with; start a new run"
         )
     if config.machine.processes > 1 and launch.launched_processes() == 1:
-        launch.run_workers(run.path, config.machine.processes)
+        with runs.resumable(run):
+            launch.run_workers(run.path, config.machine.processes, lock)
         return Session(run, splits, metric, True)
     machine = launch.accelerator(config)
     if machine.is_main_process:

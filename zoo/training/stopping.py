@@ -1,24 +1,21 @@
-"""Reasons to stop before the last step, agreed on by all processes: the clock, Ctrl-C, SIGTERM."""
+"""Reasons to stop before the last step, agreed on by all processes: the clock, or a signal."""
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from contextlib import AbstractContextManager
-from types import FrameType
-from typing import Any, Literal
+from contextlib import AbstractContextManager, ExitStack
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
+
+from zoo import interrupts
 
 Reason = Literal["", "time", "interrupt"]
 
 
 class Stopper(AbstractContextManager["Stopper"]):
-    """Turns the first Ctrl-C, and the first SIGTERM, into a reason to stop after the step; the second of a kind acts at once.
-
-    (A launcher of several processes passes Ctrl-C on as SIGTERM, to processes that the terminal has told already.)
+    """Lets the step at hand come to its end when a signal asks to stop.
 
     Args:
         max_minutes: limit on the training time, that of earlier sittings (`seconds_before`) included.
@@ -29,21 +26,17 @@ class Stopper(AbstractContextManager["Stopper"]):
         self.limit = None if max_minutes is None else 60 * max_minutes
         self.seconds_before = seconds_before
         self.began = time.perf_counter()
-        self.interrupted = False
-        self.previous: dict[int, Any] = {}
+        self.signal = 0
+        """Number of the signal for which to stop, the same on all processes."""
+        self.contexts = ExitStack()
 
     def __enter__(self) -> Stopper:
-        if threading.current_thread() is threading.main_thread():
-            self.previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.contexts.enter_context(interrupts.handled())
+        self.contexts.enter_context(interrupts.deferred())
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.interrupted = True
-        signal.signal(number, self.previous[number])
+        self.contexts.__exit__(*exception)  # type: ignore[arg-type]
 
     @property
     def seconds(self) -> float:
@@ -53,9 +46,8 @@ class Stopper(AbstractContextManager["Stopper"]):
     def reason(self) -> Reason:
         """Why to stop after this step, the same on all processes; empty if there is no reason."""
         late = self.limit is not None and self.seconds >= self.limit
-        code = 2 if self.interrupted else 1 if late else 0
+        self.signal, stop = interrupts.pending(), int(late)
         if self.accelerator.num_processes > 1:
-            codes = self.accelerator.gather(torch.tensor([code], device=self.accelerator.device))
-            code = int(codes.max())
-        reasons: tuple[Reason, ...] = ("", "time", "interrupt")
-        return reasons[code]
+            codes = self.accelerator.gather(torch.tensor([[self.signal, stop]], device=self.accelerator.device))
+            self.signal, stop = codes.amax(dim=0).tolist()
+        return "interrupt" if self.signal else "time" if stop else ""

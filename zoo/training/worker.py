@@ -1,28 +1,39 @@
-"""One of several training processes: `python -m torch.distributed.run ... -m zoo.training.worker RUN`."""
+"""One of several training processes: `python -m zoo.training.worker RUN FOLDER PARENT [LOCK]`; see `launch.run_workers`."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import traceback
 from pathlib import Path
 
-from zoo import runs
-from zoo.errors import ZooError
-from zoo.training import session
+from zoo import interrupts, locks, runs
+from zoo.data import deaths
+from zoo.interrupts import Stopped
+from zoo.training import launch, session
 
 
-def main(path: str) -> int:
-    """Train the run in `path`; the first process to fail leaves its one-line message in problem.txt."""
+def main(run_path: str, folder: str, parent: str, lock: str | None = None) -> int:
+    """Train the run beside the others; what ends it is left in `folder` for the parent, which decides when signals come again."""
+    launch.end_with(int(parent))
+    if lock is not None:
+        locks.keep(int(lock))
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    problem = Path(path) / "problem.txt"
     try:
-        session.resume(runs.open_run(path), session.Extras())
-    except (ZooError, KeyboardInterrupt) as error:
-        if not problem.exists():
-            problem.write_text(str(error), encoding="utf-8")
-        return error.exit_status if isinstance(error, ZooError) else 130
+        with interrupts.handled(patient=True):
+            run = runs.open_run(run_path)
+            launch.meet(Path(folder), run.resolved().config.machine.device)
+            session.resume(run, session.Extras())
+    except (Exception, KeyboardInterrupt) as error:
+        launch.report(Path(folder), error, traceback.format_exc())
+        return error.exit_status if isinstance(error, Stopped) else 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    status = main(*sys.argv[1:])
+    deaths.end_workers()
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(status)  # all is written; what Python takes apart at its end costs seconds, for which the others would wait

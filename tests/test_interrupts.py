@@ -1,0 +1,100 @@
+"""Signals that ask to stop: when each acts, and what is said."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from zoo import interrupts
+from zoo.interrupts import Stopped
+
+# What is stopped has to be in the block that is expected to stop.
+# ruff: noqa: PT012
+NUMBERS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+def send(number: int) -> None:
+    """To this process; Python runs the handler before the next line."""
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(("number", "status"), NUMBERS.items())
+def test_the_first_acts_at_once_where_nothing_is_to_be_brought_to_its_end(number: int, status: int) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped) as caught, interrupts.handled(), interrupts.hinting("go on with `zoo resume x`"):
+        send(number)
+        pytest.fail("it was passed over")
+    assert caught.value.exit_status == status
+    by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+    assert str(caught.value) == f"stopped{by}; go on with `zoo resume x`"
+    assert signal.getsignal(number) is before
+
+
+def test_the_first_waits_where_work_is_deferred_and_the_second_does_not() -> None:
+    done = []
+    with pytest.raises(Stopped) as caught, interrupts.handled(), interrupts.deferred():
+        send(signal.SIGTERM)
+        done.append("step")
+        assert interrupts.pending() == signal.SIGTERM
+        send(signal.SIGINT)
+        done.append("never")
+    assert (done, caught.value.number) == (["step"], signal.SIGINT)
+
+
+def test_what_was_deferred_is_not_forgotten() -> None:
+    with pytest.raises(Stopped, match="^stopped by SIGHUP$"), interrupts.handled():
+        with interrupts.deferred():
+            send(signal.SIGHUP)
+        pytest.fail("it was forgotten at the end of what deferred it")
+    with pytest.raises(Stopped), interrupts.handled(), interrupts.deferred():
+        send(signal.SIGTERM)
+        interrupts.check()
+        pytest.fail("it was passed over")
+
+
+def test_to_a_patient_process_the_second_is_nothing() -> None:
+    """It was told by whoever started it, and by the terminal."""
+    with pytest.raises(Stopped, match="^stopped by SIGTERM$"), interrupts.handled(patient=True), interrupts.deferred():
+        send(signal.SIGTERM)
+        send(signal.SIGTERM)
+        send(signal.SIGINT)
+        interrupts.check()
+
+
+def test_a_process_begun_with_nohup_outlives_its_terminal() -> None:
+    code = "import os, signal; from zoo import interrupts\nwith interrupts.handled(): os.kill(os.getpid(), signal.SIGHUP); print('lives')"
+    done = subprocess.run(["nohup", sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "lives\n")
+
+
+def test_the_third_of_a_kind_is_the_system_s() -> None:
+    code = """
+import os, signal
+from zoo import interrupts
+with interrupts.handled():
+    for _ in range(3):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except BaseException as error:
+            print(error, flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "stopped by SIGTERM\n" * 2)
+
+
+def test_other_threads_and_forked_children_hear_nothing() -> None:
+    heard = []
+    with pytest.raises(Stopped), interrupts.handled(), interrupts.deferred():
+        send(signal.SIGTERM)
+        thread = threading.Thread(target=lambda: heard.append(interrupts.pending()))
+        thread.start()
+        thread.join()
+        child = os.fork()
+        if not child:
+            send(signal.SIGTERM)
+            os._exit(interrupts.pending())
+        heard.append(os.waitpid(child, 0)[1])
+    assert heard == [0, 0]

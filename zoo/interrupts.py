@@ -1,0 +1,128 @@
+"""Signals that ask this process to stop: Ctrl-C, SIGTERM (`timeout`, service managers), SIGHUP (the terminal has gone). No torch here.
+
+The first raises `Stopped` at once, or where `deferred` work reaches a point at which it can stop. The second raises at once everywhere,
+and the third of a kind is the system's. A signal that was ignored when zoo began (by nohup) stays so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended what was being done. The exit status is 128 and its number."""
+
+    def __init__(self, number: int, where: str = "", hint: str = "") -> None:
+        """
+        Args:
+            number: of the signal.
+            where: how far it came: `at step 12`.
+            hint: how to go on: "go on with `zoo resume runs/x`".
+        """
+        super().__init__()
+        self.number, self.where, self.hint = number, where, hint
+
+    @property
+    def exit_status(self) -> int:
+        """As of a program that the signal ends."""
+        return 128 + self.number
+
+    def __str__(self) -> str:
+        by = "" if self.number == signal.SIGINT else f" by {signal.Signals(self.number).name}"
+        where = f" {self.where}" if self.where else ""
+        return f"stopped{by}{where}{f'; {self.hint}' if self.hint else ''}"
+
+
+@dataclass
+class _State:
+    owner: int = 0
+    """The process whose signals these are; 0: handlers are not set. (A forked child may run them before it sets its own.)"""
+    pending: int = 0
+    """The signal that asked to stop."""
+    deferring: int = 0
+    """How many `deferred` contexts are open."""
+    patient: bool = False
+
+
+_state = _State()
+
+
+@contextlib.contextmanager
+def handled(*, patient: bool = False) -> Iterator[None]:
+    """Handle the signals while in here. In a thread other than the first, or within another `handled`, this changes nothing.
+
+    patient: all signals but the first do nothing: whoever started this process sees to its end.
+    """
+    if threading.current_thread() is not threading.main_thread() or _state.owner == os.getpid():
+        yield
+        return
+    _state.owner, _state.pending, _state.deferring, _state.patient = os.getpid(), 0, 0, patient
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    ours = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    try:
+        for number in ours:
+            signal.signal(number, _on_signal)
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
+        _state.owner = 0
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Let the first signal wait for `check`, or for the end of this context."""
+    check()
+    if not _mine():
+        yield
+        return
+    _state.deferring += 1
+    try:
+        yield
+    finally:
+        _state.deferring -= 1
+    check()
+
+
+def check() -> None:
+    """Raises: Stopped if a signal has asked to stop."""
+    if number := pending():
+        raise Stopped(number)
+
+
+def pending() -> int:
+    """The number of the signal that has asked to stop, in the thread that hears of signals; else 0."""
+    return _state.pending if _mine() else 0
+
+
+@contextlib.contextmanager
+def hinting(hint: str) -> Iterator[None]:
+    """Say how to go on, where something in here is stopped that does not say it already."""
+    try:
+        yield
+    except Stopped as stopped:
+        stopped.hint = stopped.hint or hint
+        raise
+
+
+def _mine() -> bool:
+    return _state.owner == os.getpid() and threading.current_thread() is threading.main_thread()
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    again = bool(_state.pending)
+    if _state.owner != os.getpid() or (again and _state.patient):
+        return
+    _state.pending = _state.pending or number
+    if again:
+        signal.signal(number, signal.SIG_DFL)
+    if again or not _state.deferring:
+        raise Stopped(number)
