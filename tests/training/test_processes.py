@@ -1,5 +1,6 @@
 """Several processes on one machine: they end with the one that started them, whatever ends it, and are heard by nobody outside."""
 
+import contextlib
 import json
 import os
 import re
@@ -92,8 +93,9 @@ def listening(number):
     """The addresses that a process listens on."""
     inodes = set()
     for descriptor in Path(f"/proc/{number}/fd").iterdir():
-        if found := re.fullmatch(r"socket:\[(\d+)\]", str(descriptor.readlink())):
-            inodes.add(found[1])
+        with contextlib.suppress(FileNotFoundError):  # that which lists them
+            if found := re.fullmatch(r"socket:\[(\d+)\]", str(descriptor.readlink())):
+                inodes.add(found[1])
     addresses = []
     for table, make in (("tcp", _v4), ("tcp6", _v6)):
         for line in Path(f"/proc/{number}/net/{table}").read_text().splitlines()[1:]:
