@@ -3,6 +3,7 @@
 # make lint      style, imports and types
 # make test      lint, and the tests: of what takes long, a sample
 # make test-slow what takes long: kills, crashes, fuzz, every architecture
+# make fuzz      many more odd inputs, others each time: FUZZ=400 of them for each test
 # make mutants   break each promised rule, one at a time, and see that its tests fail
 # make bench     zoo and its peers on the same pictures, into benchmarks/RESULTS.md: an hour or two on an idle machine
 
@@ -10,7 +11,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: install demo lint test test-slow mutants bench
+.PHONY: install demo lint test test-slow fuzz mutants bench
 
 install: .venv/installed
 
@@ -36,6 +37,10 @@ test: lint
 
 test-slow: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow --timeout 3600
+
+FUZZ ?= 400
+fuzz: install
+	OMP_NUM_THREADS=1 ZOO_FUZZ_EXAMPLES=$(FUZZ) $(BIN)/python -m pytest -n 2 tests/fuzz --timeout 3600
 
 mutants: install
 	$(BIN)/python tests/mutants/run.py

@@ -62,7 +62,7 @@ def whole(target: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises: OutputError if `target` exists (unless `replace`), or the disk refuses.
     """
     sweep(target.parent, target.name)
-    if target.exists() and not replace:
+    if exists(target) and not replace:
         raise OutputError(f"{target} exists; nothing of yours is overwritten: name another folder")
     try:
         with _aside(target) as aside:
@@ -73,6 +73,26 @@ def whole(target: Path, *, replace: bool = False) -> Iterator[Path]:
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"{target} cannot be written: {reason}") from error
+
+
+def expanded(text: str | os.PathLike[str]) -> Path:
+    """The path that a user means by `~`. As it is where there is nobody of the name in `~name`, which pathlib makes a RuntimeError."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether this is a file. False, too, for what can be no path, or may not be looked at: pathlib would raise OSError."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """As `is_file`, of a folder."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """As `is_file`, of anything."""
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def _seal(folder: Path) -> None:
@@ -189,7 +209,7 @@ def verify(folder: Path, needed: Collection[str] = (), *, ignored: Callable[[str
 
     Raises: CheckpointError naming the first file that is missing, damaged or, though needed, not listed.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise CheckpointError(f"{folder}: no such folder")
     entries = _manifest(folder / MANIFEST)
     if unlisted := [name for name in needed if name not in entries]:

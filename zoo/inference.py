@@ -24,6 +24,7 @@ from zoo.data import find_files, is_table, open_inputs, open_picture, open_sound
 from zoo.data.sources.tables import read_rows
 from zoo.engines import Engine
 from zoo.errors import ConfigError, DataError
+from zoo.folders import exists, is_file, is_folder
 from zoo.registry import HeadFactory
 from zoo.types import Kind, Labels, Prediction, Predictions, Task
 
@@ -247,7 +248,7 @@ def load(
     """
     folder = Path(path)
     beside = folder.parent / "config.yaml"
-    if weights is None and beside.is_file():
+    if weights is None and is_file(beside):
         weights = runs.read_config(beside).config.model.weights
     model, config = saved.open_with_config(folder, weights=weights, head=head)
     if threshold is None:
@@ -277,7 +278,7 @@ def _find(kind: Kind, inputs: Iterable[Any], column: str | None) -> Iterator[tup
     for number, item in enumerate(inputs):
         if item == "-":
             yield from _lines(kind)
-        elif isinstance(item, (str, os.PathLike)) and is_table(Path(item)) and Path(item).is_file():
+        elif isinstance(item, (str, os.PathLike)) and is_table(Path(item)) and is_file(Path(item)):
             yield from open_inputs(Path(item), kind, column)
         elif kind is Kind.TEXT:
             _require(kind, item)
@@ -294,7 +295,7 @@ def _require(kind: Kind, item: Any) -> None:
         return
     name = os.fspath(item)
     meant = kind is not Kind.TEXT or (len(name.split()) == 1 and is_table(Path(name)))
-    if meant and not Path(name).exists():
+    if meant and not exists(Path(name)):
         raise DataError(f"{name}: no such file{'' if kind is Kind.TEXT else ' or folder'}")
 
 
@@ -303,9 +304,9 @@ def count(kind: Kind, inputs: Iterable[Any]) -> int:
     total = 0
     for item in inputs:
         path = Path(item) if isinstance(item, (str, os.PathLike)) and item != "-" else None
-        if path is not None and is_table(path) and path.is_file():
+        if path is not None and is_table(path) and is_file(path):
             total += sum(1 for _ in read_rows(path))
-        elif path is not None and kind is not Kind.TEXT and path.is_dir():
+        elif path is not None and kind is not Kind.TEXT and is_folder(path):
             total += len(find_files([path], kind))
         else:
             total += item != "-"

@@ -31,8 +31,8 @@ def copy(name: str, to: Path, *, force: bool = False) -> Path:
     Raises: UnknownName; OutputError if the file exists (unless `force`) or cannot be written.
     """
     content_text = text(name)
-    target = to / _path(name).name if to.is_dir() else to
-    if target.exists() and not force:
+    target = to / _path(name).name if folders.is_folder(to) else to
+    if folders.exists(target) and not force:
         raise OutputError(f"{target} exists; give another name, or --force to replace it")
     folders.write_text(target, content_text)
     return target

@@ -45,7 +45,7 @@ class Run:
     @property
     def status(self) -> str:
         """`finished`, `resumable` (it has a checkpoint), or `empty`."""
-        if (self.path / "result.json").is_file():
+        if folders.is_file(self.path / "result.json"):
             return "finished"
         return "resumable" if any(self.checkpoints.glob("step-*")) else "empty"
 
@@ -60,13 +60,16 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """Every evaluation so far, in order. A line that a kill cut short is left out."""
         path = self.path / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        lines = path.read_bytes().split(b"\n") if folders.is_file(path) else []
         parsed = []
         for line in lines:
             try:
-                parsed.append(json.loads(line))
-            except ValueError:
+                values = json.loads(line)
+            except (ValueError, RecursionError):
                 break
+            if not isinstance(values, dict):
+                break
+            parsed.append(values)
         return parsed
 
     @property
@@ -105,7 +108,7 @@ def create(resolved: Resolved, files: Mapping[str, str], parent: Path = Path("ru
         path = Path(config.output.out)
         if _begin(path, resolved, files):
             return Run(path), resolved
-        hint = f", or go on with `zoo resume {path}`" if (path / "config.yaml").is_file() else ""
+        hint = f", or go on with `zoo resume {path}`" if folders.is_file(path / "config.yaml") else ""
         raise OutputError(f"{path} exists; choose another --out{hint}")
     data = config.data.data.removeprefix("builtin:").rstrip("/").rpartition("/")[2]
     stem = "-".join(slug(part) for part in (config.model.backbone, config.model.strategy, data))
@@ -207,7 +210,7 @@ def read_config(path: Path) -> Resolved:
 def open_run(path: str | os.PathLike[str]) -> Run:
     """The run in this directory. Raises: CheckpointError if it is not one."""
     run = Run(Path(path))
-    if not (run.path / "config.yaml").is_file():
+    if not folders.is_file(run.path / "config.yaml"):
         raise CheckpointError(f"{path}: not a run (it has no config.yaml); `zoo runs` lists them")
     return run
 
@@ -215,7 +218,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 def list_runs(parent: str | os.PathLike[str] = "runs") -> list[Run]:
     """Every run directly under `parent`, oldest first. Raises: ConfigError if there is no such folder."""
     folder = Path(parent)
-    if not folder.is_dir():
+    if not folders.is_folder(folder):
         raise ConfigError(f"{folder}: no such folder; runs are made by `zoo finetune`")
     found = [Run(path.parent) for path in folder.glob("*/config.yaml") if not path.parent.name.startswith(".")]
     return sorted(found, key=lambda run: (run.path / "config.yaml").stat().st_mtime)

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from natsort import natsorted
 
-from zoo.errors import DataError
+from zoo.errors import DataError, shown
 
 
 class Task(StrEnum):
@@ -38,6 +38,14 @@ class Kind(StrEnum):
         return {Kind.IMAGE: "pictures", Kind.TEXT: "texts", Kind.AUDIO: "recordings"}[self]
 
 
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Labels:
     """Class names in the order of the model's outputs.
@@ -49,6 +57,9 @@ class Labels:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        for name in self.names:
+            if not isinstance(name, str) or not _is_utf8(name):
+                raise DataError(f"the class name {shown(name)} is not a text in UTF-8; give another")
         if len(set(self.names)) != len(self.names):
             raise DataError(f"class names repeat: {sorted(name for name in self.names if self.names.count(name) > 1)}")
 

@@ -2,7 +2,7 @@
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 asked = os.environ.get("ZOO_FUZZ_EXAMPLES")
 settings.register_profile(
@@ -12,6 +12,7 @@ settings.register_profile(
     deadline=None,
     database=None,
     print_blob=True,
+    phases=(Phase.explicit, Phase.generate),  # inputs are small; to make one smaller takes minutes
     suppress_health_check=list(HealthCheck),
 )
 settings.load_profile("zoo")

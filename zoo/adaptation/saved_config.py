@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import CheckpointError
+from zoo.folders import is_folder
 
 CONFIG = "config.json"
 FORMAT = "zoo/1"
@@ -22,7 +23,7 @@ def read(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        what = f"it has no {CONFIG}" if folder.is_dir() else "no such folder"
+        what = f"it has no {CONFIG}" if is_folder(folder) else "no such folder"
         raise CheckpointError(f"{folder}: not a model that zoo saved: {what}") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}; use another copy") from error

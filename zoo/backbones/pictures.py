@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from zoo.backbones.base import Preprocess
+from zoo.errors import shown
 from zoo.types import Kind
 
 
@@ -37,6 +38,16 @@ class PicturePreprocess(Preprocess):
     """`bilinear`, `bicubic` or another of torchvision's `InterpolationMode` values."""
     crop_fraction: float
     """The shorter side is resized to size / crop_fraction, then the centre is cut out; 0 to 1."""
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError, TypeError for values that a damaged or foreign `config.json` may hold."""
+        if type(self.size) is not int or not 1 <= self.size <= 1 << 14:
+            raise ValueError(f"size is {shown(self.size)}; expected pixels")
+        numbers = (*self.mean, *self.std, self.crop_fraction)
+        plain = all(isinstance(one, (int, float)) and abs(one) < 1e6 for one in numbers)
+        if not plain or (len(self.mean), len(self.std)) != (3, 3) or not all(self.std) or not 0 < self.crop_fraction <= 2:
+            raise ValueError(f"mean, std and crop_fraction are {shown(numbers)}; expected three, three and one number")
+        v2.InterpolationMode(self.interpolation)
 
     def resize_to(self) -> int:
         """Length of the shorter side before the centre crop, in pixels."""

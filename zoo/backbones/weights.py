@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import registry
 from zoo.backbones import hub
 from zoo.errors import WeightsError
+from zoo.folders import expanded, is_file, is_folder
 from zoo.registry import BackboneSpec
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def find(spec: BackboneSpec, weights: str | None = None) -> Weights:
     Raises: WeightsError, which names the places tried and what to do.
     """
     if weights is not None:
-        path = _given(Path(weights).expanduser())
+        path = _given(expanded(weights))
         return Weights(path, f"file {path}", _sha256(path), "unknown")
     for name, package in registry.weight_packages():
         path_in_package = package.file() if package.backbone == spec.id else None
@@ -178,7 +179,7 @@ def folder(spec: BackboneSpec, weights: str | None = None) -> Path | None:
     `random` weights have what belongs to the pretrained ones. Raises: WeightsError for a file or a folder that is not there.
     """
     if weights not in (None, "random"):
-        return _given(Path(str(weights)).expanduser()).parent
+        return _given(expanded(str(weights))).parent
     packages = [package.file() for _, package in registry.weight_packages() if package.backbone == spec.id]
     found = next((path for path in packages if path), None) or hub.cached(spec.id, (CONFIGURATION, *VOCABULARIES))
     return found.parent if found else None
@@ -215,7 +216,7 @@ def require(spec: BackboneSpec, weights: str | None) -> None:
     """
     if weights is not None:
         if weights != "random":
-            _given(Path(weights).expanduser())
+            _given(expanded(weights))
         return
     place = repository(spec)
     if local(spec) is None and (spec.loader != "timm" or "." in spec.id):
@@ -226,14 +227,14 @@ def require(spec: BackboneSpec, weights: str | None) -> None:
 
 
 def _given(path: Path) -> Path:
-    if path.is_dir():
+    if is_folder(path):
         inside = [path / name for name in FILE_NAMES if (path / name).is_file()]
         if not inside and any(path.glob("*.index.json")):
             raise WeightsError(f"{path}: weights in several files (shards); put them together in one {FILE_NAMES[0]} first")
         if not inside:
             raise WeightsError(f"{path}: no weights in this folder; expected {' or '.join(FILE_NAMES)}")
         return inside[0]
-    if not path.is_file():
+    if not is_file(path):
         raise WeightsError(f"{path}: no such file; --weights takes a file ({', '.join(SUFFIXES)}), a folder, or `random`")
     if path.suffix not in SUFFIXES:
         raise WeightsError(f"{path}: not a file of weights by its name; expected {', '.join(SUFFIXES)}")

@@ -50,7 +50,7 @@ def place(option: str | None) -> Path | None:
         return None
     own = option or os.environ.get("ZOO_CACHE")
     try:
-        return Path(own).expanduser() if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "zoo"
+        return folders.expanded(own) if own else folders.expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "zoo"
     except RuntimeError:
         warn_once(f"no home folder is known for {own or 'the cache'}: nothing is kept for other runs; give --cache DIR")
         return None

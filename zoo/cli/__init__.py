@@ -95,6 +95,8 @@ def _report(error: BaseException, *, debug: bool, as_json: bool) -> int:
         status, text = error.exit_status, str(error)
     elif isinstance(error, CycloptsError):
         status, text, kind = 2, _explain(error), "UsageError"
+    elif isinstance(error, OSError) and error.filename is not None and error.strerror:
+        status, text = 2, f"{error.filename!r}: {error.strerror}"
     else:
         hint = "" if debug else "; run again with --debug for the traceback"
         status, text = 1, f"unexpected {kind}: {' '.join(str(error).split())}{hint}"

@@ -12,6 +12,7 @@ from zoo.data.sources import builtin, library, tabular
 from zoo.data.sources.folders import list_folder
 from zoo.data.sources.reading import read_listing
 from zoo.data.sources.tables import is_table
+from zoo.folders import expanded
 from zoo.types import Kind
 
 
@@ -38,7 +39,7 @@ def open_source(
         return builtin.open_builtin(spec)
     if library.is_library(spec):
         return library.open_library(options)
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     if is_table(path):
         return tabular.open_table(path, options, kind, place)
     listing = list_folder(path)

@@ -19,6 +19,7 @@ from zoo.errors import ConfigError, DataError
 from zoo.evaluation import checked, exported
 from zoo.evaluation.outputs import AnyOutputs, Outputs, Undefined, ValueOutputs
 from zoo.evaluation.shipped import Metric
+from zoo.folders import expanded, is_file, is_folder
 
 USER_RESAMPLES = 100
 """Resamples for the interval of a metric that is called once for each: the fewest that Efron and Tibshirani 1993 (section 19.3)
@@ -172,10 +173,10 @@ def _load(reference: str) -> Any:
 
 def _script(reference: str, cache: Path) -> Path:
     """The script that a reference names: a file, a folder that holds one of its name (or just one), or a name in the cache."""
-    path = Path(reference).expanduser()
-    if path.is_file():
+    path = expanded(reference)
+    if is_file(path):
         return path.resolve()
-    if path.is_dir():
+    if is_folder(path):
         scripts = sorted(one for one in path.resolve().glob("*.py") if one.name != "__init__.py")
         named = [one for one in scripts if one.stem == path.resolve().name] or scripts
         if len(named) == 1:

@@ -20,6 +20,7 @@ from zoo.data import checks, duplicates
 from zoo.data.sets import Integers
 from zoo.data.splits import Splits
 from zoo.errors import DataError, OutputError
+from zoo.folders import exists, is_folder
 from zoo.inspection import folds, mislabelled, page
 from zoo.inspection.found import Found, Group, Histogram, LabelErrors, Sample, Suspect, most_common, sorted_groups
 from zoo.inspection.measuring import Measures, measure
@@ -57,11 +58,11 @@ class DataReport(Found):
 def check_place(path: Path) -> None:
     """Raises: OutputError where a page cannot be written, or something else would be overwritten."""
     try:
-        if path.exists() and not path.read_bytes().startswith(page.START.encode()):
+        if exists(path) and not path.read_bytes().startswith(page.START.encode()):
             raise OutputError(f"{path} exists and is no data report; nothing of yours is overwritten: name another file")
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise OutputError(f"{path} cannot be written: there is no folder {path.parent}")
 
 

@@ -53,9 +53,9 @@ def check_target(out: Path) -> None:
     """Raises: ConfigError if the name says no format; OutputError if there are answers already, or no folder for them."""
     if out.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"--out {out}: answers are written as {', '.join(SUFFIXES)}; name the file so")
-    if out.exists() and not _progress(out).exists():
+    if folders.exists(out) and not folders.exists(_progress(out)):
         raise OutputError(f"{out} exists; nothing of yours is overwritten: name another file, or remove it")
-    if not out.parent.is_dir():
+    if not folders.is_folder(out.parent):
         raise OutputError(f"{out}: there is no folder {out.parent}; make it first")
 
 
@@ -148,9 +148,9 @@ class _State:
         """As a killed call left it, the files cut to what is whole; fresh if there was none."""
         identity = json.loads(json.dumps(identity))
         state = cls(_progress(out), identity, out.with_name(out.name + ".unreadable.csv"))
-        if not state.path.is_file():
+        if not folders.is_file(state.path):
             for file in (lines, state.bad):
-                if file.exists():
+                if folders.exists(file):
                     raise OutputError(f"{file} exists; nothing of yours is overwritten: name another --out, or remove it")
             state.mark(0, 0)  # before the files are there: a kill leaves none that would be taken for another's
             return state
@@ -165,9 +165,9 @@ class _State:
         if other and state.done:
             raise state.other(other[0])
         for file, size in zip((lines, state.bad), sizes, strict=True):
-            if (file.stat().st_size if file.is_file() else 0) < size:
+            if (file.stat().st_size if folders.is_file(file) else 0) < size:
                 raise OutputError(f"{file}: shorter than {state.path.name} says; remove both, and begin again")
-            if file.is_file():
+            if folders.is_file(file):
                 os.truncate(file, size)
         return state
 

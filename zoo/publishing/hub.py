@@ -37,19 +37,21 @@ def publish(folder: Path, to: str, *, force: bool = False, private: bool = True)
     Raises: CheckpointError if `folder` is damaged or unfinished; OutputError if something that differs is there, or the Hub cannot be
     reached or refuses; ConfigError for an impossible `to`, or if nobody is logged in.
     """
-    if not (folder / CARD).is_file() and folder.is_dir():
+    if not folders.is_file(folder / CARD) and folders.is_folder(folder):
         raise CheckpointError(f"{folder}: has no {CARD}, so its run has not ended; go on with `zoo resume {folder.parent}`")
     names = [*folders.verify(folder, (WEIGHTS, CONFIG, CARD)), folders.MANIFEST]
     metadata.validate((folder / CARD).read_text(encoding="utf-8"), str(folder / CARD))
-    if to.startswith((".", "/", "~")) or (to and Path(to).is_dir()):
-        return _to_folder(folder, names, Path(to).expanduser(), force)
+    if to.startswith((".", "/", "~")) or (to and folders.is_folder(Path(to))):
+        return _to_folder(folder, names, folders.expanded(to), force)
     return _to_hub(folder, names, to, force, private)
 
 
 def _to_folder(folder: Path, names: list[str], target: Path, force: bool) -> str:
-    if target.exists():
+    if folders.exists(target):
         present = (
-            {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} if target.is_dir() else {""}
+            {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+            if folders.is_folder(target)
+            else {""}
         )
         different = [
             name for name in names if name not in present or not filecmp.cmp(folder / name, target / name, shallow=False)

@@ -81,9 +81,9 @@ def _content(kind: Kind, name: str) -> dict[str, Any] | None:
     """What tells whether a file or a folder has changed; None for a text, or a line that is no name of a file."""
     try:
         place = Path(name)
-        if place.is_file():
+        if folders.is_file(place):
             return {"files": 1, "state": _state(name)}
-        if kind is Kind.TEXT or not place.is_dir():
+        if kind is Kind.TEXT or not folders.is_folder(place):
             return None
     except (OSError, ValueError):
         return None

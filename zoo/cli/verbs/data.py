@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from zoo.cli import flags
 from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
+from zoo.folders import expanded
 
 if TYPE_CHECKING:
     from zoo.inspection.report import DataReport
@@ -87,4 +88,4 @@ def _counts(report: DataReport) -> list[Any]:
 
 def _name(path: str) -> str:
     """What the data are called: the last part of their path, without what a file's name should not have."""
-    return Path(path.replace(":", "-")).expanduser().resolve().stem or "data"
+    return expanded(path.replace(":", "-")).resolve().stem or "data"

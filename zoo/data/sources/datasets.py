@@ -45,6 +45,8 @@ def open_parts(
 
     Raises: DataError naming the row; UnknownName for a column; ConfigError.
     """
+    if "train" not in given:
+        raise DataError("the training data are None; give samples with their targets")
     tables = [open_rows(title, dataset, keys, streaming) for title, dataset in given.items()]
     read = [_read(table) for table in tables]
     names = label_names if label_names is not None else _stated_names(given["train"], tables[0])

@@ -13,9 +13,10 @@ import numpy as np
 
 from zoo.data import checks
 from zoo.data.targets import Targets
-from zoo.errors import ConfigError, DataError
+from zoo.errors import ConfigError, DataError, shown
 from zoo.types import Labels, Task
 
+_LARGEST = float(np.finfo(np.float32).max)
 _FEW = 1000
 """Classes may be numbered as high as this, and else no higher than there are rows: larger numbers are not numbers of classes."""
 
@@ -45,9 +46,9 @@ class Encoding:
         if len(values) != len(self.names):
             raise DataError(f"{name}: {len(values)} values, and {len(self.names)} in the first row; give as many in each")
         for one in values:
-            if not isinstance(one, int | float) or not math.isfinite(one) or (self.task is Task.MULTILABEL and one not in (0, 1)):
-                expected = "0 or 1" if self.task is Task.MULTILABEL else "a finite number"
-                raise DataError(f"{name}: its target is {one!r}; expected {expected}")
+            if not _is_number(one) or (self.task is Task.MULTILABEL and one not in (0, 1)):
+                expected = "0 or 1" if self.task is Task.MULTILABEL else "a finite number, in float32's range"
+                raise DataError(f"{name}: its target is {shown(one)}; expected {expected}")
         return tuple(float(np.float32(one)) for one in values)
 
     def _number(self, name: str, value: Any) -> int:
@@ -55,13 +56,13 @@ class Encoding:
             raise DataError(f"{name}: its class is {value}; give one, or leave the row out")
         if self.by_name:
             if not isinstance(value, str):
-                raise DataError(f"{name}: class {value!r}; expected a name, as in the first row")
+                raise DataError(f"{name}: class {shown(value)}; expected a name, as in the first row")
             folded = unicodedata.normalize("NFC", value)
             if folded not in self._places:
                 checks.check_known(name, [folded], list(self.names), "train")
             return self._places[folded]
-        if not isinstance(value, int | float) or not math.isfinite(value) or value != int(value):
-            raise DataError(f"{name}: class {value!r}; expected a whole number, as in the first row")
+        if not _is_number(value) or value != int(value):
+            raise DataError(f"{name}: class {shown(value)}; expected a whole number, as in the first row")
         if value < 0:
             raise DataError(f"{name}: class {value}; classes are numbered from 0")
         if value >= len(self.names):
@@ -108,12 +109,19 @@ def encoding_of(parts: Sequence[Sequence[Any]], names: Sequence[str] | None, col
         ]
     if task not in ("auto", *possible):
         raise ConfigError(
-            f"task {task}: {column} is {first!r} in the first row, which is {found}; leave task out, or give other targets"
+            f"task {task}: {column} is {shown(first)} in the first row, which is {found}; leave task out, or give other targets"
         )
     decided = found if task == "auto" else Task(task)
     if names is None:
         names = _names([train, *parts[1:]], lists, by_name, column, decided)
-    return Encoding(decided, tuple(map(str, names)), by_name, notices)
+    return Encoding(decided, tuple(map(_text, names)), by_name, notices)
+
+
+def _text(name: Any) -> str:
+    try:
+        return str(name)
+    except ValueError:  # a number of thousands of digits
+        raise DataError(f"the name of a class is {shown(name)}; give a text") from None
 
 
 def _names(parts: Sequence[Sequence[Any]], lists: Sequence[Any], by_name: bool, column: str, task: Task) -> Sequence[str]:
@@ -125,13 +133,18 @@ def _names(parts: Sequence[Sequence[Any]], lists: Sequence[Any], by_name: bool, 
         return [str(number) for number in range(len(lists[0]))]
     if task is Task.REGRESSION:
         return [column]
-    numbers = [value for part in parts for value in map(plain, part) if isinstance(value, int | float) and math.isfinite(value)]
+    numbers = [value for part in parts for value in map(plain, part) if _is_number(value)]
     largest = int(max(numbers, default=0))
     if largest >= max(_FEW, len(parts[0])):
         raise DataError(
             f"{column} has the class {largest:,} in {len(parts[0]):,} rows of train; number classes from 0, or give names"
         )
     return [str(number) for number in range(largest + 1)]
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that float32 can hold."""
+    return isinstance(value, int | float) and abs(value) <= _LARGEST  # false for NaN too
 
 
 def plain(value: Any) -> Any:

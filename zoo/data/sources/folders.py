@@ -12,6 +12,7 @@ from natsort import natsorted
 
 from zoo.data import pictures, sounds
 from zoo.errors import DataError
+from zoo.folders import exists, is_folder
 from zoo.types import Kind
 
 ALL = "all"
@@ -48,8 +49,8 @@ def list_folder(root: Path) -> Listing:
 
     Raises: DataError if the folder is missing, cannot be read, is not laid out so, or holds both pictures and recordings.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}; {LAYOUT}")
+    if not is_folder(root):
+        raise DataError(f"{root}: {'not a folder' if exists(root) else 'no such folder'}; {LAYOUT}")
     listing = Listing(root, {})
     folders = _folders(listing, root)
     roles = _roles(root, folders)
@@ -72,8 +73,8 @@ def find_files(paths: Iterable[str | os.PathLike[str]], kind: Kind) -> list[str]
     """
     found: list[str] = []
     for path in map(Path, paths):
-        if not path.is_dir():
-            if not path.exists():
+        if not is_folder(path):
+            if not exists(path):
                 raise DataError(f"{path}: no such file or folder")
             found.append(str(path))
             continue
@@ -171,7 +172,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _links_to_folder(entry: os.DirEntry[str]) -> bool:
-    return entry.is_symlink() and Path(entry.path).is_dir()  # unlike the entry's own is_dir, this is False for a circle of links
+    return entry.is_symlink() and is_folder(entry.path)  # unlike the entry's own is_dir, this is False for a circle of links
 
 
 def _mention_links(listing: Listing) -> str:

@@ -16,6 +16,7 @@ from zoo.data.sets import Source
 from zoo.data.sources.datasets import open_parts
 from zoo.data.sources.tables_values import SPLIT_WORDS
 from zoo.errors import ConfigError, DataError
+from zoo.folders import exists, expanded, is_file
 
 PREFIX = "hf:"
 
@@ -26,7 +27,7 @@ def is_library(spec: str) -> bool:
 
 
 def _is_saved(spec: str) -> bool:
-    return any((Path(spec).expanduser() / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    return any(is_file(expanded(spec) / name) for name in ("dataset_dict.json", "state.json"))
 
 
 def open_library(options: DataConfig) -> Source:
@@ -49,11 +50,11 @@ def _load(spec: str) -> Any:
 
     try:
         if _is_saved(spec.removeprefix(PREFIX)):
-            return datasets.load_from_disk(str(Path(spec.removeprefix(PREFIX)).expanduser()))
+            return datasets.load_from_disk(str(expanded(spec.removeprefix(PREFIX))))
         name, _, configuration = spec.removeprefix(PREFIX).partition(":")
         if not name:
             raise DataError(f"{spec}: name a data set, hf:NAME or hf:NAME:CONFIGURATION")
-        with contextlib.nullcontext() if Path(name).exists() else _patient(name):
+        with contextlib.nullcontext() if exists(Path(name)) else _patient(name):
             return datasets.load_dataset(name, configuration or None)
     except DataError:
         raise

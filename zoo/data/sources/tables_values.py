@@ -12,6 +12,7 @@ from typing import Any
 
 from zoo.data.sources.tables_rows import Values
 from zoo.errors import DataError
+from zoo.folders import exists, is_file
 from zoo.types import Kind
 
 Label = str | tuple[str, ...]
@@ -118,7 +119,7 @@ def _check_file(name: str, folder: Path) -> None:
         raise DataError(f"{name}: a web address; nothing is fetched: download the file and give its path")
     path = folder / name
     try:
-        reason = None if path.is_file() else "not a file" if path.exists() else "no such file"
+        reason = None if is_file(path) else "not a file" if exists(path) else "no such file"
     except OSError as error:  # a name that is too long, a folder that may not be entered
         reason = error.strerror
     if reason:
