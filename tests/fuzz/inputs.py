@@ -1,16 +1,32 @@
-"""Odd inputs, and what may come of them: an answer, or a `ZooError` in one line."""
+"""Odd inputs, and what may come of them: an answer, or a `ZooError` in one line.
+
+How many: a seeded sample by default; with ZOO_FUZZ_EXAMPLES (`make fuzz`) so many for each test, and others each time.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from zoo import errors
 from zoo.errors import ZooError
+
+EXAMPLES = int(os.environ.get("ZOO_FUZZ_EXAMPLES", "25"))
+FUZZ = settings(
+    max_examples=EXAMPLES,
+    derandomize="ZOO_FUZZ_EXAMPLES" not in os.environ,
+    deadline=None,
+    database=None,
+    print_blob=True,
+    phases=(Phase.explicit, Phase.generate),  # inputs are small; to make one smaller takes minutes
+    suppress_health_check=list(HealthCheck),
+)
 
 NASTY = [
     "",

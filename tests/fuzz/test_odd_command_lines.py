@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fuzz.inputs import NASTY, only_zoo_errors, texts
+from fuzz.inputs import FUZZ, NASTY, only_zoo_errors, texts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,27 +76,30 @@ def run(line):
     return status
 
 
+@FUZZ
 @given(st.sampled_from(SAFE_VERBS), st.lists(words, max_size=5))
 def test_any_words(verb, line):
     run([verb, *line])
 
 
+@FUZZ
 @given(st.lists(words, max_size=3))
 def test_no_verb(line):
     if not line or line[0] not in VERBS:
         run(line)
 
 
+@FUZZ
 @given(st.lists(st.tuples(st.sampled_from(FLAGS), words), max_size=3))
 def test_a_run_that_cannot_begin(pairs):
     line = [word for pair in pairs for word in pair]
     assert run(["finetune", "resnet50", "--data", "no/such/folder", *line, "--dry-run", "--weights", "no/such.pth"]) in (0, 2)
 
 
-@given(texts.filter(lambda text: "\0" not in text))
-def test_filters(pattern):
-    for what in ("backbones", "heads", "strategies", "recipes", "metrics"):
-        assert run(["list", what, f"--filter={pattern}"]) == 0
+@FUZZ
+@given(st.sampled_from(["backbones", "heads", "strategies", "recipes", "metrics"]), texts.filter(lambda text: "\0" not in text))
+def test_filters(what, pattern):
+    assert run(["list", what, f"--filter={pattern}"]) == 0
     assert isinstance(registry.matches("resnet50", pattern), bool)
 
 

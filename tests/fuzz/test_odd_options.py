@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from fuzz.inputs import NASTY, altered, damaged, odd, only_zoo_errors, texts
+from fuzz.inputs import FUZZ, NASTY, altered, damaged, odd, only_zoo_errors, texts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +16,7 @@ CONFIG = content.dump_yaml(config.FinetuneConfig().flat(), dict.fromkeys(options
 RECIPES = [path.read_bytes() for path in content.files("recipes", ".yaml").values()]
 
 
+@FUZZ
 @given(st.dictionaries(NAMES, odd, max_size=4))
 def test_options(values):
     with only_zoo_errors():
@@ -30,24 +31,28 @@ def test_every_option_that_is_a_text(value):
             config.build({option.name: value})
 
 
+@FUZZ
 @given(st.lists(st.tuples(texts, st.dictionaries(NAMES, odd, max_size=3)), max_size=3))
 def test_layers(layers):
     with only_zoo_errors():
         config.resolve(layers)
 
 
+@FUZZ
 @given(st.one_of(texts, st.tuples(FORMS, texts).map("".join)))
 def test_strategies(text):
     with only_zoo_errors():
         assert strategy.parse(str(strategy.parse(text))) == strategy.parse(text)
 
 
+@FUZZ
 @given(st.dictionaries(NAMES, odd, max_size=2), st.one_of(st.none(), texts), st.one_of(st.none(), texts))
 def test_what_a_run_is_asked_for(flags, recipe, config_file):
     with only_zoo_errors():
         configure.configure(flags, recipe=recipe, config=config_file)
 
 
+@FUZZ
 @given(texts)
 def test_names(name):
     for look_up in (registry.resolve, registry.head, registry.recipe, lambda name: registry.function("sampler", name)):
@@ -84,12 +89,14 @@ yaml_texts = st.one_of(
 )
 
 
+@FUZZ
 @given(yaml_texts)
 def test_yaml(text):
     with only_zoo_errors():
         content.parse_yaml(text, "mine.yaml")
 
 
+@FUZZ
 @given(
     st.one_of(
         yaml_texts.map(lambda text: text.encode("utf-8", "surrogatepass")), st.sampled_from(RECIPES).flatmap(damaged), st.binary()
@@ -101,6 +108,7 @@ def test_recipes(data):
         configure.configure({}, recipe="./mine.yaml")
 
 
+@FUZZ
 @given(damaged(CONFIG.encode()))
 def test_configs_of_runs(data):
     Path("config.yaml").write_bytes(data)
@@ -108,6 +116,7 @@ def test_configs_of_runs(data):
         runs.read_config(Path("config.yaml"))
 
 
+@FUZZ
 @given(altered(config.FinetuneConfig().flat()))
 def test_values_of_a_config(values):
     if isinstance(values, dict):

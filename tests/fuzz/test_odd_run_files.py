@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz.inputs import altered, as_json, damaged, only_zoo_errors, values
+from fuzz.inputs import EXAMPLES, FUZZ, altered, as_json, damaged, only_zoo_errors, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -70,6 +70,7 @@ def readers(run):
     yield from (lambda: folders.verify(run / "best"), lambda: zoo.publish(run / "best", "./published", force=True))
 
 
+@FUZZ
 @given(data=st.data())
 def test_files_of_runs(whole, run, data):
     name = data.draw(st.sampled_from([*JSON, "config.yaml", "metrics.jsonl"]))
@@ -84,6 +85,7 @@ def test_files_of_runs(whole, run, data):
         (run / name).write_bytes(original)
 
 
+@FUZZ
 @given(data=st.data())
 def test_what_a_saved_model_says_of_itself(whole, run, data):
     """Of a folder whose manifest was made anew, as another program would."""
@@ -94,7 +96,7 @@ def test_what_a_saved_model_says_of_itself(whole, run, data):
         zoo.load(run / "best").predict([whole / "photos" / "dark" / "1.png"])
 
 
-@settings(max_examples=max(4, settings.get_profile("zoo").max_examples // 20))
+@settings(FUZZ, max_examples=max(4, EXAMPLES // 20))
 @given(data=st.data())
 def test_runs_that_are_gone_on_with(whole, run, data):
     name = data.draw(st.sampled_from(["training.json", "splits.json", "config.yaml", "metrics.jsonl", "best/config.json"]))
@@ -109,6 +111,7 @@ def test_runs_that_are_gone_on_with(whole, run, data):
         shutil.copytree(whole / "run", run)
 
 
+@FUZZ
 @given(data=st.data())
 def test_the_cache(whole, tmp_path, data):
     root = tmp_path / "cache"
@@ -122,6 +125,7 @@ def test_the_cache(whole, tmp_path, data):
         cache.trim(root, 0)
 
 
+@FUZZ
 @given(data=st.data())
 def test_records_of_splits(whole, data):
     Path("splits.json").write_bytes(data.draw(contents((whole / "run" / "splits.json").read_bytes())))

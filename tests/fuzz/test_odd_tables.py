@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
-from fuzz.inputs import NASTY, as_json, damaged, odd, only_zoo_errors, scalars, texts, values
+from fuzz.inputs import FUZZ, NASTY, as_json, damaged, odd, only_zoo_errors, scalars, texts, values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +46,7 @@ def read(path, **options):
         zoo.inspect(path, **{name: value for name, value in options.items() if value is not None}, cache="off")
 
 
+@FUZZ
 @given(st.sampled_from(list(TABLES)).flatmap(lambda suffix: st.tuples(st.just(suffix), damaged(TABLES[suffix]))), names, names)
 def test_damaged_tables(table, text, label):
     suffix, data = table
@@ -53,6 +54,7 @@ def test_damaged_tables(table, text, label):
     read(f"table{suffix}", text=text, label=label)
 
 
+@FUZZ
 @given(
     st.sampled_from([",", "\t", ";"]),
     st.lists(st.lists(cells, max_size=4), max_size=30),
@@ -68,22 +70,26 @@ def test_tables_of_anything(delimiter, rows, suffix, encoding, label):
     read(f"table.{suffix}", label=label)
 
 
+@FUZZ
 @given(st.lists(st.one_of(values, st.fixed_dictionaries({"text": scalars, "label": values})), max_size=20), st.binary(max_size=5))
 def test_lines_of_anything(lines, between):
     Path("table.jsonl").write_bytes((between + b"\n").join(as_json(line) for line in lines))
     read("table.jsonl")
 
 
+@FUZZ
 @given(st.lists(st.tuples(scalars, scalars), max_size=20))
 def test_samples_of_a_program(samples):
     read([*samples, *ROWS])
 
 
+@FUZZ
 @given(st.lists(odd, max_size=5))
 def test_anything_as_data(data):
     read(data)
 
 
+@FUZZ
 @given(
     st.lists(
         st.sampled_from([name for name in NASTY if name and "\0" not in name and "/" not in name and len(name) < 200]), max_size=4
@@ -106,6 +112,7 @@ def test_places_of_any_name(name):
     read(name or ".")
 
 
+@FUZZ
 @given(st.lists(st.one_of(texts, odd), min_size=2, max_size=4), st.one_of(st.none(), st.lists(odd, max_size=3)))
 def test_label_names(labels, label_names):
     rows = [(text, labels[index % len(labels)]) for index, (text, _) in enumerate(ROWS)]
