@@ -268,7 +268,11 @@ class Extractor:
             def found_or_measured() -> Decision:
                 path, found = self._existing(root, common, keys)
                 there = {"engine": found.get("engine"), "feature_batch_size": found.get("batch")}
-                return measured() if path is None else Decision(there, f"most of the features are in {path}")
+                return (
+                    measured()
+                    if path is None
+                    else Decision(there, f"features of this network were computed so before, in {path}")
+                )
 
             decided = decisions.once(root, common | facts | {"samples": same}, settles, found_or_measured)
             self.config = self.config.replace(**decided.options)
