@@ -23,7 +23,7 @@ from zoo.backbones.sounds import Sound
 from zoo.data import find_files, is_table, open_inputs, open_picture, open_sound
 from zoo.data.sources.tables import read_rows
 from zoo.engines import Engine
-from zoo.errors import ConfigError, DataError
+from zoo.errors import ConfigError, DataError, EngineFailed
 from zoo.folders import exists, is_file, is_folder
 from zoo.registry import HeadFactory
 from zoo.types import Kind, Labels, Prediction, Predictions, Task
@@ -85,6 +85,11 @@ class Predictor(nn.Module):
         self._engine = chosen if chosen.name != "torch" else None
         log.info("%s", line)
         return chosen.name
+
+    @property
+    def engine(self) -> str:
+        """The engine that computes."""
+        return "torch" if self._engine is None else self._engine.name
 
     def forward(self, batch: Tensor) -> Tensor:
         """Outputs `[B, C] float32` of a batch of samples: of pictures `[B, 3, size, size]`, uint8, or float32 and normalised."""
@@ -188,10 +193,26 @@ class Predictor(nn.Module):
             if len({one.dtype for one in samples}) > 1:  # pictures, some of which are normalised already
                 samples = [self.preprocess.ready(one) for one in samples]
             batch = self.preprocess.collate(samples)
-            if self._engine is not None and len(batch) <= self._engine.batch_size:
-                return torch.from_numpy(self._engine(batch)).double()
+            rows = self._by_engine(batch)
+            if rows is not None:
+                return rows.double()
             outputs: Tensor = self.model(batch.to(device))
             return outputs.double().cpu()
+
+    def _by_engine(self, batch: Tensor) -> Tensor | None:
+        """The outputs, or None where torch is to compute them: without an engine, and from when one has failed."""
+        if self._engine is None or len(batch) > self._engine.batch_size:
+            return None
+        try:
+            rows = torch.from_numpy(self._engine(batch))
+            if not rows.isfinite().all():
+                raise EngineFailed(f"the engine {self._engine.name} gives NaN or infinite outputs")
+        except EngineFailed as error:
+            log.warning("%s; torch goes on", error)
+            self._engine.close()
+            self._engine = None
+            return None
+        return rows
 
 
 def prediction(name: str, outputs: Tensor, labels: Labels, task: Task, thresholds: Sequence[float] | None = None) -> Prediction:

@@ -68,6 +68,12 @@ def begun_with(out: Path) -> dict[str, Any]:
     return dict(identity)
 
 
+def forget(out: Path) -> None:
+    """Have `write` begin anew, whatever a call that was stopped has answered."""
+    if _progress(out).exists():
+        _State(_progress(out), {}, out).mark(0, 0)
+
+
 def write(
     answer: Answer,
     inputs: Iterable[Named],

@@ -6,16 +6,18 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from zoo import folders, inference, interrupts, locks, memory
 from zoo.adaptation import saved, saved_config
 from zoo.data import find_files
+from zoo.errors import DataError, EngineFailed
+from zoo.inference import Predictor
 from zoo.publishing import answers
 from zoo.publishing.answers import Written
-from zoo.types import Kind
+from zoo.types import Kind, Prediction
 
 FIRST = 64
 """Inputs by which an engine is chosen."""
@@ -43,28 +45,51 @@ def predict_to(
         predictor = inference.load(path, threshold=threshold, weights=weights)
         found = inference.find(predictor.kind, inputs, column)
         first = list(itertools.islice(found, FIRST))
+        begun_with = answers.begun_with(out).get("engine", "auto")
         if engine == "auto":
             # Which is the fastest is found by timing, and a call that goes on is to give what an unbroken one gives.
-            engine = answers.begun_with(out).get("engine", "auto")
+            engine = begun_with
         expected = inference.count(predictor.kind, inputs) if engine == "auto" else len(first)
-        chosen = predictor.accelerate(first, engine=engine, expected=expected, batch_size=batch_size)
+        if predictor.accelerate(first, engine=engine, expected=expected, batch_size=batch_size) != engine == begun_with:
+            answers.forget(out)  # the engine cannot be had any more
         identity = {
-            "engine": chosen,
             "model": folders.sha256(path / saved.WEIGHTS),
             "config of the model": folders.sha256(path / saved_config.CONFIG),
             "column": column,
             "threshold": threshold,
             "batch_size": batch_size,
-        }
-        return answers.write(
-            lambda some: predictor.stream(some, batch_size=batch_size),
-            itertools.chain(first, found),
-            out,
-            task=predictor.task,
-            identity=identity | _known(predictor.kind, inputs),
-            at_once=predictor.at_once(batch_size),
-            top=top,
-        )
+        } | _known(predictor.kind, inputs)
+
+        def write(named: Iterable[answers.Named]) -> Written:
+            return answers.write(
+                lambda some: _by_one_engine(predictor, some, batch_size, "-" in inputs),
+                named,
+                out,
+                task=predictor.task,
+                identity={"engine": predictor.engine} | identity,
+                at_once=predictor.at_once(batch_size),
+                top=top,
+            )
+
+        try:
+            return write(itertools.chain(first, found))
+        except EngineFailed:
+            answers.forget(out)
+            return write(inference.find(predictor.kind, inputs, column))
+
+
+def _by_one_engine(
+    predictor: Predictor, inputs: Iterable[answers.Named], batch_size: int, once: bool
+) -> Iterator[Prediction | DataError]:
+    """The answers.
+
+    Raises: EngineFailed where torch has taken over from an engine, unless the inputs come `once` only, as those of stdin.
+    """
+    began_with = predictor.engine
+    for answer in predictor.stream(inputs, batch_size=batch_size):
+        if predictor.engine != began_with and not once:
+            raise EngineFailed(f"the engine {began_with} has failed")
+        yield answer
 
 
 def _known(kind: Kind, inputs: Sequence[Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from zoo.data.loaders import EvalBatches, loading
 from zoo.data.sets import SampleSet
 from zoo.decisions import Decision
 from zoo.engines import Engine
-from zoo.errors import ConfigError, NonFinite
+from zoo.errors import EngineFailed, NonFinite
 from zoo.training.collect import channels_last
 from zoo.training.trackers import Bar
 
@@ -124,6 +124,8 @@ class Extractor:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._engine is not None:
+            self._engine.close()
         if self._rank:
             return
         for path in self._passing:
@@ -161,28 +163,40 @@ class Extractor:
             view: as which epoch of training varies them.
 
         Raises: DataError naming a sample that cannot be read; RunFailed if a worker dies; NonFinite naming a sample; OutputError if
-        neither the cache nor a passing folder can be written; ConfigError for an engine that cannot be had.
+        neither the cache nor a passing folder can be written; ConfigError for an engine that cannot be had. Where an engine fails, torch
+        computes all of them.
         """
         began = time.perf_counter()
         keys = keys_of(samples, augment)
-        space = self._space(samples, keys, augment, view)
-        computed = self._fill(space, samples, keys, augment, view)
+        computed = None
+        while computed is None:
+            space = self._space(samples, keys, augment, view)
+            computed = self._fill(space, samples, keys, augment, view)
+        if self._wanted[0] not in self.work.engines:
+            self.work.engines.append(self._wanted[0])
         self.work.computed += computed
         self.work.found += len(keys) - computed
         self.work.seconds += time.perf_counter() - began
         return space.rows(keys)
 
-    def _fill(self, space: Space, samples: SampleSet, keys: Keys, augment: str, view: int) -> int:
-        """Have a row for every key; how many the processes of this run computed. The first claims for all, and never waits for other
-        runs for long at a time: those who wait for it would give up."""
+    def _fill(self, space: Space, samples: SampleSet, keys: Keys, augment: str, view: int) -> int | None:
+        """Have a row for every key; how many the processes of this run computed, or None if an engine failed. The first claims for all,
+        and never waits for other runs for long at a time: those who wait for it would give up."""
         if self._world == 1:
-            return space.fill(keys, lambda mine: self._compute(space, samples, keys, mine, augment, view))
+            try:
+                return space.fill(keys, lambda mine: self._compute(space, samples, keys, mine, augment, view))
+            except EngineFailed as error:
+                self._torch_goes_on(error)
+                return None
         count = 0
         while True:
             with nullcontext() if self._rank else space.claim(keys) as claimed:
                 mine = self._told(claimed)
                 if mine is not None and len(mine):
-                    self._compute(space, samples, keys, mine, augment, view)
+                    failed = self._failure(lambda mine=mine: self._compute(space, samples, keys, mine, augment, view))  # type: ignore[misc]
+                    if failed is not None:
+                        self._torch_goes_on(failed)
+                        return None
                     space.add_folders(self._gathered(space.beside))
                     count += len(mine)
                 space.refresh()
@@ -191,6 +205,24 @@ class Extractor:
                     return count
                 if len(mine):
                     space.check_written(keys[mine])
+
+    def _failure(self, compute: Callable[[], None]) -> EngineFailed | None:
+        """How the engine of one of the processes failed while all computed."""
+        failed: EngineFailed | None = None
+        try:
+            compute()
+        except EngineFailed as error:
+            failed = error
+        found = [one for one in gather_object([None if failed is None else str(failed)]) if one is not None]
+        return EngineFailed(found[0]) if found else None
+
+    def _torch_goes_on(self, failure: EngineFailed) -> None:
+        """Have torch compute what is still to come, in a space of its own: rows of two engines are not mixed."""
+        if self._engine is not None:
+            self._engine.close()
+        self._engine, self.config = None, self.config.replace(engine="torch")
+        if not self._rank:
+            log.warning("%s; torch goes on, with all features of these samples", failure)
 
     def _told(self, claimed: Integers | None) -> Integers | None:
         """What the first process says to all."""
@@ -216,15 +248,17 @@ class Extractor:
             self._decide(root, samples, common, keys)
             path, facts = self._existing(root, common, keys)
             if path is None:
-                facts = self._new_facts(samples, common)
+                try:
+                    facts = self._new_facts(samples, common)
+                except EngineFailed as error:
+                    self._torch_goes_on(error)
+                    facts = self._new_facts(samples, common)
                 path = self._folder(root, facts)
             decided = [(str(path), facts)]
         if self._world > 1:
             broadcast_object_list(decided)
         path, facts = Path(decided[0][0]), decided[0][1]
         self._spaces.append(path)
-        if facts["engine"] not in self.work.engines:
-            self.work.engines.append(facts["engine"])
         self._wanted = (facts["engine"], facts["batch"])
         self.config = self.config.replace(engine=facts["engine"], feature_batch_size=facts["batch"])
         return Space(path, tuple(facts["shape"]), "<f4")
@@ -382,21 +416,20 @@ class Extractor:
                 bad = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
                 if len(bad):
                     name = samples.name(int(batch.indices[bad[0]]))
+                    if engine.name != "torch":
+                        raise EngineFailed(f"the engine {engine.name} gives NaN or infinite features for {name}")
                     raise NonFinite(f"{name}: the network gives NaN or infinite features; other weights, or --precision no")
                 shards.add(keys[batch.indices.numpy()], rows)
                 bar.advance(len(rows))
                 interrupts.check()
 
     def _ready(self, samples: SampleSet) -> Engine:
-        """The engine that `_space` decided on. Raises: ConfigError if it no longer agrees with torch."""
+        """The engine that `_space` decided on. Raises: EngineFailed if it cannot be had any more."""
         name, batch = self._wanted
         if self._engine is None or (self._engine.name, self._engine.batch_size) != (name, batch):
             self._engine, _ = self._choose(self.samples(samples, 64), name, len(samples), batch)
             if self._engine.name != name:
-                raise ConfigError(
-                    f"features by the engine {name} are in the cache, and it cannot go on (see above); use --engine torch, or remove them "
-                    "by `zoo cache clear features`"
-                )
+                raise EngineFailed(f"the engine {name}, whose features are in the cache, cannot go on (see above)")
         return self._engine
 
 
