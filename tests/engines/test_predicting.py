@@ -1,6 +1,10 @@
 """Answers by an engine: those of torch to 1e-5, the same after a stop, and torch where there is little to answer."""
 
+import io
 import json
+import logging
+import os
+import signal
 
 import pytest
 from saving import save
@@ -11,6 +15,7 @@ from zoo import inference, registry
 from zoo.adaptation.model import AdaptedModel
 from zoo.engines import installed
 from zoo.errors import ConfigError, DataError, UnknownName
+from zoo.publishing import answers as predict_answers
 from zoo.types import Kind, Labels
 
 pytestmark = pytest.mark.skipif("openvino" not in installed(), reason="OpenVINO is not installed (the extra cpu)")
@@ -82,6 +87,60 @@ def test_a_file_that_was_begun_by_one_engine_is_not_gone_on_with_by_another(best
         zoo.predict_to(out, best, torn, engine="torch", batch_size=1, column="nothing")
     with pytest.raises(ConfigError, match="begun with another engine"):
         zoo.predict_to(out, best, torn, engine="openvino", batch_size=1, column="nothing")
+
+
+def harmed_after(predictor_class, monkeypatch, batches, harm):
+    """Have the engine harmed when so many batches were computed."""
+    plain, seen = predictor_class._by_engine, []
+
+    def by_engine(self, batch):
+        seen.append(batch)
+        if len(seen) == batches:
+            harm(self._engine._runtime)
+        return plain(self, batch)
+
+    monkeypatch.setattr(predictor_class, "_by_engine", by_engine)
+
+
+def test_where_an_engine_dies_the_file_is_torch_s_from_its_first_line(best, tmp_path, monkeypatch, caplog):
+    inputs = [table(tmp_path)]
+    zoo.predict_to(tmp_path / "torch.jsonl", best, inputs, engine="torch", top=None, batch_size=4)
+    harmed_after(inference.Predictor, monkeypatch, 5, lambda runtime: os.kill(runtime.pid, signal.SIGKILL))
+    written = zoo.predict_to(tmp_path / "openvino.jsonl", best, inputs, engine="openvino", top=None, batch_size=4)
+    assert (tmp_path / "openvino.jsonl").read_bytes() == (tmp_path / "torch.jsonl").read_bytes()
+    assert written.answered == len(TEXTS)
+    [said] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING and record.name == "zoo"]
+    assert said == "the engine openvino was ended by SIGKILL; torch goes on"
+    assert not list(tmp_path.glob("*.progress.json"))
+
+
+def test_where_an_engine_dies_lines_of_stdin_are_all_answered(best, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{text}\n" for text in TEXTS)))
+    harmed_after(inference.Predictor, monkeypatch, 5, lambda runtime: os.kill(runtime.pid, signal.SIGKILL))
+    zoo.predict_to(tmp_path / "lines.jsonl", best, ["-"], engine="openvino", batch_size=4)
+    assert [one["input"] for one in answers(tmp_path / "lines.jsonl")] == [f"line {number}" for number in range(1, 51)]
+
+
+def test_answers_of_an_engine_that_cannot_be_had_any_more_are_begun_anew(best, tmp_path, monkeypatch):
+    inputs, out = [table(tmp_path)], tmp_path / "answers.jsonl"
+
+    def stop(runtime):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(predict_answers, "SECONDS", 0.0)
+        harmed_after(inference.Predictor, patched, 80, stop)  # 64 are read, and marked as answered, at once
+        with pytest.raises(KeyboardInterrupt):
+            zoo.predict_to(out, best, [*inputs, *TEXTS], engine="openvino", top=None, batch_size=1)
+    assert predict_answers.begun_with(out)["engine"] == "openvino"
+    assert json.loads((tmp_path / "answers.jsonl.progress.json").read_text())["answered"] == 64
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "openvino.py").write_text("raise ImportError('no libtbb.so.12')")
+    monkeypatch.syspath_prepend(str(broken))
+    zoo.predict_to(out, best, [*inputs, *TEXTS], top=None, batch_size=1)
+    zoo.predict_to(tmp_path / "torch.jsonl", best, [*inputs, *TEXTS], engine="torch", top=None, batch_size=1)
+    assert out.read_bytes() == (tmp_path / "torch.jsonl").read_bytes()
 
 
 def test_the_name_of_a_table_that_is_not_there_is_no_text(best):

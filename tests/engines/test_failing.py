@@ -1,0 +1,138 @@
+"""An engine that dies, hangs, raises or gives NaN in the midst of the extraction: torch goes on, a line says so, and no space is mixed."""
+
+import json
+import logging
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from harming import HARM, Scaled, engine_processes, photos
+from tiny import BY_FAMILY
+
+import zoo
+from zoo import backbones, cache
+from zoo.adaptation import boundary
+from zoo.adaptation.model import AdaptedModel
+from zoo.cache import Space
+from zoo.config import build
+from zoo.data import open_splits
+from zoo.runtimes import process
+from zoo.training.features import Extractor
+
+CPU = torch.device("cpu")
+BEFORE = 80
+"""Picture before which the engine is harmed."""
+converters = pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+
+
+@pytest.fixture(scope="module")
+def model():
+    return AdaptedModel.build(backbones.load(BY_FAMILY["resnet"], "random"), 2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return photos(tmp_path_factory.mktemp("data") / "photos")
+
+
+def watched(samples):
+    """The samples, with something to be done when one of them is read."""
+
+    class Watched(type(samples)):
+        watch = staticmethod(lambda index: None)
+
+        def item(self, index, *how):
+            type(self).watch(index)
+            return super().item(index, *how)
+
+    object.__setattr__(samples, "__class__", Watched)  # it is frozen
+    return samples
+
+
+def spaces(place):
+    """Rows by engine, as they lie in the cache."""
+    found = {}
+    for file in (place / "features").glob(f"*/{cache.FACTS}"):
+        facts = json.loads(file.read_text())
+        found[facts["engine"]] = len(Space(file.parent, tuple(facts["shape"]), "<f4"))
+    return found
+
+
+def warnings(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING and record.name == "zoo"]
+
+
+def sent(number):
+    return lambda runtime: os.kill(runtime.pid, number)
+
+
+HARMS = {
+    "killed": (sent(signal.SIGKILL), "was ended by SIGKILL"),
+    "crashed": (sent(signal.SIGSEGV), "was ended by SIGSEGV"),
+    "hangs": (sent(signal.SIGSTOP), "has not answered for 1 s"),
+    "raises": (lambda runtime: runtime.ask("drop", session=0), "failed: 0"),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@converters
+def test_torch_goes_on_where_an_engine_fails(name, harm, model, data, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(process, "LEAST", 1.0)
+    monkeypatch.setattr(process, "TIMES", 0)
+    cut, (act, what) = boundary.cut(model), HARMS[harm]
+    samples = watched(open_splits(build({"data": str(data)})).train)
+    config = {"num_workers": 0, "cache": str(tmp_path / "cache")}
+
+    def act_once(extractor):
+        if extractor._engine.name == name:
+            act(extractor._engine._runtime)
+
+    with Extractor(cut.prefix, cut.where, model.backbone, build(config | {"engine": name}), CPU) as extractor:
+        type(samples).watch = staticmethod(lambda index: index == BEFORE and act_once(extractor))
+        rows = extractor.rows(samples)[:]
+        type(samples).watch = staticmethod(lambda index: None)
+        assert extractor.work.engines == ["torch"]
+        assert extractor.work.computed == len(samples)
+    [said] = warnings(caplog)
+    assert said.startswith(f"the engine {name} {what}")
+    with Extractor(cut.prefix, cut.where, model.backbone, build({**config, "engine": "torch", "cache": "off"}), CPU) as plain:
+        assert np.array_equal(rows, plain.rows(samples)[:])
+    found = spaces(tmp_path / "cache")
+    assert found["torch"] == len(samples)
+    assert 0 < found[name] < len(samples)
+
+
+def test_nan_from_an_engine_is_not_taken_for_the_network_s(model, data, tmp_path, caplog):
+    samples = open_splits(build({"data": str(data)})).train
+    dark = [np.asarray(samples.item(index)).max() < 30 for index in range(len(samples))]
+    samples = samples.subset(np.argsort(dark, kind="stable"))
+    config = build({"num_workers": 0, "cache": str(tmp_path / "cache"), "engine": "openvino"})
+    with Extractor(Scaled(), "pooled features", model.backbone, config, CPU) as extractor:
+        rows = extractor.rows(samples)[:]
+        assert extractor.work.engines == ["torch"]
+    assert np.isfinite(rows).all()
+    [said] = warnings(caplog)
+    assert said.startswith("the engine openvino gives NaN or infinite features for train/")
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_run_ends_as_with_torch(processes, data, tmp_path, monkeypatch, caplog, capfd):
+    """Killed by a worker, that is as soon as the extraction proper has begun; by two processes, in each of them."""
+    monkeypatch.setenv(HARM, "SIGKILL")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ["PYTHONPATH"]]))
+    options = {"weights": "random", "data": str(data), "cache": "off", "num_workers": 1, "processes": processes, "device": "cpu"}
+    runs = {
+        engine: zoo.finetune(
+            "timm/test_resnet.r160_in1k", strategy="linear-probe", image_size=32, engine=engine, out=str(tmp_path / engine), **options,
+            **({"worker_init_fn": "harming:harm"} if engine != "torch" else {}),
+        )
+        for engine in ("torch", "openvino")
+    }  # fmt: skip
+    said = caplog.text + capfd.readouterr().err
+    assert said.count("the engine openvino was ended by SIGKILL; torch goes on") == 1
+    assert runs["openvino"].metrics()[-1]["metrics"] == runs["torch"].metrics()[-1]["metrics"]
+    assert "by torch:" in json.loads((runs["openvino"].path / "training.json").read_text())["features"]
+    assert engine_processes(os.getpid()) == []
