@@ -4,7 +4,7 @@
                           folder=cache, batch_size=None)
     rows = engine(images)                                    # [b, 3, S, S] to [b, ...] float32, b <= engine.batch_size
 
-Importing this imports neither OpenVINO nor ONNX Runtime (the extra `zoo-finetune[cpu]`); each is imported where it is used.
+OpenVINO and ONNX Runtime (the extra `zoo-finetune[cpu]`) run in processes of their own (`zoo.runtimes`): this one never imports them.
 """
 
 from zoo.engines.agreeing import TOLERANCE, agreement
