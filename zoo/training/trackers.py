@@ -55,6 +55,8 @@ class Growing:
             file.seek(self.size)
             file.write(self.waiting)
             file.truncate()  # the torn end of what failed before
+            file.flush()
+            os.fsync(file.fileno())  # a checkpoint, which is flushed, counts on it
         self.size, self.waiting = self.size + len(self.waiting), b""
 
 
