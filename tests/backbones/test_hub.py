@@ -47,7 +47,7 @@ class StandIn(http.server.BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.asked.append(f"{self.command} {self.path}")
         self.tokens.append(self.headers.get("Authorization"))
-        fault = self.first.pop(0) if self.first else ""
+        fault = self.first.pop(0) if self.first and "/resolve/" in self.path else ""
         if fault == "portal":
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
