@@ -37,7 +37,7 @@ TIMM_SAMPLE = random.Random(12).sample(timm.list_models(), 12)
 TYPES = sorted(CONFIG_MAPPING.keys())
 TYPES_PECULIAR = """
     xlnet canine rwkv roberta-prelayernorm inkling_text afmoe mamba codegen dpr xmod bros layoutlmv2 lxmert levit swin
-    gpt_neo t5 clip eurobert mobilebert funnel wav2vec2-bert vits whisper
+    gpt_neo t5 clip eurobert mobilebert funnel wav2vec2-bert vits whisper higgs_audio_v2_tokenizer
 """.split()  # noqa: SIM905 - as a list it would take a line each
 TYPES_SAMPLE = random.Random(12).sample(TYPES, 24)
 SIZES: dict[str, Any] = {

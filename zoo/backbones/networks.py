@@ -114,7 +114,11 @@ def _class(spec: BackboneSpec) -> tuple[Any, Any]:
     network = network[0] if isinstance(network, (list, tuple)) else network
     if getattr(configuration, "is_encoder_decoder", False) and configuration.model_type not in _ENCODERS:
         raise ConfigError(f"{spec.name} is an encoder with a decoder ({network.__name__}); take an encoder, such as roberta-base")
-    if spec.kind is Kind.TEXT and "input_ids" not in inspect.signature(network.forward).parameters:
+    with reported(
+        f"{spec.name} cannot be built"
+    ):  # what stands for a network whose library is not installed raises when it is looked at
+        takes_texts = "input_ids" in inspect.signature(network.forward).parameters
+    if spec.kind is Kind.TEXT and not takes_texts:
         raise ConfigError(f"{spec.name} ({network.__name__}) takes no texts; its family is not known to zoo")
     for name, value in _SETTLED.items():
         if hasattr(configuration, name):
