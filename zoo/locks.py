@@ -42,7 +42,8 @@ def alone(path: Path, doing: str) -> Iterator[int | None]:
         yield descriptor
     finally:
         if descriptor in _held:  # not in a forked child
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder that became read-only: what is left there is not locked
+                path.unlink(missing_ok=True)
             _held.discard(descriptor)
             os.close(descriptor)
 

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,9 +28,34 @@ class Disk:
         finally:
             ballast.unlink()
 
-    def read_only(self, yes: bool) -> None:
-        """Let nothing be written any more, or again."""
-        subprocess.run(["mount", "-o", f"remount,{'ro' if yes else 'rw'}", str(self.path)], check=True, timeout=30)
+
+@contextlib.contextmanager
+def immutable() -> Iterator[Callable[[Path], None]]:
+    """What is called in here lets nothing be written into a folder any more, not by root either; on leaving, it can be again.
+
+    (A disk cannot be remounted read-only while a file on it is open for writing, such as the lock of a run.)
+    """
+    locked: list[Path] = []
+
+    def lock(folder: Path) -> None:
+        locked.extend([folder, *folder.rglob("*")])
+        _attribute("+i", [path for path in locked if not path.is_symlink()])
+
+    try:
+        yield lock
+    finally:
+        _attribute("-i", locked)
+
+
+def can_be_immutable(folder: Path) -> bool:
+    """Whether the file system has that attribute, and this user may set it."""
+    return subprocess.run(["chattr", "+i", str(folder)], capture_output=True, check=False).returncode == 0 and not _attribute(
+        "-i", [folder]
+    )
+
+
+def _attribute(change: str, paths: Iterable[Path]) -> None:
+    subprocess.run(["chattr", change, *map(str, paths)], check=True, timeout=30)
 
 
 @contextlib.contextmanager
