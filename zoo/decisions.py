@@ -45,10 +45,13 @@ class Decision:
     """By leaf name."""
     why: str
     """For people, in one line: what was measured."""
+    lasting: bool = True
+    """Whether later runs are to do the same; False where something failed that may be well again."""
 
 
 def once(root: Path | None, facts: Mapping[str, Any], settles: Collection[str], decide: Callable[[], Decision]) -> Decision:
-    """What was decided for these facts; else what `decide` decides, which is kept. Others who ask for the same wait for it.
+    """What was decided for these facts; else what `decide` decides, which is kept if it is lasting. Others who ask
+    for the same wait for it.
 
     root: of the cache; None: nothing is kept.
     settles: the options that are settled; a kept decision of others is none.
@@ -62,7 +65,8 @@ def once(root: Path | None, facts: Mapping[str, Any], settles: Collection[str], 
             found = _read(path / DECISION, settles, say=True)
             if found is None:
                 found = decide()
-                _write(path / DECISION, found)
+                if found.lasting:
+                    _write(path / DECISION, found)
     return found
 
 

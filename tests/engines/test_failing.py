@@ -136,3 +136,22 @@ def test_a_run_ends_as_with_torch(processes, data, tmp_path, monkeypatch, caplog
     assert runs["openvino"].metrics()[-1]["metrics"] == runs["torch"].metrics()[-1]["metrics"]
     assert "by torch:" in json.loads((runs["openvino"].path / "training.json").read_text())["features"]
     assert engine_processes(os.getpid()) == []
+
+
+def test_an_engine_that_could_not_start_is_tried_again_by_the_next_run(model, data, tmp_path, caplog, monkeypatch):
+    """Memory was short, say: that torch stood in is no decision for good."""
+    samples, cut = open_splits(build({"data": str(data)})).train, boundary.cut(model)
+    config = build({"num_workers": 0, "cache": str(tmp_path / "cache"), "engine": "onnxruntime"})
+
+    def engines_of():
+        with Extractor(cut.prefix, cut.where, model.backbone, config, CPU) as extractor:
+            extractor.rows(samples)
+            return extractor.work.engines
+
+    with monkeypatch.context() as broken:
+        broken.setattr("sys.executable", "/bin/false")
+        assert engines_of() == ["torch"]
+    assert any("passed over: the engine onnxruntime" in line for line in warnings(caplog))
+    assert not list((tmp_path / "cache/decisions").rglob("decision.json"))
+    assert engines_of() == ["onnxruntime"]
+    assert list((tmp_path / "cache/decisions").rglob("decision.json"))

@@ -26,6 +26,8 @@ class Engine(ABC):
     """The library and its version, `OpenVINO 2026.4.1, torch 2.14.1`: with the same network and samples, what the bits depend on."""
     seconds_per_sample: float | None = None
     """As measured on full batches; None: not measured."""
+    stands_in: bool = False
+    """Whether another engine would have been tried or taken, and died, hung or raised: the next run may find that one well again."""
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size

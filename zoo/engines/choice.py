@@ -176,6 +176,7 @@ class _Choice:
             better = fastest is None or self.time(engine) < fastest
         except (ConfigError, EngineFailed, OutputError, torch.cuda.OutOfMemoryError) as error:
             log.warning("passed over: %s", first_line(error))
+            self.torch.stands_in |= isinstance(error, EngineFailed)
             return
         if better:
             self.take(engine)
@@ -185,12 +186,12 @@ class _Choice:
             self.notes.append(f"{name} {_milliseconds(engine)}")
 
     def check(self, engine: Engine, rows: NDArray[np.float32]) -> None:
-        """Raises: EngineFailed if it gives other rows than torch."""
+        """Raises: ConfigError if it gives other rows than torch, as it will the next time."""
         difference = max([agreement(rows, self.reference), *(self.disagreement(engine, batch) for batch in self.shorter())])
         if difference > TOLERANCE[self.precision]:
             engine.close()
             where = f", or remove {self.folder} if it belongs to another network" if self.folder else ""
-            raise EngineFailed(f"the engine {engine.name} differs from torch by {difference:.1g}; use torch{where}")
+            raise ConfigError(f"the engine {engine.name} differs from torch by {difference:.1g}; use torch{where}")
 
     def take(self, engine: Engine) -> None:
         """Go on with another engine."""

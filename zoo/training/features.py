@@ -316,7 +316,8 @@ class Extractor:
         machine = self.config.machine
         self._engine, said = self._choose(self.samples(samples, 64), machine.engine, count, machine.feature_batch_size)
         log.info("%s", said)
-        return Decision({"engine": self._engine.name, "feature_batch_size": self._engine.batch_size}, said)
+        options = {"engine": self._engine.name, "feature_batch_size": self._engine.batch_size}
+        return Decision(options, said, lasting=not self._engine.stands_in)
 
     def _existing(self, root: Path | None, common: dict[str, Any], keys: Keys) -> tuple[Path | None, dict[str, Any]]:
         """The space of these facts that has most of the rows, by the engine and in the batches that were asked for; None if what is
