@@ -229,6 +229,13 @@ def verify(folder: Path, needed: Collection[str] = (), *, ignored: Callable[[str
     return entries
 
 
+def relist(folder: Path, name: str) -> None:
+    """Have the manifest list a file as it is now: somebody who may has changed it. Raises: CheckpointError, OutputError."""
+    entries, file = _manifest(folder / MANIFEST), folder / name
+    entries[name] = {"size": file.stat().st_size, "sha256": sha256(file)}
+    write_text(folder / MANIFEST, json.dumps(entries, indent=1))
+
+
 def _manifest(path: Path) -> dict[str, dict[str, Any]]:
     """The entries of a manifest, each the name of a file below its folder. Raises: CheckpointError."""
     try:

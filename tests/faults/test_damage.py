@@ -153,6 +153,16 @@ def test_a_best_that_is_gone_is_made_again_before_anything_else(tmp_path, reques
     assert "from the checkpoint of step 3" in caplog.text
 
 
+def test_a_finished_run_without_checkpoints_says_that_it_trains_anew(tmp_path, finished, caplog):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run, ignore=shutil.ignore_patterns("checkpoints"))
+    (run / "best" / "model.safetensors").unlink()
+    api.resume(run)
+    assert bytes_of(run) == bytes_of(finished)
+    (said,) = [one.getMessage() for one in caplog.records if "it is made again" in one.getMessage()]
+    assert said.endswith("there is no checkpoint, so the run trains anew from the start")
+
+
 def test_a_best_that_cannot_be_made_again_stops_the_run_first(tmp_path, stopped, capsys):
     run = tmp_path / "run"
     shutil.copytree(stopped, run)

@@ -73,6 +73,28 @@ class TestFolder:
         with pytest.raises(CheckpointError, match="no such folder"):
             publish(Path("nowhere"), "./model")
 
+    def test_a_card_that_was_edited_is_published_by_force(self, best):
+        card = best / "README.md"
+        edited = card.read_text() + "\nNot for medical use.\n"
+        card.write_text(edited)
+        manifest = (best / "manifest.json").read_bytes()
+        with pytest.raises(
+            CheckpointError, match=r"README\.md: edited or damaged since it was written; publish it as it is with --force"
+        ):
+            publish(best, "./model")
+        assert (best / "manifest.json").read_bytes() == manifest
+        publish(best, "./model", force=True)
+        assert Path("model/README.md").read_text() == edited
+        assert publish(best, "./model") == "model"
+        assert folders.verify(Path("model")) == folders.verify(best)
+
+    @pytest.mark.parametrize(("card", "said"), [(b"mine", "license is None"), (b"\xff", "not a text in UTF-8")])
+    def test_a_card_that_the_hub_would_not_take_is_not_published_by_force(self, best, card, said):
+        (best / "README.md").write_bytes(card)
+        with pytest.raises(CheckpointError, match=said):
+            publish(best, "./model", force=True)
+        assert not Path("model").exists()
+
 
 class TestHub:
     def run(self, hub, *words, **environment):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,9 +10,17 @@ import time
 from pathlib import Path
 
 import pytest
+import timm
+import torch
+from faults.running import OPTIONS as SHORT_OPTIONS
+from faults.running import photos
+from safetensors.torch import save_file
 
 from zoo import api, folders
+from zoo.cli import main
+from zoo.data import open_splits
 from zoo.errors import CheckpointError, RunFailed
+from zoo.runs import Run
 
 OPTIONS = {
     "backbone": "timm/test_vit.r160_in1k",
@@ -29,6 +38,8 @@ OPTIONS = {
     "num_workers": 0,
 }
 """Dropping paths and augmenting pictures at random, with several checkpoints an epoch; 26 steps."""
+SHORT = {**SHORT_OPTIONS, "tensorboard": False}
+DIVERGING = {"lr": 100.0, "optimizer": "sgd", "clip": 1e9}
 
 
 def command(out, **changes):
@@ -93,15 +104,49 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, unbroken, checkpoints):
     assert lines(tmp_path / "run") == lines(unbroken)
 
 
-def test_a_kill_between_a_checkpoint_and_its_best_is_mended(tmp_path, unbroken):
-    start_and_kill(tmp_path / "run", 5)
-    best = tmp_path / "run" / "best"
-    if best.exists():
-        best.rename(tmp_path / "gone")
-    newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
-    api.resume(tmp_path / "run")
-    assert newest.name < "step-00000026"
-    assert weights(tmp_path / "run") == weights(unbroken)
+IMPROVING = {**SHORT, "metric": "log_loss", "eval_every": 1 / 3}
+"""Each of its three evaluations is the best so far."""
+_DIES = """
+import json, os, signal, sys
+from zoo import api
+left = int(sys.argv[2])
+def hear(event, arguments):
+    global left
+    if event == "os.rename" and str(arguments[1]).endswith("/best"):
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hear)
+api.finetune(**json.loads(sys.argv[1]))
+"""
+"""Killed when a folder is about to become `best/`, for the so-manieth time."""
+
+
+@pytest.fixture(scope="module")
+def improving(tmp_path_factory):
+    """The options of such a run, and the run when nothing disturbed it."""
+    folder = tmp_path_factory.mktemp("improving")
+    options = {**IMPROVING, "data": photos(folder / "photos")}
+    run = api.finetune(**options, out=str(folder / "run"))
+    assert [line["best"] for line in run.metrics()] == [True, True, True]
+    return options, run.path
+
+
+@pytest.mark.parametrize("time", [1, 3])
+def test_a_kill_between_a_checkpoint_and_its_best_is_mended(tmp_path, improving, time):
+    """At the third time the checkpoint is the last, and `best/` that of an earlier step: no step comes that would write it anew."""
+    options, undisturbed = improving
+    out = tmp_path / "run"
+    words = [sys.executable, "-c", _DIES, json.dumps({**options, "out": str(out)}), str(time)]
+    assert subprocess.run(words, capture_output=True, check=False).returncode == -signal.SIGKILL
+    newest = sorted((out / "checkpoints").iterdir())[-1]
+    state = json.loads((newest / "state.json").read_text())["state"]
+    assert state["best"]["step"] == state["step"] == 2 * time
+    assert not (out / "best").exists()
+    assert [path.name for path in out.glob(".old-*")] == ([".old-best"] if time > 1 else [])
+    api.resume(out)
+    assert weights(out) == weights(undisturbed)
+    assert lines(out) == lines(undisturbed)
 
 
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path, unbroken):
@@ -148,6 +193,45 @@ def test_another_run_s_checkpoint_is_refused(tmp_path):
         api.resume(out)
 
 
+def stopped(options, out):
+    """A run that is as if it had been killed before its last checkpoint."""
+    run = api.finetune(**options, out=str(out))
+    (out / "result.json").unlink()
+    *before, last = sorted(run.checkpoints.iterdir())
+    assert before
+    shutil.rmtree(last)
+    return out
+
+
+def test_other_data_are_refused_by_the_run_and_by_its_checkpoints(tmp_path):
+    """By the checkpoints, too, where the run's record of its data was put in step."""
+    data = tmp_path / "photos"
+    out = stopped({**SHORT, "data": photos(data)}, tmp_path / "run")
+    image = min((data / "train" / "a").iterdir())
+    shutil.copyfile(min((data / "train" / "b").iterdir()), image)
+    with pytest.raises(CheckpointError, match="are not those that .*run began with"):
+        api.resume(out)
+    splits = open_splits(Run(out).resolved().config)
+    (out / "splits.json").write_text(json.dumps(splits.record()))
+    with pytest.raises(CheckpointError, match="belongs to another data"):
+        api.resume(out)
+
+
+def test_other_base_weights_are_refused(tmp_path):
+    base = tmp_path / "base.safetensors"
+
+    def write(seed):
+        torch.manual_seed(seed)
+        save_file(timm.create_model("test_vit.r160_in1k").state_dict(), base)
+
+    write(0)
+    options = {**SHORT, "data": photos(tmp_path / "photos"), "weights": str(base)}
+    out = stopped(options, tmp_path / "run")
+    write(1)
+    with pytest.raises(CheckpointError, match="belongs to another base weights"):
+        api.resume(out)
+
+
 def test_a_time_limit_stops_evaluates_and_publishes(tmp_path):
     run = api.finetune(**{**OPTIONS, "epochs": 10_000}, out=str(tmp_path / "run"), max_minutes=0.02)
     result = run.result()
@@ -163,4 +247,10 @@ def test_patience_stops_the_run(tmp_path):
 
 def test_a_loss_that_is_not_finite_is_said_with_its_step(tmp_path):
     with pytest.raises(RunFailed, match=r"the loss is (nan|inf) at step \d+ \(pictures digits/"):
-        api.finetune(**{**OPTIONS, "lr": 100.0, "optimizer": "sgd", "clip": None}, out=str(tmp_path / "run"))
+        api.finetune(**{**OPTIONS, **DIVERGING}, out=str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_run_that_fails_ends_with_status_1(tmp_path, capsys, processes):
+    assert main(command(tmp_path / "run", **DIVERGING, processes=processes)[3:]) == 1
+    assert "the loss is" in capsys.readouterr().err.splitlines()[-1]

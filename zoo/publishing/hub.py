@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import functools
 import hashlib
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from zoo.errors import CheckpointError, ConfigError, OutputError
 from zoo.publishing import metadata
 from zoo.publishing.card import CARD, WEIGHTS
 
+log = logging.getLogger("zoo")
+
 MESSAGE = "Publish with zoo"
 """Of the commit."""
 
@@ -30,7 +33,7 @@ def publish(folder: Path, to: str, *, force: bool = False, private: bool = True)
     Args:
         folder: it has a card and an intact manifest.
         to: a folder, if it starts with `.`, `/` or `~` or is there; else `owner/name` on the Hub.
-        force: replace a card (on the Hub) or a folder that differs.
+        force: replace a card (on the Hub) or a folder that differs, and take over a card in `folder` that was edited.
         private: whether a repository that is made is private.
 
     Returns: the folder, or the address of the repository.
@@ -39,11 +42,32 @@ def publish(folder: Path, to: str, *, force: bool = False, private: bool = True)
     """
     if not folders.is_file(folder / CARD) and folders.is_folder(folder):
         raise CheckpointError(f"{folder}: has no {CARD}, so its run has not ended; go on with `zoo resume {folder.parent}`")
-    names = [*folders.verify(folder, (WEIGHTS, CONFIG, CARD)), folders.MANIFEST]
-    metadata.validate((folder / CARD).read_text(encoding="utf-8"), str(folder / CARD))
+    entries = folders.verify(folder, (WEIGHTS, CONFIG, CARD), ignored=lambda name: name == CARD)
+    _check_card(folder, entries[CARD]["sha256"], force)
+    names = [*entries, folders.MANIFEST]
     if to.startswith((".", "/", "~")) or (to and folders.is_folder(Path(to))):
         return _to_folder(folder, names, folders.expanded(to), force)
     return _to_hub(folder, names, to, force, private)
+
+
+def _check_card(folder: Path, written: str, force: bool) -> None:
+    """See to it that the card is the one that was written, or with `force` a valid one, which the manifest lists from then on.
+
+    Raises: CheckpointError; OutputError if the manifest cannot be written.
+    """
+    card = folder / CARD
+    edited = folders.sha256(card) != written
+    if edited and not force:
+        raise CheckpointError(
+            f"{card}: edited or damaged since it was written; publish it as it is with --force, or use another copy of the folder"
+        )
+    try:
+        metadata.validate(card.read_text(encoding="utf-8"), str(card))
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{card}: not a text in UTF-8; use another copy of the folder") from error
+    if edited:
+        folders.relist(folder, CARD)
+        log.info("%s was edited: it is published as it is", card)
 
 
 def _to_folder(folder: Path, names: list[str], target: Path, force: bool) -> str:

@@ -15,7 +15,7 @@ from zoo.errors import ConfigError
 from zoo.evaluation import metrics
 from zoo.publishing.finish import damage, finish
 from zoo.runs import Run
-from zoo.training import launch, session
+from zoo.training import checkpoint, launch, session
 from zoo.training.session import CUSTOM_DATA, Extras, Session
 
 log = logging.getLogger("zoo")
@@ -56,7 +56,8 @@ def resume(run: Run, data: Any, metric: Any, label_names: Sequence[str] | None, 
         problem = damage(run)
         if problem is None:
             return run
-        log.warning("%s; it is made again", problem)
+        anew = "" if checkpoint.steps(run.checkpoints) else ": there is no checkpoint, so the run trains anew from the start"
+        log.warning("%s; it is made again%s", problem, anew)
     with launch.one_run(), runs.alone(run) if launch.is_first() else nullcontext() as lock:
         _, given = extras(run.resolved(), data, metric, label_names, keys)
         return _finished(session.resume(run, given, lock))
