@@ -316,7 +316,7 @@ class Extractor:
         machine = self.config.machine
         self._engine, said = self._choose(self.samples(samples, 64), machine.engine, count, machine.feature_batch_size)
         log.info("%s", said)
-        options = {"engine": self._engine.name, "feature_batch_size": self._engine.batch_size}
+        options: dict[str, Scalar] = {"engine": self._engine.name, "feature_batch_size": self._engine.batch_size}
         return Decision(options, said, lasting=not self._engine.stands_in)
 
     def _existing(self, root: Path | None, common: dict[str, Any], keys: Keys) -> tuple[Path | None, dict[str, Any]]:
