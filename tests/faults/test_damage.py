@@ -153,14 +153,15 @@ def test_a_best_that_is_gone_is_made_again_before_anything_else(tmp_path, reques
     assert "from the checkpoint of step 3" in caplog.text
 
 
-def test_a_finished_run_without_checkpoints_says_that_it_trains_anew(tmp_path, finished, caplog):
+@pytest.mark.parametrize("state", STATES)
+def test_a_run_without_checkpoints_says_that_it_trains_anew(tmp_path, request, finished, caplog, state):
     run = tmp_path / "run"
-    shutil.copytree(finished, run, ignore=shutil.ignore_patterns("checkpoints"))
+    shutil.copytree(request.getfixturevalue(state), run, ignore=shutil.ignore_patterns("checkpoints"))
     (run / "best" / "model.safetensors").unlink()
-    api.resume(run)
+    with caplog.at_level("INFO", "zoo"):
+        api.resume(run)
     assert bytes_of(run) == bytes_of(finished)
-    (said,) = [one.getMessage() for one in caplog.records if "it is made again" in one.getMessage()]
-    assert said.endswith("there is no checkpoint, so the run trains anew from the start")
+    assert f"{run}: there is no checkpoint, so the run trains anew from the start" in caplog.text
 
 
 def test_a_best_that_cannot_be_made_again_stops_the_run_first(tmp_path, stopped, capsys):

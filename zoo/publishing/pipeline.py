@@ -56,8 +56,9 @@ def resume(run: Run, data: Any, metric: Any, label_names: Sequence[str] | None, 
         problem = damage(run)
         if problem is None:
             return run
-        anew = "" if checkpoint.steps(run.checkpoints) else ": there is no checkpoint, so the run trains anew from the start"
-        log.warning("%s; it is made again%s", problem, anew)
+        log.warning("%s; it is made again", problem)
+    if not checkpoint.steps(run.checkpoints):
+        session.say(f"{run.path}: there is no checkpoint, so the run trains anew from the start")
     with launch.one_run(), runs.alone(run) if launch.is_first() else nullcontext() as lock:
         _, given = extras(run.resolved(), data, metric, label_names, keys)
         return _finished(session.resume(run, given, lock))
