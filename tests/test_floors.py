@@ -16,7 +16,7 @@ import zoo
 PACKAGE = Path(zoo.__file__).parent
 FLOORS = [
     {"errors", "memory"},
-    {"types", "content", "strategy", "folders", "locks", "interrupts", "plugins", "runtimes"},
+    {"types", "content", "strategy", "folders", "locks", "interrupts", "streams", "plugins", "runtimes"},
     {"cache"},
     {"config"},
     {"registry", "decisions"},

@@ -85,6 +85,16 @@ with interrupts.handled():
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, "stopped by SIGTERM\n" * 2)
 
 
+def test_ctrl_c_while_the_command_is_imported_leaves_no_traceback(tmp_path):
+    """The first module that it imports asks for it."""
+    (tmp_path / "cyclopts.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    search = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-m", "zoo", "list"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": search}
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 def test_other_threads_and_forked_children_hear_nothing() -> None:
     heard = []
     with pytest.raises(Stopped), interrupts.handled(), interrupts.deferred():

@@ -19,7 +19,8 @@ import pytest
 from waiting import wait_for
 
 from zoo import api, folders
-from zoo.errors import ConfigError, OutputError, RunFailed
+from zoo.errors import ConfigError, NonFinite, OutputError, RunFailed
+from zoo.runs import Run
 from zoo.training import launch
 
 OPTIONS = {
@@ -179,8 +180,29 @@ def test_a_killed_process_is_named_and_the_others_end(tmp_path):
 
 @pytest.mark.slow
 def test_what_a_process_says_is_said(tmp_path):
-    with pytest.raises(RunFailed, match=r"^process [12] of 2: the loss is (nan|inf) at step \d+ .*go on with `zoo resume"):
+    with pytest.raises(RunFailed, match=r"^process [12] of 2: the loss is (nan|inf) at step \d+ .*use --precision no\n"):
         api.finetune(**{**OPTIONS, "lr": 100.0, "optimizer": "sgd", "clip": None}, out=str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(("kind", "raised"), [(ConfigError, ConfigError), (NonFinite, RunFailed)])
+def test_what_would_be_found_again_is_not_to_be_gone_on_with(tmp_path, monkeypatch, kind, raised):
+    run = Run(tmp_path)
+    (run.checkpoints / "step-00000001").mkdir(parents=True)
+    monkeypatch.setenv("RANK", "1")
+    launch.report(tmp_path, kind("clip is -1; give a positive one"), "")
+    failed = launch._failure([1, 1], tmp_path, run)
+    assert (type(failed), str(failed)) == (raised, "process 2 of 2: clip is -1; give a positive one")
+
+
+@pytest.mark.parametrize("checkpoints", [0, 1])
+def test_how_to_go_on_is_said_where_there_is_something_to_go_on_from(tmp_path, checkpoints):
+    run = Run(tmp_path)
+    if checkpoints:
+        (run.checkpoints / "step-00000001").mkdir(parents=True)
+    for code, how in ((-signal.SIGKILL, "was killed by SIGKILL; most often memory ran out"), (3, "ended with status 3")):
+        failed = launch._failure([0, code], tmp_path, run)
+        hint = f" (go on with `zoo resume {tmp_path}`)" if checkpoints else ""
+        assert (type(failed), str(failed)) == (RunFailed, f"process 2 of 2 {how}{hint}")
 
 
 def test_a_process_without_its_parent_does_not_begin():

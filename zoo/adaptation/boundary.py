@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.plan import NET
+from zoo.backbones import generator
 from zoo.backbones.base import Backbone
 from zoo.types import Kind
 
@@ -221,6 +222,5 @@ def _fault(model: AdaptedModel, halves: Cut) -> str:
 
 def _features(model: AdaptedModel, inputs: Tensor) -> Tensor:
     """What the head would get, with torch seeded before, whose generators are left as they were."""
-    with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
-        torch.manual_seed(0)
+    with generator.forked(0, inputs.device):
         return model.backbone.tokens(inputs) if model.takes_tokens else model.backbone(inputs)

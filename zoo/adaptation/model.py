@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -13,6 +12,7 @@ from zoo import backbones, registry
 from zoo.adaptation import strategies
 from zoo.adaptation.plan import AdapterOptions, Plan
 from zoo.adaptation.tensors import fill
+from zoo.backbones import generator
 from zoo.backbones.base import Backbone
 from zoo.errors import ConfigError
 from zoo.registry import HeadFactory
@@ -98,7 +98,7 @@ class AdaptedModel(nn.Module):
             raise ConfigError(
                 "weights, image_size and drop_path are for a backbone given by its name; this one is loaded already"
             )
-        with _seeded(seed):
+        with generator.forked(seed):
             name, module = _head(head, backbone, num_outputs)
             plan = strategies.apply(asked, backbone, adapter)
         return cls(
@@ -153,14 +153,6 @@ class AdaptedModel(nn.Module):
     def load_trained_state(self, state: Mapping[str, Tensor], source: str = "checkpoint") -> None:
         """Put back what `trained_state` gave. Raises: CheckpointError naming `source` and the tensors that do not fit."""
         fill(self.trained_state(), state, source)
-
-
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """torch's CPU generator set to `seed` inside, as it was outside."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 def _head(head: str | HeadFactory | nn.Module, backbone: Backbone, num_outputs: int) -> tuple[str, nn.Module]:

@@ -18,7 +18,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import logging
 
 from zoo import registry
-from zoo.backbones import stages
+from zoo.backbones import generator, stages
 from zoo.backbones import weights as sources
 from zoo.backbones.base import Stage, WeightsOrigin
 from zoo.backbones.faults import reported
@@ -71,8 +71,7 @@ def open_network(spec: BackboneSpec, weights: str | None, seed: int) -> Network:
     """Build a network and fill it: with the file's tensors, or with random ones. Raises: ConfigError, UnknownName, WeightsError."""
     if weights == "random":
         spec = _described(spec, sources.configuration(spec, weights) or {})
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with generator.forked(seed):
             net = _build(spec)
         return Network(spec, net, sources.folder(spec, weights), WeightsOrigin(f"random, seed {seed}", None, "unknown"))
     found = sources.find(spec, weights)
@@ -143,7 +142,7 @@ def _load_strictly(spec: BackboneSpec, found: sources.Weights) -> nn.Module:
     """transformers' own loading renames the tensors of its older layouts; what it leaves out or makes up is refused here."""
     network, configuration = _class(spec)
     state = found.state() if configuration.model_type not in _ENCODERS else _of_encoder(found.state())
-    with reported(f"{found.source} does not fit {spec.name}", WeightsError), torch.random.fork_rng(devices=[]), _quiet():
+    with reported(f"{found.source} does not fit {spec.name}", WeightsError), generator.forked(), _quiet():
         net, report = network.from_pretrained(
             None,
             config=configuration,

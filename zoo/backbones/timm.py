@@ -14,7 +14,7 @@ import torch
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from zoo.backbones import stages
+from zoo.backbones import generator, stages
 from zoo.backbones import weights as sources
 from zoo.backbones.base import Backbone, WeightsOrigin
 from zoo.backbones.digest import digest
@@ -66,10 +66,8 @@ def load(
     arguments = _arguments(spec, image_size, drop_path)
     widths = _widths(spec, skeleton, image_size)
     if weights == "random":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            with reported(f"{spec.name} cannot be built"):
-                net = timm.create_model(spec.id, pretrained=False, num_classes=0, **arguments)
+        with generator.forked(seed), reported(f"{spec.name} cannot be built"):
+            net = timm.create_model(spec.id, pretrained=False, num_classes=0, **arguments)
         _open_branches(net)
         origin = WeightsOrigin(f"random, seed {seed}", None, "unknown")
     else:
@@ -196,7 +194,7 @@ def _load_strictly(spec: BackboneSpec, found: sources.Weights, arguments: dict[s
     classes = _classes(spec, state)
     overlay = {"state_dict": state, "num_classes": classes, "label_offset": 0}
     try:
-        with torch.random.fork_rng(devices=[]), _builder_log() as lines:
+        with generator.forked(), _builder_log() as lines:
             net: nn.Module = timm.create_model(
                 spec.id, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay, **arguments
             )

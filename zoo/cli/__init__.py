@@ -24,6 +24,7 @@ from zoo.cli.answer import Answer
 from zoo.cli.app import build
 from zoo.cli.flags import NONE, Common
 from zoo.errors import UnknownName, ZooError, escaped, one_line
+from zoo.streams import lasting, silence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,6 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")  # a file's name may hold bytes that the terminal cannot show
+    streams = (sys.stdout, sys.stderr)
+    try:
+        with contextlib.redirect_stderr(lasting(sys.stderr)):  # training outlives its terminal
+            return _main(words)
+    finally:
+        for stream in streams:
+            try:
+                stream.flush()
+            except OSError:
+                silence(stream)
+
+
+def _main(words: list[str]) -> int:
+    """Run a command line, whatever comes of it, and give its exit status."""
     try:
         with interrupts.handled():
             _run(words)
@@ -39,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BrokenPipeError, SystemExit) as error:
         if not isinstance(error.__context__ or error, BrokenPipeError):  # rich makes a SystemExit of it
             raise
-        _silence()
+        silence(sys.stdout)
         return 141  # as a program that SIGPIPE ends
     except (KeyboardInterrupt, Exception) as error:
         return _report(error, debug="--debug" in words, as_json="--json" in words)
@@ -100,10 +115,9 @@ def _report(error: BaseException, *, debug: bool, as_json: bool) -> int:
     else:
         hint = "" if debug else "; run again with --debug for the traceback"
         status, text = 1, f"unexpected {kind}: {' '.join(str(error).split())}{hint}"
-    with contextlib.suppress(OSError):  # the terminal may have gone
-        print(f"zoo: {one_line(text)}", file=sys.stderr, flush=True)
+    print(f"zoo: {one_line(text)}", file=sys.stderr, flush=True)
     if as_json and _answers():
-        print(json.dumps({"error": one_line(text), "kind": kind, "exit_status": status}))
+        print(json.dumps({"error": one_line(text), "kind": kind, "exit_status": status}), file=lasting(sys.stdout), flush=True)
     return status
 
 
@@ -122,9 +136,3 @@ def _explain(error: CycloptsError) -> str:
         verbs = [name for name in error.app if not name.startswith("-")]
         return str(UnknownName("option" if word.startswith("-") else "verb", word, verbs, f"(verbs: {', '.join(verbs)})"))
     return str(error).removesuffix(".")
-
-
-def _silence() -> None:
-    """Let what is still buffered for a reader that has gone vanish without a word."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from zoo import interrupts, registry
+from zoo.backbones import generator
 from zoo.backbones.base import Preprocess
 from zoo.data.samplers import batch_seed, sample_seed
 from zoo.data.sets import DatasetSet, SampleSet
@@ -163,19 +164,20 @@ def seeded(seed: int, *, everywhere: bool = False) -> Iterator[None]:
 
     everywhere: Python's and numpy's global generators too, which a user's own code may draw from.
     """
-    state = torch.get_rng_state()
-    others = (random.getstate(), np.random.get_state()) if everywhere else None
-    torch.default_generator.manual_seed(seed)
-    if others:
-        random.seed(seed)
-        np.random.seed(seed & 0xFFFFFFFF)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
+    with generator.held():
+        state = torch.get_rng_state()
+        others = (random.getstate(), np.random.get_state()) if everywhere else None
+        torch.default_generator.manual_seed(seed)
         if others:
-            random.setstate(others[0])
-            np.random.set_state(others[1])
+            random.seed(seed)
+            np.random.seed(seed & 0xFFFFFFFF)
+        try:
+            yield
+        finally:
+            torch.set_rng_state(state)
+            if others:
+                random.setstate(others[0])
+                np.random.set_state(others[1])
 
 
 def check_main() -> None:

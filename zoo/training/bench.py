@@ -22,7 +22,7 @@ from zoo.data.splits import open_splits
 from zoo.data.timing import workers
 from zoo.data.transforms import train_transform
 from zoo.errors import ConfigError
-from zoo.training import job, session, solving
+from zoo.training import job, launch, session, solving
 from zoo.training.collect import channels_last, place, prepare
 from zoo.training.way import flops
 
@@ -73,6 +73,7 @@ class Bench:
         return asdict(self)
 
 
+@launch.one_run()
 @memory.kept()
 def bench(resolved: Resolved) -> Bench:
     """Measure every part of the work for these options; keeps nothing. Raises: ZooError."""

@@ -30,8 +30,9 @@ from torch import distributed
 
 from zoo import interrupts, strategy
 from zoo.config import FinetuneConfig
-from zoo.errors import ConfigError, RunFailed, ZooError
+from zoo.errors import CheckpointError, ConfigError, DataError, RunFailed, WeightsError, ZooError
 from zoo.interrupts import Stopped
+from zoo.runs import Run
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others: long enough for rank 0 to write a checkpoint, short enough to notice a hang."""
@@ -44,15 +45,15 @@ _training = threading.Lock()
 
 @contextlib.contextmanager
 def one_run() -> Iterator[None]:
-    """Train in here: signals ask to stop, and no other thread of this process trains.
+    """Train (or try a step) in here: signals ask to stop, and no other thread of this process trains.
 
-    torch's generator, which dropout draws from, and Accelerate's state are one a process.
+    Accelerate's state is one a process. (torch's generators are too: `zoo.backbones.generator`.)
 
     Raises: ConfigError where another thread trains.
     """
     if not _training.acquire(blocking=False):
         raise ConfigError(
-            "another thread of this process trains, and torch has one random generator for both; train after it, or in a process of its own"
+            "another thread of this process trains, and Accelerate has one state for both; go on after it, or in a process of its own"
         )
     try:
         with interrupts.handled():
@@ -100,7 +101,7 @@ def run_workers(run_path: Path, processes: int, lock: int | None) -> None:
 
     lock: descriptor of the lock of the run, which all of them hold.
 
-    Raises: ConfigError if there are fewer GPUs than processes; RunFailed naming the process that failed first and what it said;
+    Raises: ConfigError if there are fewer GPUs than processes; ZooError naming the process that failed first and what it said;
     Stopped once they have written a checkpoint.
     """
     if torch.cuda.is_available() and torch.cuda.device_count() < processes:
@@ -117,7 +118,7 @@ def run_workers(run_path: Path, processes: int, lock: int | None) -> None:
                 children.append(_start(run_path, folder, rank, processes, lock))
             codes = _wait(children)
             if any(codes):
-                raise _failure(codes, folder, run_path)
+                raise _failure(codes, folder, Run(run_path))
     finally:
         for child in children:
             child.kill()
@@ -161,7 +162,7 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> list[int | None]:
         time.sleep(0.02)
 
 
-def _failure(codes: Sequence[int | None], folder: Path, run_path: Path) -> RunFailed | Stopped:
+def _failure(codes: Sequence[int | None], folder: Path, run: Run) -> ZooError | Stopped:
     """Why processes ended before they had finished, by what each has left (`report`)."""
     world, said = len(codes), {}
     for rank in range(world):
@@ -171,7 +172,8 @@ def _failure(codes: Sequence[int | None], folder: Path, run_path: Path) -> RunFa
     if stopped or interrupts.pending():
         where = next((one["where"] for one in stopped if one["where"]), "")
         return Stopped(interrupts.pending() or stopped[0]["signal"], where)
-    how = f" (go on with `zoo resume {run_path}`)"
+    # What a process has found fault with would be found again; and without a checkpoint there is nothing to go on from.
+    how = f" (go on with `zoo resume {run.path}`)" if run.status == "resumable" else ""
     for rank, code in enumerate(codes):
         if code is not None and code < 0:
             name = signal.Signals(-code).name
@@ -179,11 +181,16 @@ def _failure(codes: Sequence[int | None], folder: Path, run_path: Path) -> RunFa
             return RunFailed(f"process {rank + 1} of {world} was killed by {name}{hint}{how}")
     if said:
         rank = min(said, key=lambda rank: said[rank]["time"])
-        failed = RunFailed(f"process {rank + 1} of {world}: {said[rank]['text']}{how}")
+        kind = next((kind for kind in _MENDABLE if kind.__name__ == said[rank]["kind"]), RunFailed)
+        failed = kind(f"process {rank + 1} of {world}: {said[rank]['text']}")
         failed.add_note(said[rank]["trace"])
         return failed
     rank, code = next((rank, code) for rank, code in enumerate(codes) if code)
     return RunFailed(f"process {rank + 1} of {world} ended with status {code}{how}")
+
+
+_MENDABLE: tuple[type[ZooError], ...] = (ConfigError, DataError, WeightsError, CheckpointError)
+"""Failures that are told as they are; all others are the run's."""
 
 
 def report(folder: Path, error: BaseException, trace: str) -> None:
@@ -192,6 +199,7 @@ def report(folder: Path, error: BaseException, trace: str) -> None:
     said: dict[str, Any] = {
         "time": time.monotonic(),
         "signal": error.number if isinstance(error, Stopped) else 0,
+        "kind": next((kind.__name__ for kind in _MENDABLE if isinstance(error, kind)), ""),
         "where": error.where if isinstance(error, Stopped) else "",
         "text": str(error) if stopped or isinstance(error, ZooError) else f"unexpected {type(error).__name__}: {error}",
         "trace": trace,

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from zoo.adaptation import freezing
 from zoo.adaptation.model import AdaptedModel
+from zoo.backbones import generator
 from zoo.config import FinetuneConfig
 from zoo.data.loaders import Batch, EvalBatches, TrainBatches
 from zoo.errors import CheckpointError, ConfigError, NonFinite, OutputError, RunFailed
@@ -178,8 +179,10 @@ def train_step(
     for number, batch in enumerate(batches):
         final = number == len(batches) - 1
         with contextlib.nullcontext() if final else accelerator.no_sync(model):
-            seed_forward(config.machine.seed, step, number, accelerator.process_index)
-            logits = model(place(batch.inputs, accelerator.device, channels_last(job.model.backbone)))
+            inputs = place(batch.inputs, accelerator.device, channels_last(job.model.backbone))
+            with generator.held():
+                seed_forward(config.machine.seed, step, number, accelerator.process_index)
+                logits = model(inputs)
             targets, weights = batch.targets.to(accelerator.device), batch.weights.to(accelerator.device)
             each = losses(
                 job.model.task, logits, targets, label_smoothing=config.optim.label_smoothing, scale=job.model.output_std

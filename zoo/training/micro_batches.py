@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from zoo.adaptation.model import AdaptedModel
+from zoo.backbones import generator
 from zoo.config import FinetuneConfig
 from zoo.data.samplers import StepPlan
 from zoo.errors import ConfigError
@@ -76,7 +77,7 @@ def draws(model: AdaptedModel) -> bool:
     state = model.trained_state()
     kept = {name: state[name].clone() for name in model.plan.buffers}
     was_training = model.training
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with generator.forked(device=device):
         before = _generator(device)
         AdaptedModel.forward(model.train(), model.backbone.preprocess.example(2).to(device))
         drawn = not torch.equal(before, _generator(device))

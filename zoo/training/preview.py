@@ -50,6 +50,7 @@ class DryRun:
         }
 
 
+@launch.one_run()
 def dry_run(resolved: Resolved, extras: Extras) -> DryRun:
     """Do everything that a run does before its second step, in one process, and keep nothing. Raises: ZooError."""
     asked = resolved.config

@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from PIL import Image
 
 from zoo import cache
 from zoo.adaptation.model import AdaptedModel
+from zoo.backbones import generator
 from zoo.config import FinetuneConfig
 from zoo.data import decoded
 from zoo.data.sets import SampleSet
@@ -45,7 +45,7 @@ def time_reading(pictures: SampleSet, model: AdaptedModel, augment: str) -> Read
     began = time.perf_counter()
     opened = [pictures.item(int(index), preprocess.decode_at) for index in some]
     between = time.perf_counter()
-    with torch.random.fork_rng(devices=[]):
+    with generator.forked():
         for picture in opened:
             if isinstance(picture, Image.Image):
                 transform(picture)

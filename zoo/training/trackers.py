@@ -18,6 +18,8 @@ from typing import Any, Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from zoo.streams import lasting
+
 log = logging.getLogger("zoo")
 
 _numbers = itertools.count()
@@ -178,7 +180,7 @@ class Bar(AbstractContextManager["Bar"]):
     """A progress bar over samples on stderr, if that is a terminal; else nothing."""
 
     def __init__(self, total: int, what: str, stream: TextIO | None = None) -> None:
-        stream = stream or sys.stderr
+        stream = lasting(stream or sys.stderr)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         interactive = stream.isatty() and os.environ.get("TERM") != "dumb"
         self._progress = Progress(*columns, console=Console(file=stream), transient=True, disable=not interactive)
@@ -200,7 +202,7 @@ class Terminal(AbstractContextManager["Terminal"]):
     """stderr: a progress bar if it is a terminal, else one plain line an evaluation."""
 
     def __init__(self, total: int, start: int, metric: str, stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stderr
+        self.stream = lasting(stream or sys.stderr)
         self.metric = metric
         self.latest = ""
         interactive = self.stream.isatty() and os.environ.get("TERM") != "dumb"
@@ -234,8 +236,7 @@ class Terminal(AbstractContextManager["Terminal"]):
         if self.progress:
             self.progress.console.print(line, highlight=False)
         else:
-            with contextlib.suppress(OSError):  # a log on a full disk, a reader that has gone
-                print(line, file=self.stream, flush=True)
+            print(line, file=self.stream, flush=True)
 
     def close(self) -> None:
         """Take the bar away."""

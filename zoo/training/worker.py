@@ -8,7 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from zoo import interrupts, locks, runs
+from zoo import interrupts, locks, runs, streams
 from zoo.data import deaths
 from zoo.interrupts import Stopped
 from zoo.training import launch, session
@@ -35,5 +35,5 @@ if __name__ == "__main__":
     status = main(*sys.argv[1:])
     deaths.end_workers()
     logging.shutdown()
-    sys.stderr.flush()
+    streams.lasting(sys.stderr).flush()
     os._exit(status)  # all is written; what Python takes apart at its end costs seconds, for which the others would wait
