@@ -63,6 +63,8 @@ def test_settling_keeps_the_rest_and_says_who_decided():
         ({"batch_size": 2, "accumulate": 4}, "every micro-batch needs a sample"),
         ({"strategy": "lora:0"}, "rank"),
         ({"backbone": 50}, "expected a text"),
+        ({"data": ""}, "data is empty; give a value, or leave it out"),
+        ({"out": ""}, "out is empty"),
     ],
 )
 def test_bad_values(values, words):

@@ -1,10 +1,13 @@
 """Signals that ask to stop: when each acts, and what is said."""
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +111,32 @@ def test_other_threads_and_forked_children_hear_nothing() -> None:
             os._exit(interrupts.pending())
         heard.append(os.waitpid(child, 0)[1])
     assert heard == [0, 0]
+
+
+def test_an_import_is_brought_to_its_end_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An extension's C++ that is being initialised turns an exception into an abort of the process."""
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "import os, pathlib, signal\nos.kill(os.getpid(), signal.SIGTERM)\npathlib.Path(__file__).with_name('whole').touch()\n"
+    (tmp_path / "slow_to_import.py").write_text(text)
+    with pytest.raises(Stopped, match="^stopped by SIGTERM$"), interrupts.handled():
+        importlib.import_module("slow_to_import")
+        time.sleep(60)
+        pytest.fail("it was forgotten at the end of the import")
+    assert (tmp_path / "whole").is_file()
+
+
+def test_a_second_signal_does_not_wait_for_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "import os, signal\nfor _ in range(2): os.kill(os.getpid(), signal.SIGTERM)\nraise AssertionError\n"
+    (tmp_path / "hangs_in_import.py").write_text(text)
+    with pytest.raises(Stopped), interrupts.handled():
+        importlib.import_module("hangs_in_import")
+
+
+def test_a_module_that_trains_while_it_is_imported_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "import os, signal\nfrom zoo import interrupts\n"
+    text += "with interrupts.handled():\n    os.kill(os.getpid(), signal.SIGTERM)\n    raise AssertionError\n"
+    (tmp_path / "trains_in_import.py").write_text(text)
+    with pytest.raises(Stopped):
+        importlib.import_module("trains_in_import")

@@ -67,6 +67,9 @@ def test_an_existing_folder_is_never_used(tmp_path):
     with pytest.raises(OutputError, match="exists; choose another --out$"):
         runs.create(resolved(out=str(tmp_path / "mine")), FILES)
     assert list((tmp_path / "mine").iterdir()) == []
+    for place in (".", "/"):
+        with pytest.raises(OutputError, match=r"^[./] exists; choose another --out$"):
+            runs.create(resolved(out=place), FILES)
     runs.create(resolved(out=str(tmp_path / "run")), FILES)
     with pytest.raises(OutputError, match="zoo resume"):
         runs.create(resolved(out=str(tmp_path / "run")), FILES)

@@ -405,6 +405,8 @@ def _coerce(value: Any, option: Option) -> Scalar:
             return float(value) if isinstance(value, float) else value
         if arm is str and isinstance(value, str) and "\0" in value:
             raise ConfigError(f"{option.name} is {shown(value)}; a text has no NUL character")
+        if arm is str and value == "":  # a variable of the shell that is not set, as a rule
+            raise ConfigError(f"{option.name} is empty; give a value, or leave it out")
         if arm in (int, str, bool) and type(value) is arm:
             return typing.cast(Scalar, value)
     wanted = " or ".join(_spell(arm) for arm in arms)

@@ -125,6 +125,8 @@ def begin(target: Path, files: dict[str, str]) -> None:
 
     Raises: FileExistsError if `target` is there, though another process made it just now; OSError.
     """
+    if target.exists():  # `.` and `/` too, beside which nothing can be written
+        raise FileExistsError(target)
     sweep(target.parent, target.name)
     with _aside(target) as aside:
         aside.mkdir(parents=True)

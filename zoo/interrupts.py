@@ -2,6 +2,8 @@
 
 The first raises `Stopped` at once, or where `deferred` work reaches a point at which it can stop. The second raises at once everywhere,
 and the third of a kind is the system's. A signal that was ignored when zoo began (by nohup) stays so.
+
+While a module is imported, the first waits for the end of that: an exception in the midst of an extension's C++ aborts the process.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
@@ -50,6 +54,10 @@ class _State:
     deferring: int = 0
     """How many `deferred` contexts are open."""
     patient: bool = False
+    imports: int = 0
+    """How many imports stood around `handled` (a program's own module may train while it is imported)."""
+    postponed: bool = False
+    """A signal waits for the end of an import."""
 
 
 _state = _State()
@@ -64,7 +72,8 @@ def handled(*, patient: bool = False) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or _state.owner == os.getpid():
         yield
         return
-    _state.owner, _state.pending, _state.deferring, _state.patient = os.getpid(), 0, 0, patient
+    _state.pending, _state.deferring, _state.patient, _state.postponed = 0, 0, patient, False
+    _state.owner, _state.imports = os.getpid(), _imports(sys._getframe())
     before = {number: signal.getsignal(number) for number in SIGNALS}
     ours = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
     try:
@@ -121,8 +130,30 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     again = bool(_state.pending)
     if _state.owner != os.getpid() or (again and _state.patient):
         return
+    if not again and not _state.postponed and _imports(frame) > _state.imports:
+        _state.postponed = True
+        threading.Thread(target=_send_after_import, args=(number,), daemon=True).start()
+        return
     _state.pending = _state.pending or number
     if again:
         signal.signal(number, signal.SIG_DFL)
     if again or not _state.deferring:
         raise Stopped(number)
+
+
+def _imports(frame: FrameType | None) -> int:
+    """How many imports are under way at a place in the program."""
+    count = 0
+    while frame is not None:
+        count += frame.f_code.co_name == "_find_and_load"  # of importlib, once an import
+        frame = frame.f_back
+    return count
+
+
+def _send_after_import(number: int) -> None:
+    """Send the first thread the signal again as soon as it imports nothing."""
+    first = threading.main_thread().ident or 0
+    while _imports(sys._current_frames().get(first)) > _state.imports:
+        time.sleep(0.02)
+    if _state.owner == os.getpid() and not _state.pending:
+        signal.pthread_kill(first, number)

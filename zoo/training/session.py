@@ -103,7 +103,8 @@ def resume(run: Run, extras: Extras, lock: int | None = None) -> Session:
     _, metric = by_task(run.resolved(), splits, extras.metric)
     if splits.facts.sha256 != read_splits(run.path / "splits.json").sha256:
         raise CheckpointError(
-            f"{config.data.data}: the {splits.facts.kind.nouns} are not those that {run.path} began with; start a new run"
+            f"{config.data.data}: the {splits.facts.kind.nouns}, or how config.yaml splits them, are not those that {run.path} began with; "
+            "start a new run"
         )
     if config.machine.processes > 1 and launch.launched_processes() == 1:
         with runs.resumable(run):
