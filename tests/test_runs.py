@@ -131,3 +131,11 @@ def test_a_damaged_result_is_named(tmp_path, content):
     with pytest.raises(CheckpointError, match=r"result\.json: damaged.*zoo resume") as error:
         _ = Run(tmp_path).value
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("odd", ["\x85", "\u2028", "a\nb", "\ufeff", "\x1b"])
+def test_characters_that_break_lines_come_back_whatever_stands_before_them(odd: str) -> None:
+    values = {"first": "plain", "second": odd, "third": "plain", "fourth": 1}
+    text = content.dump_yaml(values, {"second": "flag"})
+    assert len(text.splitlines()) == 4
+    assert content.parse_yaml(text, "x") == values

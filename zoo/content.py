@@ -95,11 +95,11 @@ def _first_line(said: object) -> str:
 
 def dump_yaml(values: dict[str, Any], comments: dict[str, str] | None = None) -> str:
     """YAML text of a flat mapping, a line a key, with an optional comment behind each value."""
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.width = 1 << 20  # a value stays on its line, so that the comment behind it does too
     lines = []
     for key, value in values.items():
+        yaml = YAML(typ="safe", pure=True)  # one for each value: a style that is set after the first dump means nothing
+        yaml.default_flow_style = False
+        yaml.width = 1 << 20  # a value stays on its line, so that the comment behind it does too
         # Some characters that are not printable break lines in YAML; within quotation marks they are escaped.
         yaml.default_style = '"' if isinstance(value, str) and not value.isprintable() else None  # type: ignore[assignment]
         buffer = io.StringIO()
