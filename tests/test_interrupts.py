@@ -88,12 +88,13 @@ with interrupts.handled():
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, "stopped by SIGTERM\n" * 2)
 
 
-def test_ctrl_c_while_the_command_is_imported_leaves_no_traceback(tmp_path):
-    """The first module that it imports asks for it."""
-    (tmp_path / "cyclopts.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+@pytest.mark.parametrize(("words", "imported"), [("zoo list", "cyclopts"), ("zoo.training.worker run folder 1", "torch")])
+def test_ctrl_c_while_the_command_is_imported_leaves_no_traceback(tmp_path, words, imported):
+    """What it imports first asks for it."""
+    (tmp_path / f"{imported}.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
     search = os.pathsep.join([str(tmp_path), *sys.path])
     done = subprocess.run(
-        [sys.executable, "-m", "zoo", "list"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": search}
+        [sys.executable, "-m", *words.split()], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": search}
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
+
+# Until `main` handles it: Ctrl-C would leave a traceback of what is being imported. Whoever started this process says what there is to say.
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from zoo import interrupts, locks, runs, streams
 from zoo.data import deaths
