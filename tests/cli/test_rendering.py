@@ -16,13 +16,13 @@ from zoo.types import Labels, Prediction
 
 @pytest.fixture
 def run():
-    made, _ = create(resolve([("flag", {"backbone": "resnet18", "strategy": "lora:8", "out": "runs/one"})]))
+    made, _ = create(resolve([("flag", {"backbone": "resnet18", "strategy": "lora:8", "out": "runs/one"})]), {})
     return made
 
 
 def test_runs_are_listed_and_a_damaged_one_is_named(zoo_cli, run, tmp_path):
     (run.path / "result.json").write_text(json.dumps({"metric": "accuracy", "value": 0.93214, "seconds": 61.2}))
-    broken, _ = create(resolve([("flag", {"out": "runs/two"})]))
+    broken, _ = create(resolve([("flag", {"out": "runs/two"})]), {})
     (broken.path / "config.yaml").write_text("lrr: 1\n")
     row = {"run": "runs/one", "status": "finished", "backbone": "resnet18", "strategy": "lora:8"}
     ran = zoo_cli("runs", "--json")

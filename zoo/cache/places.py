@@ -49,11 +49,11 @@ def place(option: str | None) -> Path | None:
     if option == OFF:
         return None
     own = option or os.environ.get("ZOO_CACHE")
-    try:
-        return folders.expanded(own) if own else folders.expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "zoo"
-    except RuntimeError:
+    found = folders.expanded(own) if own else folders.expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "zoo"
+    if found.parts[:1] and found.parts[0].startswith("~"):  # nobody knows whose home that is
         warn_once(f"no home folder is known for {own or 'the cache'}: nothing is kept for other runs; give --cache DIR")
         return None
+    return found
 
 
 def asked_for(option: str | None) -> Path | None:

@@ -85,9 +85,10 @@ class Space:
         """Take in the shards that were written since; whether there are any."""
         before = len(self._shards)
         for folder in self._folders:
-            for path in sorted(folder.glob(f"*{shards.SUFFIX}")):
-                if path not in self._shards and path not in self._passed_over:
-                    self._open(path)
+            with contextlib.suppress(FileNotFoundError):  # another process removes the folder at this moment
+                for path in sorted(folder.glob(f"*{shards.SUFFIX}")):
+                    if path not in self._shards and path not in self._passed_over:
+                        self._open(path)
         return len(self._shards) != before
 
     def _open(self, path: Path) -> None:

@@ -52,9 +52,9 @@ def _describe(path: Path) -> Entry | None:
     try:
         sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
         used = ((path / FACTS) if (path / FACTS).exists() else path).stat().st_mtime
+        rows = sum(_count(file) for file in path.glob(f"*{shards.SUFFIX}"))
     except OSError:  # another process is removing it
         return None
-    rows = sum(_count(file) for file in path.glob(f"*{shards.SUFFIX}"))
     return Entry(path, path.parent.name, read_facts(path) or {}, rows, sum(sizes), used)
 
 
