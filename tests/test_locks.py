@@ -16,16 +16,14 @@ import os, sys, time
 from pathlib import Path
 from zoo import locks
 with locks.alone(Path("lock"), "x is being written"):
-    child = os.fork() if "fork" in sys.argv else None
-    if child == 0:
-        time.sleep(600)
-    print(child, flush=True)
+    if "fork" not in sys.argv or os.fork() == 0:  # who has been forked says so, once it runs
+        print(os.getpid(), flush=True)
     time.sleep(600)
 """
 
 
 def holder(*words):
-    """A process that holds the lock, and its child."""
+    """A process that holds the lock, and the number of its child, or its own."""
     process = subprocess.Popen([sys.executable, "-c", HOLDER, *words], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, process.stdout.readline().strip()
