@@ -75,7 +75,10 @@ def _any_ended(workers: Sequence[BaseProcess]) -> bool:
 
 def ended(workers: Sequence[BaseProcess]) -> dict[int | None, int]:
     """The exit status of each of these that has ended, by its number."""
-    wait([worker.sentinel for worker in workers], timeout=PATIENCE)
+    gone = wait([worker.sentinel for worker in workers], timeout=PATIENCE)
+    for worker in workers:
+        if worker.sentinel in gone:
+            worker.join(PATIENCE)  # its connection closes a moment before the system has its status
     return {worker.pid: worker.exitcode for worker in workers if worker.exitcode is not None}
 
 
