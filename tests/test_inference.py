@@ -63,7 +63,7 @@ def test_an_error_stands_in_its_place(predictor: Predictor, pictures: list[Image
     assert isinstance(first, Prediction)
     assert isinstance(fourth, Prediction)
     assert (first.input, fourth.input) == ("a", "d")
-    assert "bad.png: not a picture" in str(second)
+    assert "bad.png: not an image" in str(second)
     assert str(fifth).startswith("e: a float tensor [3, 9, 9]; expected [3, 32, 32]")
 
 

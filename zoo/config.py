@@ -94,6 +94,9 @@ class DataConfig:
     """Share of the samples set aside to choose the best model by, where the data has no `val` part; 0 to 1."""
     test_fraction: float = 0.15
     """Share set aside to measure the chosen model, where the data has no parts; 0 to 1."""
+    bit_depth: int | None = None
+    """Bits that the grey values of 16-bit images use, such as 12: 0 to 4,095 is then scaled to black and white. Empty: the fewest of 8, 10,
+    12, 14 and 16 that hold all values of the data; it travels with the model."""
     max_unreadable: float = 0.01
     """Share of unreadable samples that are left out; more is an error."""
     leaks: Literal["error", "warn", "ignore"] = "warn"
@@ -316,7 +319,7 @@ class FinetuneConfig:
 _RANGES: dict[str, tuple[float, float]] = {
     "image_size": (8, 4096), "max_length": (4, 1 << 20), "max_seconds": (0.01, 1e5), "drop_path": (0, 0.99),
     "lora_alpha": (1e-6, 1e6), "lora_dropout": (0, 0.99),
-    "val_fraction": (0, 0.9), "test_fraction": (0, 0.9), "max_unreadable": (0, 1), "num_workers": (0, 256),
+    "val_fraction": (0, 0.9), "test_fraction": (0, 0.9), "max_unreadable": (0, 1), "bit_depth": (1, 16), "num_workers": (0, 256),
     "timeout": (0, 1e6), "prefetch_factor": (1, 1 << 16), "views": (1, 1 << 16), "cache_gb": (1e-6, 1e9),
     "epochs": (1e-3, 1e6), "batch_size": (1, 1 << 20), "accumulate": (1, 1 << 16), "lr": (0, 100),
     "backbone_lr_scale": (0, 1e3), "stage_decay": (1e-3, 1),

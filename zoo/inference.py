@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from zoo import engines, memory, runs
 from zoo.adaptation import saved
 from zoo.adaptation.model import AdaptedModel
+from zoo.backbones.pictures import PicturePreprocess
 from zoo.backbones.sounds import Sound
 from zoo.data import find_files, is_table, open_inputs, open_picture, open_sound
 from zoo.data.sources.tables import read_rows
@@ -184,7 +185,8 @@ class Predictor(nn.Module):
             return item
         if not isinstance(item, (str, os.PathLike, Image.Image)):
             raise DataError(f"{name}: a {type(item).__name__}; expected a path, a PIL picture or a tensor")
-        return open_picture(item, at_least=self.preprocess.decode_at)
+        bit_depth = self.preprocess.bit_depth if isinstance(self.preprocess, PicturePreprocess) else None
+        return open_picture(item, at_least=self.preprocess.decode_at, bit_depth=bit_depth)
 
     def _outputs(self, samples: Sequence[Tensor]) -> Tensor:
         """`[b, C] float64` of prepared samples."""

@@ -111,4 +111,4 @@ def test_splits_are_the_same_from_memory(root, tmp_path):
     assert open_splits(config).record() == open_splits(config).record()
     assert [entry.kind for entry in cache.entries(tmp_path / "cache")] == ["checked"]
     assert cache.entries(tmp_path / "cache")[0].rows == 6
-    assert checked._RECORD.itemsize == 73
+    assert checked._RECORD.itemsize == 76

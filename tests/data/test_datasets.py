@@ -124,7 +124,7 @@ def test_files_are_opened_when_they_are_read(tmp_path):
     train = from_datasets(rows, rows).train
     assert np.array_equal(np.asarray(train.item(2)), ARRAYS[2])
     (tmp_path / "3.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"3\.png: not a picture"):
+    with pytest.raises(DataError, match=r"3\.png: not an image"):
         train.item(3)
 
 

@@ -105,16 +105,16 @@ def test_big_endian_16_bit_grey(tmp_path):
     assert np.array_equal(pixels(open_picture(picture))[..., 0], np.round(values / 257).astype(np.uint8))
 
 
-@pytest.mark.parametrize(("largest", "expected"), [(255, 255), (65535, 255), (51400, 200), (7, 7)])
-def test_32_bit_integers_that_hold_8_or_16_bits(largest, expected):
+@pytest.mark.parametrize(("largest", "depth", "expected"), [(255, 8, 255), (65535, 16, 255), (51400, 16, 200), (7, 8, 7)])
+def test_32_bit_integers_that_hold_8_or_16_bits(largest, depth, expected):
     picture = Image.fromarray(np.array([[0, largest]], dtype=np.int32))
     assert picture.mode == "I"
-    assert pixels(open_picture(picture))[0].tolist() == [[0, 0, 0], [expected] * 3]
+    assert pixels(open_picture(picture, bit_depth=depth))[0].tolist() == [[0, 0, 0], [expected] * 3]
 
 
 @pytest.mark.parametrize("values", [[0, 70000], [-5, 9]])
 def test_32_bit_integers_of_unknown_range_are_refused(values):
-    with pytest.raises(DataError, match=f"mode I with values from {values[0]} to {values[1]}"):
+    with pytest.raises(DataError, match=f"values from {values[0]:,} to {values[1]:,}, of which the range is not known"):
         open_picture(Image.fromarray(np.array([values], dtype=np.int32)))
 
 
@@ -189,8 +189,8 @@ def bad_files(folder: Path) -> dict[str, str]:
     (folder / "page.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
     return {
         "empty.jpg": "an empty file",
-        "text.jpg": "not a picture",
-        "drawing.png": "not a picture",
+        "text.jpg": "not an image in a format that can be read",
+        "drawing.png": "an SVG drawing; save it as PNG",
         "half.jpg": "truncated",
         "half.png": "truncated",
         "damaged.png": "broken",
@@ -201,7 +201,7 @@ def bad_files(folder: Path) -> dict[str, str]:
         "gone.jpg": "No such file",
         "circle.jpg": "symbolic links",
         "pipe.jpg": "not a file",
-        "page.jpg": "not a picture",
+        "page.jpg": "a PostScript file; save its pages as images",
         "missing.jpg": "No such file",
     }
 

@@ -151,7 +151,7 @@ def test_unreadable_pictures_are_skipped_up_to_a_share(make_folder):
     (root / "cat/7.png").write_text("not a picture at all")
     splits = open_folder(root)
     assert sum(map(len, splits.parts().values())) == 99
-    assert splits.facts.unreadable == ("cat/7.png: not a picture in a format that can be read",)
+    assert splits.facts.unreadable == ("cat/7.png: not an image in a format that can be read",)
     assert any("1 pictures cannot be read and left out: cat/7.png" in line for line in splits.facts.lines())
     content = (root / "dog/3.png").read_bytes()
     (root / "dog/3.png").write_bytes(content[: len(content) // 2])

@@ -152,7 +152,7 @@ def test_one_class_is_described_and_no_readable_sample_is_an_error(make_pictures
         zoo.inspect(root, "timm/test_resnet.r160_in1k", weights="random")
     for file in root.rglob("*.png"):
         file.write_bytes(b"none")
-    with pytest.raises(DataError, match=r"not one of the pictures can be read: cat/0\.png: not a picture"):
+    with pytest.raises(DataError, match=r"not one of the pictures can be read: cat/0\.png: not an image"):
         zoo.inspect(root)
     with pytest.raises(DataError, match="no such folder"):
         zoo.inspect(tmp_path / "nothing")

@@ -77,7 +77,7 @@ def test_comma_separated(best: Path, photos: Path, expected: list[Prediction], t
     assert written.unreadable == tmp_path / "answers.csv.unreadable.csv"
     with written.unreadable.open(newline="") as lines:
         (row,) = csv.DictReader(lines)
-    assert f"{UNREADABLE:02d}.png: not a picture" in row["reason"]
+    assert f"{UNREADABLE:02d}.png: not an image" in row["reason"]
     assert files(tmp_path) == {"answers.csv", "answers.csv.unreadable.csv"}
 
 

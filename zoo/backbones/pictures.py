@@ -18,6 +18,9 @@ from zoo.backbones.base import Preprocess
 from zoo.errors import shown
 from zoo.types import Kind
 
+_THIN, _RESIZED = 32, 1 << 22
+"""An image is resized as a whole while its sides are at most so many to one, or it has so many pixels at most afterwards."""
+
 
 @dataclass(frozen=True)
 class PicturePreprocess(Preprocess):
@@ -38,6 +41,8 @@ class PicturePreprocess(Preprocess):
     """`bilinear`, `bicubic` or another of torchvision's `InterpolationMode` values."""
     crop_fraction: float
     """The shorter side is resized to size / crop_fraction, then the centre is cut out; 0 to 1."""
+    bit_depth: int | None = None
+    """Bits that 16-bit values used in the images that were trained on, 1 to 16; None: there were no such images."""
 
     def __post_init__(self) -> None:
         """Raises: ValueError, TypeError for values that a damaged or foreign `config.json` may hold."""
@@ -48,6 +53,8 @@ class PicturePreprocess(Preprocess):
         if not plain or (len(self.mean), len(self.std)) != (3, 3) or not all(self.std) or not 0 < self.crop_fraction <= 2:
             raise ValueError(f"mean, std and crop_fraction are {shown(numbers)}; expected three, three and one number")
         v2.InterpolationMode(self.interpolation)
+        if self.bit_depth is not None and (type(self.bit_depth) is not int or not 1 <= self.bit_depth <= 16):
+            raise ValueError(f"bit_depth is {shown(self.bit_depth)}; expected 1 to 16, or nothing")
 
     def resize_to(self) -> int:
         """Length of the shorter side before the centre crop, in pixels."""
@@ -92,11 +99,24 @@ class PicturePreprocess(Preprocess):
         return {"image_size": self.size}
 
     def geometry(self) -> Callable[[Image.Image], Tensor]:
-        """An RGB picture, resized and cropped, to `[3, size, size] uint8`. Deterministic."""
-        mode = v2.InterpolationMode(self.interpolation)
-        resize = v2.Resize(self.resize_to(), interpolation=mode, antialias=True)
-        steps: Callable[[Image.Image], Tensor] = v2.Compose([resize, v2.CenterCrop(self.size), v2.PILToTensor()])
+        """An RGB image, resized and cropped, to `[3, size, size] uint8`. Deterministic."""
+        steps: Callable[[Image.Image], Tensor] = v2.Compose([self._resize, v2.CenterCrop(self.size), v2.PILToTensor()])
         return steps
+
+    def _resize(self, image: Image.Image) -> Image.Image:
+        """With a shorter side of `resize_to()` pixels; of a long and thin image, which would take gigabytes, only what the crop keeps."""
+        side = self.resize_to()
+        short, long = sorted(image.size)
+        if long <= max(_THIN, _RESIZED / side**2) * short:
+            resized: Image.Image = functional.resize(image, [side], v2.InterpolationMode(self.interpolation), antialias=True)
+            return resized
+        whole = int(side * long / short)  # as torchvision has it, and where its crop begins
+        start = round((whole - self.size) / 2)
+        first, last = start * long / whole, (start + self.size) * long / whole
+        method = Image.Resampling[self.interpolation.removesuffix("-exact").upper()]
+        if image.width == long:
+            return image.resize((self.size, side), method, (first, 0, last, short))
+        return image.resize((side, self.size), method, (0, first, short, last))
 
     def normalise(self, images: Tensor) -> Tensor:
         """`[..., 3, size, size] uint8`, values 0..255, to float32, normalised; what is float already is taken as normalised.
@@ -116,8 +136,9 @@ class PicturePreprocess(Preprocess):
         return steps
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for `config.json`."""
-        return {own.name: getattr(self, own.name) for own in fields(self)}
+        """As plain values, for `config.json`; without a bit depth where there is none."""
+        values = {own.name: getattr(self, own.name) for own in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> PicturePreprocess:

@@ -56,7 +56,7 @@ def decode(pictures: SampleSet, root: Path, at_least: int) -> SampleSet:
     """
     if not pictures.digests.astype(bool).all():
         return pictures
-    facts = {"what": "decoded", "at_least": at_least, "page": PAGE, "shape": [PAGE]}
+    facts = {"what": "decoded", "at_least": at_least, "page": PAGE, "shape": [PAGE], **pictures.read_as}
     space = Space(cache.folder(root, "pictures", facts) or cache.passing(), (PAGE,), "u1")
     firsts = np.concatenate([_keys(pictures.digest(index), 0, 1) for index in range(len(pictures))])
 

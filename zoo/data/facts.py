@@ -43,6 +43,8 @@ class DataFacts:
     """One line each, for people."""
     task: Task = Task.CLASSIFICATION
     kind: Kind = Kind.IMAGE
+    bit_depth: int | None = None
+    """Bits that 16-bit values use in all images; None: there are no such images."""
 
     @property
     def imbalance(self) -> float | None:
@@ -110,6 +112,7 @@ def gather(
         notices=own,
         task=source.task,
         kind=source.kind,
+        bit_depth=source.bit_depth,
     )
     if facts.imbalance is None or facts.imbalance < _IMBALANCED:
         return facts

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
+
+Look = Callable[[IO[bytes], int], None]
+"""What is given an open file and its size before it is read, and raises where it should not be."""
 
 
-def read_file(path: Path, sha256: str = "") -> bytes:
+def read_file(path: Path, sha256: str = "", look: Look | None = None) -> bytes:
     """All bytes of a regular file; of anything else (a folder, a pipe that would never end), or nothing, a ValueError or OSError.
 
-    sha256: what they had when the file was checked; a ValueError if they have another now, since everything that is computed is kept
-    under it. Empty: it was not checked.
+    Args:
+        sha256: what they had when the file was checked; a ValueError if they have another now, since everything that is computed is kept
+            under it. Empty: it was not checked.
+        look: what looks at the file's size and beginning first, so that what is too large, or no sample at all, takes no memory.
+
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("not a file")
-    content = path.read_bytes()
+    with path.open("rb", buffering=0) as file:
+        if look is not None:
+            look(file, os.fstat(file.fileno()).st_size)
+            file.seek(0)
+        content = file.readall()
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(
             "replaced since it was checked; start again (after `zoo cache clear checked` if its time of change was set back)"

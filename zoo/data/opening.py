@@ -48,4 +48,4 @@ def open_source(
     part = next((name for name in only if name in listing.parts), None)
     if part is not None:
         listing = listing.only(part)
-    return read_listing(listing, options.max_unreadable, place)
+    return read_listing(listing, options.max_unreadable, place, options.bit_depth)

@@ -1,7 +1,7 @@
-"""Any picture file as an upright RGB picture, or one line that says why not. Decoded by Pillow alone.
+"""Any image file as an upright RGB image, or one line that says why not. Decoded by Pillow alone.
 
-torchvision's decoder ends the process on a damaged PNG; and Pillow's `LOAD_TRUNCATED_IMAGES`, which turns half a picture grey
-without a word, is never set.
+torchvision's decoder ends the process on a damaged PNG; and Pillow's `LOAD_TRUNCATED_IMAGES`, which turns half an image grey
+without a word, is never set. What Pillow reads as something else is set right or refused in `zoo.data.decoding`.
 """
 
 from __future__ import annotations
@@ -14,23 +14,28 @@ import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO
 
-import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from zoo.data.decoding.formats import formats, suffixes, why_not
+from zoo.data.decoding.headers import values_of
+from zoo.data.decoding.holes import check_written
+from zoo.data.decoding.values import Values, bits_used, to_rgb
 from zoo.data.files import read_file
 from zoo.errors import DataError
+
+__all__ = ["Checked", "check_file", "count_bits", "formats", "open_picture", "suffixes"]
 
 Source = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image
 
 MAX_PIXELS = 89_478_485
-"""Pixels of the largest picture that is decoded; 256 MiB in RGB. The number at which Pillow warns of a decompression bomb."""
-
-_NOT_DECODED = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "EPS", "WMF"})
-"""Formats that Pillow recognises and cannot decode by itself; for EPS and WMF it would run another program on the file."""
+"""Pixels of the largest image that is decoded; 256 MiB in RGB. The number at which Pillow warns of a decompression bomb."""
+MAX_BYTES = 1 << 30
+"""Bytes of the largest file that is read: one image of so many pixels takes less, whatever its format."""
+_LARGE = 1 << 26
+"""Bytes from which the header is looked at before the file is read."""
 
 
 class _Locks:
@@ -50,57 +55,79 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
 
 @dataclass(frozen=True)
 class Checked:
-    """What is known of a picture file once it has been read and decoded as a whole."""
+    """What is known of an image file once it has been read and decoded as a whole."""
 
     sha256: str
     """Digest of the file's bytes."""
     width: int
     height: int
     animated: bool
-    """Whether it has more frames than the first, which alone is used."""
+    """Whether it has more frames or planes than the first, which alone is used."""
+    bits: int
+    """Bits that the largest value takes, of images with 16 bits a channel; 0 for all others."""
+    upper: bool
+    """Whether of 16 bits a channel only the upper 8 are used, as in colour."""
+    bands: bool
+    """Whether it has bands beyond red, green, blue and transparency, which are left out."""
 
 
-def open_picture(source: Source, name: str | None = None, at_least: int | None = None, sha256: str = "") -> Image.Image:
-    """A picture as 8-bit RGB, upright.
+@dataclass(frozen=True)
+class _Decoded:
+    """An upright image with the values of its file."""
 
-    The EXIF orientation is applied; transparency is laid over white; 16-bit grey is scaled by 1/257 (Pillow's own conversion
-    saturates); palette, CMYK and 1-bit pictures are converted; an animation gives its first frame.
+    image: Image.Image
+    values: Values
+    several: bool
+    """Whether it has more frames than the first."""
+
+
+def open_picture(
+    source: Source,
+    name: str | None = None,
+    at_least: int | None = None,
+    sha256: str = "",
+    bit_depth: int | None = None,
+) -> Image.Image:
+    """An image as 8-bit RGB, upright.
+
+    The EXIF orientation is applied; transparency is laid over white; grey of 16 bits is scaled by 255 / (2 ** bit_depth - 1) and rounded
+    (Pillow's own conversion saturates); palette, CMYK and 1-bit images are converted; an animation gives its first frame.
 
     Args:
-        source: a path, the bytes of a file, a binary stream, or a PIL picture (which is left as it is).
+        source: a path, the bytes of a file, a binary stream, or a PIL image (which is left as it is).
         name: what errors call it; by default the path.
         at_least: a JPEG may be decoded at a half, a quarter or an eighth of its size whose sides are no shorter than so many pixels.
         sha256: what a path's file must have; empty: any.
+        bit_depth: how many bits grey values of 16 bits use in the whole set of images, 1 to 16. None: all 16.
 
     Raises: DataError, which names the file and the reason.
     """
-    with _naming(name or (os.fspath(source) if isinstance(source, (str, os.PathLike)) else "picture")):
-        if isinstance(source, Image.Image):
-            return _to_rgb(ImageOps.exif_transpose(source))
-        if isinstance(source, (str, os.PathLike)):
-            source = read_file(Path(source), sha256)
-        return _decode(source if isinstance(source, bytes) else source.read(), at_least)[0]
+    with _naming(name or (os.fspath(source) if isinstance(source, (str, os.PathLike)) else "image")):
+        decoded = _decoded(source, at_least, sha256)
+        return to_rgb(decoded.image, decoded.values, bit_depth)
+
+
+def count_bits(source: Source, name: str) -> int:
+    """Bits that the largest value of an image takes, if it is grey of 16 bits; else 0. Raises: DataError."""
+    with _naming(name):
+        decoded = _decoded(source)
+        return 0 if decoded.values.upper else bits_used(decoded.image, decoded.values)
 
 
 def check_file(path: Path, name: str | None = None) -> Checked:
-    """Read and decode a file once, exactly as training will: what passes here can be opened. Raises: DataError, naming it."""
+    """Read and decode a file once, as training will: what passes here can be opened, in a set that has its bit depth.
+
+    Raises: DataError, naming it.
+    """
     with _naming(name or str(path)):
-        content = read_file(path)
-        picture, animated = _decode(content)
-        return Checked(hashlib.sha256(content).hexdigest(), *picture.size, animated)
-
-
-@cache
-def formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read."""
-    Image.init()
-    return tuple(name for name in Image.ID if name in Image.OPEN and name not in _NOT_DECODED)
-
-
-@cache
-def suffixes() -> frozenset[str]:
-    """Endings of the names of picture files, in lower case, with their dot."""
-    return frozenset(ending for ending, name in Image.registered_extensions().items() if name in formats())
+        content = read_file(path, look=_look)
+        decoded = _decode(content)
+        image, values = decoded.image, decoded.values
+        bits = bits_used(image, values)
+        if not bits or values.upper:
+            to_rgb(image, values)
+        several = decoded.several or values.planes
+        return Checked(hashlib.sha256(content).hexdigest(), *image.size, several, bits, values.upper, values.bands)
 
 
 @contextlib.contextmanager
@@ -115,50 +142,73 @@ def _naming(name: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "not a picture in a format that can be read"
     if isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
         return f"more than {MAX_PIXELS // 1_000_000} million pixels (a decompression bomb?); scale it down"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return (str(error) or type(error).__name__).splitlines()[0]
+    said = (str(error) or type(error).__name__).splitlines()[0]
+    if "MAX_TEXT_CHUNK" in said or "text chunks" in said:
+        return "more than 1 MB of text stands in this PNG beside its image; save it without metadata"
+    if said.startswith("decoder error"):
+        return f"damaged, or compressed in a way that cannot be read ({said})"
+    if not isinstance(error, (ValueError, OSError, SyntaxError)):
+        return f"damaged, or of a kind that cannot be read ({type(error).__name__}: {said})"
+    return said
 
 
-def _decode(content: bytes, at_least: int | None = None) -> tuple[Image.Image, bool]:
-    """The picture, and whether it has further frames."""
+def _look(file: IO[bytes], size: int) -> None:
+    """Before a file is read: is it too large, or no image at all? Raises: ValueError, or whatever its header makes Pillow raise."""
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"{size / 1e9:.1f} GB, and an image of {MAX_PIXELS // 1_000_000} million pixels takes less; save it smaller"
+        )
+    if size > _LARGE:
+        start = file.read(_LARGE >> 10)
+        file.seek(0)
+        _open(file, start)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Pillow's warnings name no file, and what matters of them is an error. (They come from headers; decoding, which takes longer, gives
+    none.)"""
     with _Locks.warning_filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image = Image.open(io.BytesIO(content), formats=formats())  # reads the header alone
-    with image:
-        if image.width * image.height > MAX_PIXELS:
-            raise Image.DecompressionBombError
+        yield
+
+
+def _decoded(source: Source, at_least: int | None = None, sha256: str = "") -> _Decoded:
+    if isinstance(source, Image.Image):
+        return _Decoded(ImageOps.exif_transpose(source), Values(), False)
+    if isinstance(source, (str, os.PathLike)):
+        source = read_file(Path(source), sha256, _look)
+    return _decode(source if isinstance(source, bytes) else source.read(), at_least)
+
+
+def _open(file: IO[bytes], start: bytes) -> Image.Image:
+    """What the header says; nothing is decoded. start: the beginning of the file, or all of it."""
+    try:
+        with _quiet():
+            image = Image.open(file, formats=formats())
+    except (UnidentifiedImageError, KeyError):
+        raise ValueError(why_not(start)) from None
+    if image.width * image.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    return image
+
+
+def _decode(content: bytes, at_least: int | None = None) -> _Decoded:
+    with _open(io.BytesIO(content), content) as image:
+        check_written(content, image.format or "")
+        with _quiet():
+            values = values_of(image, content)
         if at_least is not None:
             image.draft(None, (at_least, at_least))  # does something for JPEG alone
         image.load()
-        # A phone's MPO file is a photo with a preview or a depth map behind it, not an animation.
-        several = image.format != "MPO" and getattr(image, "is_animated", False)
+        # An MPO file of a phone is a photo with a preview or a depth map behind it, and a PSD has its layers merged: no animations.
+        several = image.format not in ("MPO", "PSD") and getattr(image, "is_animated", False)
+        with _quiet():
+            image.getexif()  # kept, for what turns the image
         ImageOps.exif_transpose(image, in_place=True)
-        return _to_rgb(image), several
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB, by rules of our own where Pillow's conversion loses the picture."""
-    if image.mode == "F":
-        raise ValueError("mode F (floating-point values) has no known range; save it with 8 or 16 bits a channel")
-    if image.mode.startswith("I"):
-        return _from_integers(image)
-    if image.has_transparency_data:
-        upper = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", upper.size, "white"), upper).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _from_integers(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits (or of 8 in a wider type) as RGB: round(value / 257) takes 0..65535 to 0..255."""
-    values = np.asarray(image)
-    low, high = int(values.min(initial=0)), int(values.max(initial=0))
-    if low < 0 or high > 65535:
-        raise ValueError(f"mode {image.mode} with values from {low} to {high}; save it with 8 or 16 bits a channel")
-    narrow = image.mode == "I" and high <= 255
-    scaled = values if narrow else (values.astype(np.uint32) + 128) // 257
-    return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+        return _Decoded(image, values, several)

@@ -78,6 +78,11 @@ class SampleSet(ABC):
         at_least: a JPEG file may be decoded smaller, with no side shorter than so many pixels."""
 
     @property
+    def read_as(self) -> dict[str, Any]:
+        """What decides, beside the bytes of a sample, what its item is: part of the key of what is kept of it."""
+        return {}
+
+    @property
     def sizes(self) -> Integers | None:
         """How much there is to compute for each sample, `[N]` in any unit: samples of like size make the best batches.
         None: the same for all."""
@@ -91,12 +96,19 @@ class FileSet(SampleSet):
     root: Path
     names: Texts
     """`[N]`, paths relative to `root`, as the file system's bytes."""
+    bit_depth: int | None = None
+    """Bits that 16-bit values use in the whole data set; None: it has no such images."""
 
     def name(self, index: int) -> str:
         return os.fsdecode(bytes(self.names[index]))
 
     def item(self, index: int, at_least: int | None = None) -> Image.Image:
-        return open_picture(self.root / self.name(index), at_least=at_least, sha256=self.digest(index))
+        path, digest = self.root / self.name(index), self.digest(index)
+        return open_picture(path, at_least=at_least, sha256=digest, bit_depth=self.bit_depth)
+
+    @property
+    def read_as(self) -> dict[str, Any]:
+        return {} if self.bit_depth is None else {"bit_depth": self.bit_depth}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +193,8 @@ class DatasetSet(SampleSet):
     dataset: Any
     numbers: Integers
     """`[N]`, indices into `dataset`."""
+    bit_depth: int | None = None
+    """Bits that 16-bit values use in the whole data set; None: it has no such images."""
 
     def name(self, index: int) -> str:
         return f"{self.title}[{self.numbers[index]}]"
@@ -192,7 +206,7 @@ class DatasetSet(SampleSet):
         if not isinstance(item, Tensor):
             if not isinstance(item, Image.Image):
                 raise DataError(f"{self.name(index)}: gives a {type(item).__name__}; expected a PIL picture or a tensor")
-            return open_picture(item, self.name(index))
+            return open_picture(item, self.name(index), bit_depth=self.bit_depth)
         if item.is_floating_point():
             return item.float()
         if item.ndim == 2:
@@ -222,5 +236,7 @@ class Source:
     """One line each, for people."""
     task: Task = Task.CLASSIFICATION
     kind: Kind = Kind.IMAGE
+    bit_depth: int | None = None
+    """Bits that 16-bit values use in all of its images; None: it has no such images."""
     examined: bool = False
     """Whether the notices speak already of class names that are alike, and of one sample with two targets."""

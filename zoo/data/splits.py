@@ -226,7 +226,7 @@ def from_datasets(
     """
     known = options or DataConfig(data="data sets given in Python", leaks="ignore")
     given = {name: one for name, one in {"train": train, "val": val, "test": test}.items() if one is not None}
-    source = datasets.open_parts(given, label_names, keys, known.task, known.streaming)
+    source = datasets.open_parts(given, label_names, keys, known.task, known.streaming, known.bit_depth)
     return _split(source, known, seed)
 
 

@@ -93,7 +93,9 @@ def intended_use(config: Mapping[str, Any], report: Report) -> str:
 
 def _input(preprocess: Mapping[str, Any], kind: Kind) -> str:
     if kind is Kind.IMAGE:
-        return f"It sees a picture as {preprocess['size']} x {preprocess['size']} pixels in RGB"
+        depth = preprocess.get("bit_depth")
+        scaled = f" (of 16-bit images, values from 0 to {(1 << depth) - 1:,} as black to white)" if depth else ""
+        return f"It sees a picture as {preprocess['size']} x {preprocess['size']} pixels in RGB{scaled}"
     kept, pooling = _KEPT[preprocess["truncation"]], f"makes one vector of its features by `{preprocess['pooling']}`"
     if kind is Kind.AUDIO:
         most = f"{preprocess['max_seconds']:g} seconds"

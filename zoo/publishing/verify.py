@@ -12,8 +12,10 @@ from typing import Any
 import torch
 
 from zoo import config, inference, memory, runs
+from zoo.backbones.pictures import PicturePreprocess
 from zoo.config import DataConfig
 from zoo.data import SampleSet, from_datasets, open_for_evaluation, open_splits, read_splits
+from zoo.data.decoding.values import FULL
 from zoo.errors import ConfigError, UnknownName
 from zoo.evaluation import metrics
 from zoo.evaluation.report import Report
@@ -61,19 +63,26 @@ def _samples(folder: Path, data: Any, predictor: inference.Predictor, given: Map
     """The labelled samples that `data` names, tables read as the run's was; without it, those that the run around `folder` set aside."""
     run = runs.open_run(folder.parent).resolved().config if (folder.parent / "config.yaml").is_file() else None
     if isinstance(data, (str, os.PathLike)):
-        options = replace(run.data if run else DataConfig(), **given)
+        options = replace(run.data if run else DataConfig(), **given, bit_depth=_bit_depth(predictor))
         samples, _ = open_for_evaluation(
             os.fspath(data), predictor.labels, kind=predictor.kind, task=predictor.task, options=options
         )
         return samples
     if data is not None:
-        return from_datasets(data, data, label_names=predictor.labels.names).val
+        options = DataConfig(data="data sets given in Python", leaks="ignore", bit_depth=_bit_depth(predictor))
+        return from_datasets(data, data, label_names=predictor.labels.names, options=options).val
     if run is None:
         raise ConfigError(f"{folder} is not in a run, so there is no data set aside for it; give --data FOLDER")
     if run.data.data == CUSTOM_DATA:
         raise ConfigError(f"{folder} was trained on data sets given in Python; give the data to evaluate on")
     splits = labelled(open_splits(run), run)
     return splits.val if splits.test is None else splits.test
+
+
+def _bit_depth(predictor: inference.Predictor) -> int | None:
+    """The model's own, whatever the data to evaluate on would suggest."""
+    preprocess = predictor.preprocess
+    return preprocess.bit_depth or FULL if isinstance(preprocess, PicturePreprocess) else None
 
 
 def _warn_of_trained(folder: Path, samples: SampleSet) -> None:

@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from zoo import backbones, registry, strategy
 from zoo.adaptation import transfer
 from zoo.adaptation.boundary import Cut
 from zoo.adaptation.model import AdaptedModel
+from zoo.backbones.pictures import PicturePreprocess
 from zoo.cache import Rows
 from zoo.config import FinetuneConfig
 from zoo.data import loaders
@@ -63,6 +65,8 @@ def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
         backbone = source.backbone
         transfer.check_options(backbone, Path(str(chosen.init_from)), inputs)
     _check_kind(backbone.preprocess.kind, chosen.backbone, splits)
+    if isinstance(backbone.preprocess, PicturePreprocess):
+        backbone.preprocess = replace(backbone.preprocess, bit_depth=splits.facts.bit_depth)
     if chosen.weights == "random":
         log.warning("weights random: %s starts untrained; this is a baseline, not transfer learning", chosen.backbone)
     model = AdaptedModel.build(

@@ -159,6 +159,8 @@ def by_task(resolved: Resolved, splits: Splits, metric: Metric | None) -> tuple[
     task, config = splits.task, resolved.config
     if config.data.task == "auto":
         resolved = resolved.settle("data", task=task.value)
+    if config.data.bit_depth is None and splits.facts.bit_depth is not None:
+        resolved = resolved.settle("data", bit_depth=splits.facts.bit_depth)
     if metric is None and config.selection.metric is None:
         name = metrics.default(task)
         if task is Task.MULTILABEL and not (splits.val.targets.any(axis=0) & ~splits.val.targets.all(axis=0)).all():

@@ -17,13 +17,17 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Subset
 
-from zoo.data.pictures import open_picture
+from zoo.data.decoding.values import depth_of
+from zoo.data.pictures import count_bits, open_picture
 from zoo.data.sets import DIGEST, DatasetSet, SampleSet, Source, Texts, TextSet
 from zoo.data.sources.datasets_rows import Columns, Given, Keys, open_rows
 from zoo.data.sources.datasets_targets import Encoding, encoding_of
 from zoo.data.sources.folders import ALL
 from zoo.data.sources.tabular import digests
 from zoo.errors import DataError
+
+_LOOKED_AT = 100
+"""Images of each part whose values are looked at."""
 
 
 def open_parts(
@@ -32,6 +36,7 @@ def open_parts(
     keys: Keys | None = None,
     task: str = "auto",
     streaming: bool = False,
+    bit_depth: int | None = None,
 ) -> Source:
     """The parts of a user's data as a checked source; a single one is to be split, and called `all`.
 
@@ -42,6 +47,7 @@ def open_parts(
         keys: columns, where rows are dictionaries; None: guessed.
         task: `auto`: what the targets look like.
         streaming: iterables are read through once, onto the disk.
+        bit_depth: of 16-bit images; None: what the values of some of them need.
 
     Raises: DataError naming the row; UnknownName for a column; ConfigError.
     """
@@ -52,8 +58,10 @@ def open_parts(
     names = label_names if label_names is not None else _stated_names(given["train"], tables[0])
     column = "the target" if tables[0].keys is None else tables[0].keys[-1]
     encoding = encoding_of([targets for _, targets in read], names, column, task)
+    pictures = [table for table, (items, _) in zip(tables, read, strict=True) if items is None]
+    depth, said = _bit_depth(pictures, bit_depth)
     sets = {
-        table.title: _sample_set(table, items, encoding, encoding.encode_all(table.name, targets))
+        table.title: _sample_set(table, items, encoding, encoding.encode_all(table.name, targets), depth)
         for table, (items, targets) in zip(tables, read, strict=True)
     }
     if len({samples.kind for samples in sets.values()}) > 1:
@@ -66,10 +74,30 @@ def open_parts(
         licence="unknown",
         classes=encoding.names,
         parts=sets if len(sets) > 1 else {ALL: sets["train"]},
-        notices=[*notices, *encoding.notices],
+        notices=[*notices, *encoding.notices, *said],
         task=encoding.task,
         kind=next(iter(sets.values())).kind,
+        bit_depth=depth,
     )
+
+
+def _bit_depth(tables: Sequence[Given], asked: int | None) -> tuple[int | None, list[str]]:
+    """Bits that 16-bit values use, as was asked or as some images need, which are spread evenly over the data (to read all of them would
+    take as long as an epoch), and a notice; None where the first has none. What does not fit is an error when it is read."""
+    if asked is not None or not tables or not _bits(next(tables[0].items())[0], tables[0].name(0)):
+        return asked, []
+    bits = [
+        _bits(table.read(int(index))[0], table.name(int(index)))
+        for table in tables
+        for index in np.unique(np.linspace(0, len(table) - 1, _LOOKED_AT).astype(int))
+    ]
+    depth = depth_of(max(bits))
+    return depth, [f"images of 16 bits are read as of {depth} bits, as {len(bits):,} of them need at most (--bit-depth)"]
+
+
+def _bits(item: Any, name: str) -> int:
+    content = item.get("bytes") if isinstance(item, Mapping) else item
+    return count_bits(content, name) if isinstance(content, (Path, bytes, Image.Image)) else 0
 
 
 def _is_text(item: Any) -> bool:
@@ -117,12 +145,15 @@ def _stated_names(train: Any, table: Given) -> Sequence[str] | None:
     return names
 
 
-def _sample_set(table: Given, items: list[Any] | None, encoding: Encoding, targets: np.ndarray) -> SampleSet:
+def _sample_set(
+    table: Given, items: list[Any] | None, encoding: Encoding, targets: np.ndarray, bit_depth: int | None
+) -> SampleSet:
     numbers = np.arange(len(table), dtype=np.int64)
     if items is None:
         return DatasetSet(
             title=table.title,
-            dataset=Pictures(table, encoding),
+            dataset=Pictures(table, encoding, bit_depth),
+            bit_depth=bit_depth,
             numbers=numbers,
             targets=targets,
             digests=_picture_digests(table),
@@ -169,19 +200,20 @@ class Pictures:
 
     table: Given
     encoding: Encoding
+    bit_depth: int | None
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         item, target = self.table.read(index)
         name = self.table.name(index)
-        return _picture(item, name), self.encoding.encode(name, target)
+        return _picture(item, name, self.bit_depth), self.encoding.encode(name, target)
 
 
-def _picture(item: Any, name: str) -> Any:
+def _picture(item: Any, name: str, bit_depth: int | None) -> Any:
     """Arrays, files and encoded bytes as pictures; what `DatasetSet` takes, or refuses, as it is. Raises: DataError."""
     if isinstance(item, Path):
-        return open_picture(item)
+        return open_picture(item, bit_depth=bit_depth)
     if isinstance(item, Mapping) and isinstance(item.get("bytes"), bytes):  # a picture that `datasets` has not decoded
-        return open_picture(item["bytes"], name)
+        return open_picture(item["bytes"], name, bit_depth=bit_depth)
     if not isinstance(item, np.ndarray):
         return item
     if item.dtype != np.uint8 or item.ndim not in (2, 3) or (item.ndim == 3 and item.shape[2] not in (3, 4)):

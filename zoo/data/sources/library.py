@@ -41,7 +41,9 @@ def open_library(options: DataConfig) -> Source:
         found = _load(spec)
     parts = _by_split(spec, found)
     return replace(
-        open_parts(parts, keys=_keys(options), task=options.task), description=f"data set {spec}", licence=_licence(parts)
+        open_parts(parts, keys=_keys(options), task=options.task, bit_depth=options.bit_depth),
+        description=f"data set {spec}",
+        licence=_licence(parts),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.decoding.values import FULL, depth_of, too_bright
 from zoo.data.pictures import Checked, check_file
 from zoo.data.sets import DIGEST, FileSet, SampleSet, SoundFiles, Source
 from zoo.data.sounds import CheckedSound, check_sound
@@ -24,16 +25,19 @@ _SMALL = 8
 """Pixels; a side shorter than this is worth a word (reliability measurements, section on bad input)."""
 _SHORT = 0.025
 """Seconds that a frame of every network hears; a shorter recording is filled up with silence."""
+_DARK = 14
+"""Bits of 16 that colours use at most for them to become dark."""
 _SHOWN = 5
 """Names in a message."""
 
 
-def read_listing(listing: Listing, max_unreadable: float, place: Path | None = None) -> Source:
+def read_listing(listing: Listing, max_unreadable: float, place: Path | None = None, bit_depth: int | None = None) -> Source:
     """Check every file that was not checked before.
 
     Args:
         max_unreadable: share of the files that may be left out, 0 to 1.
         place: the cache, which remembers what was checked; None: everything is.
+        bit_depth: of 16-bit images; None: what their values need.
 
     Raises: DataError if more cannot be read, naming the first.
     """
@@ -45,19 +49,21 @@ def read_listing(listing: Listing, max_unreadable: float, place: Path | None = N
         for name in by_class[one]
     ]
     names = [row[2] for row in rows]
-    results, unreadable = read_files(listing.root, names, listing.kind, max_unreadable, place)
+    results, unreadable = read_files(listing.root, names, listing.kind, max_unreadable, place, bit_depth)
+    depth = bit_depth_of(results, bit_depth)
     targets = np.array([row[1] for row in rows], dtype=np.int64)
     parts: dict[str, SampleSet] = {}
     for part in listing.parts:
         own = [index for index, row in enumerate(rows) if row[0] == part]
-        parts[part] = file_set(listing.root, listing.kind, own, names, results, targets)
-    notices = file_notices(listing.kind, names, results, unreadable) + _outside(listing)
+        parts[part] = file_set(listing.root, listing.kind, own, names, results, targets, depth)
+    notices = file_notices(listing.kind, names, results, unreadable, depth) + _outside(listing)
     ignored = len(listing.ignored) + len(listing.links)
-    return Source(f"folder {listing.root}", "unknown", classes, parts, unreadable, ignored, notices, kind=listing.kind)
+    description = f"folder {listing.root}"
+    return Source(description, "unknown", classes, parts, unreadable, ignored, notices, kind=listing.kind, bit_depth=depth)
 
 
 def read_files(
-    root: Path, names: list[str], kind: Kind, max_unreadable: float, place: Path | None
+    root: Path, names: list[str], kind: Kind, max_unreadable: float, place: Path | None, bit_depth: int | None = None
 ) -> tuple[list[Known | DataError], list[str]]:
     """What is known of each file under `root`, or why it cannot be read; and these reasons alone, `name: reason`.
 
@@ -72,6 +78,8 @@ def read_files(
             return error
 
     results = check_all(root, names, tried, place, kind)
+    if bit_depth is not None:
+        results = [_fitting(name, one, bit_depth) for name, one in zip(names, results, strict=True)]
     unreadable = [str(result) for result in results if isinstance(result, DataError)]
     if len(unreadable) > max_unreadable * len(names):
         share = (
@@ -82,7 +90,13 @@ def read_files(
 
 
 def file_set(
-    root: Path, kind: Kind, rows: Iterable[int], names: Sequence[str], results: Sequence[Known | DataError], targets: Targets
+    root: Path,
+    kind: Kind,
+    rows: Iterable[int],
+    names: Sequence[str],
+    results: Sequence[Known | DataError],
+    targets: Targets,
+    bit_depth: int | None = None,
 ) -> SampleSet:
     """The files at these places of `names` that can be read."""
     kept = [(index, found) for index in rows if not isinstance(found := results[index], DataError)]
@@ -93,12 +107,32 @@ def file_set(
         "digests": np.array([found.sha256 for _, found in kept], dtype=DIGEST),
     }
     if kind is Kind.IMAGE:
-        return FileSet(**common)
+        return FileSet(**common, bit_depth=bit_depth)
     lengths = [round(1000 * found.seconds) for _, found in kept if isinstance(found, CheckedSound)]
     return SoundFiles(**common, milliseconds=np.array(lengths, dtype=np.int64))
 
 
-def file_notices(kind: Kind, names: Sequence[str], results: Sequence[Known | DataError], unreadable: list[str]) -> list[str]:
+def bit_depth_of(results: Iterable[Known | DataError], asked: int | None) -> int | None:
+    """Bits that the 16-bit values of a set of images use: as was asked, else as few as hold them all; None where there are no such
+    images. Never decided image by image, which would take away what tells a dark one from a bright one."""
+    found = [one.bits for one in results if isinstance(one, Checked) and one.bits and not one.upper]
+    return asked or (depth_of(max(found)) if found else None)
+
+
+def _fitting(name: str, found: Known | DataError, bit_depth: int) -> Known | DataError:
+    """What is known of a file; an error where its values do not fit into so many bits."""
+    if isinstance(found, Checked) and found.bits > bit_depth and not found.upper:
+        return DataError(f"{name}: {too_bright((1 << found.bits) - 1, bit_depth)}; give a larger --bit-depth, or leave it out")
+    return found
+
+
+def file_notices(
+    kind: Kind,
+    names: Sequence[str],
+    results: Sequence[Known | DataError],
+    unreadable: list[str],
+    bit_depth: int | None = None,
+) -> list[str]:
     """What a person should know of the files: a line each."""
     found = list(zip(names, results, strict=True))
     pictures = [(name, one) for name, one in found if isinstance(one, Checked)]
@@ -107,12 +141,40 @@ def file_notices(kind: Kind, names: Sequence[str], results: Sequence[Known | Dat
         (unreadable, "cannot be read and left out"),
         ([name for name, one in pictures if min(one.width, one.height) < _SMALL], f"with a side under {_SMALL} pixels"),
         ([name for name, one in pictures if one.animated], "of several frames, of which only the first is used"),
+        (
+            [name for name, one in pictures if one.bands],
+            "with bands beyond red, green, blue and transparency, which are left out",
+        ),
         ([name for name, one in sounds if one.channels > 1], "of several channels, which are averaged"),
         ([name for name, one in sounds if one.silent], "in which nothing is heard"),
         ([name for name, one in sounds if one.seconds < _SHORT], f"shorter than {_SHORT} seconds"),
     ]
     notices = [f"{len(some):,} {kind.nouns} {text}: {_first(some)}" for some, text in lines if some]
-    return notices + _lengths_and_rates([one for _, one in sounds])
+    return notices + _depths(pictures, bit_depth) + _lengths_and_rates([one for _, one in sounds])
+
+
+def _depths(pictures: list[tuple[str, Checked]], bit_depth: int | None) -> list[str]:
+    """What becomes of 16 bits a channel, where not all of them are used."""
+    grey = [(name, one.bits) for name, one in pictures if one.bits and not one.upper]
+    colour = [(name, one.bits) for name, one in pictures if one.upper]
+    notices = []
+    if grey and bit_depth is not None:
+        few = depth_of(max(1, round(median(bits for _, bits in grey))))
+        if bit_depth < FULL:
+            scaled = f"their values from 0 to {(1 << bit_depth) - 1:,} become 0 to 255"
+            notices.append(f"{len(grey):,} images of 16 bits are read as of {bit_depth} bits (--bit-depth): {scaled}")
+        if few < bit_depth:
+            needing = [name for name, bits in grey if bits > few]
+            notices.append(
+                f"half of {len(grey):,} images of 16 bits use at most {few} bits and become dark"
+                + (f", since others use more: {_first(needing)}" if needing else f"; --bit-depth {few} would do")
+            )
+    if colour and max(bits for _, bits in colour) <= _DARK:
+        notices.append(
+            f"{len(colour):,} images have 16 bits a channel, use at most {max(bits for _, bits in colour)} of them and become dark, "
+            f"as only the upper 8 are read; save them with 8 bits a channel: {_first([name for name, _ in colour])}"
+        )
+    return notices
 
 
 def _outside(listing: Listing) -> list[str]:

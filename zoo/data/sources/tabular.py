@@ -13,7 +13,7 @@ from zoo.config import DataConfig
 from zoo.data.on_disk import Strings
 from zoo.data.sets import DIGEST, Integers, SampleSet, Source, TextSet
 from zoo.data.sources.folders import ALL
-from zoo.data.sources.reading import file_notices, file_set, read_files
+from zoo.data.sources.reading import bit_depth_of, file_notices, file_set, read_files
 from zoo.data.sources.tables import Columns, Table, choose_columns, read_rows, read_table, take_inputs
 from zoo.data.sources.tables_rows import bad_row
 from zoo.data.targets import Targets
@@ -44,13 +44,19 @@ def open_table(path: Path, options: DataConfig, kind: Kind | None = None, place:
     )
     unreadable, notices = list(table.unreadable), list(table.notices)
     parts: dict[str, SampleSet]
+    bit_depth = None
     if table.kind is Kind.TEXT:
         parts = {split: _texts(table, labels, rows) for split, rows in splits.items() if len(rows)}
     else:
         root, names = path.parent, [str(name) for name in table.inputs[0]]
-        results, bad = read_files(root, names, table.kind, options.max_unreadable, place)
-        parts = {split: file_set(root, table.kind, rows, names, results, labels) for split, rows in splits.items() if len(rows)}
-        unreadable, notices = unreadable + bad, notices + file_notices(table.kind, names, results, bad)
+        results, bad = read_files(root, names, table.kind, options.max_unreadable, place, options.bit_depth)
+        bit_depth = bit_depth_of(results, options.bit_depth)
+        parts = {
+            split: file_set(root, table.kind, rows, names, results, labels, bit_depth)
+            for split, rows in splits.items()
+            if len(rows)
+        }
+        unreadable, notices = unreadable + bad, notices + file_notices(table.kind, names, results, bad, bit_depth)
     return Source(
         description=f"table {path}",
         licence="unknown",
@@ -60,6 +66,7 @@ def open_table(path: Path, options: DataConfig, kind: Kind | None = None, place:
         notices=notices,
         task=Task(table.task),
         kind=table.kind,
+        bit_depth=bit_depth,
         examined=table.kind is Kind.TEXT,
     )
 

@@ -1,0 +1,144 @@
+"""Which formats of image files are read, and what is said of a file in another.
+
+Pillow decodes. Formats that it does not know are named with what to do; HEIF is read where its plug-in `pillow-heif` is installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import threading
+from dataclasses import dataclass
+from functools import cache
+
+from PIL import Image
+
+from zoo.data.decoding import tiff
+
+_NOT_DECODED = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "EPS", "WMF"})
+"""Formats that Pillow recognises and cannot decode by itself; for EPS and WMF it would run another program on the file."""
+
+_RAW = ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .sr2 .srf .srw .x3f"  # fmt: skip
+
+_BUILD = "this build of Pillow cannot read it: save it as PNG or JPEG"
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A format that Pillow does not read by itself."""
+
+    what: str
+    remedy: str
+    starts: tuple[tuple[int, bytes], ...]
+    """Any of these bytes at any of these places says that a file has the format."""
+    endings: str = ""
+    """Of names whose files are images: listed among the samples, so that they are named and not passed over."""
+    format: str = ""
+    """Pillow's name of the format, where some builds or plug-ins read it."""
+
+
+_UNREAD = (
+    Unread(
+        "an HEIF image (HEIC)",
+        "it is read by a plug-in: pip install 'zoo-finetune[heif]', or save it as JPEG",
+        tuple((4, b"ftyp" + brand) for brand in (b"hei", b"hev", b"mif1", b"msf1")),
+        ".heic .heif .hif",
+        "HEIF",
+    ),
+    Unread("an AVIF image", _BUILD, ((4, b"ftypavi"),), ".avif", "AVIF"),
+    Unread("a WebP image", _BUILD, ((8, b"WEBP"),), ".webp", "WEBP"),
+    Unread(
+        "a JPEG XL image",
+        "save it as PNG or JPEG",
+        ((0, b"\xff\x0a"), (0, b"\0\0\0\x0cJXL ")),
+        ".jxl",
+    ),
+    Unread(
+        "a camera raw file",
+        "develop it to JPEG or TIFF",
+        (
+            (8, b"CR\x02"),
+            (4, b"ftypcrx"),
+            (6, b"HEAPCCDR"),
+            (0, b"FUJIFILMCCD-RAW"),
+            (0, b"IIRO"),
+            (0, b"IIRS"),
+            (0, b"MMOR"),
+            (0, b"IIU\0"),
+            (0, b"FOVb"),
+            (0, b"\0MRM"),
+        ),
+        _RAW,
+    ),
+    Unread("a JPEG XR image", "save it as PNG or JPEG", ((0, b"II\xbc"),), ".jxr .wdp .hdp"),
+    Unread("an OpenEXR image", "save it with 8 or 16 bits a channel", ((0, b"v/1\x01"),), ".exr"),
+    Unread("a Radiance image", "save it with 8 or 16 bits a channel", ((0, b"#?R"),)),
+    Unread("a DICOM file", "save its image as PNG of 16 bits", ((128, b"DICM"),), ".dcm .dicom"),
+    Unread("a film", "save its frames as images", ((4, b"ftyp"), (0, b"\x1aE\xdf\xa3"), (8, b"AVI "))),
+    Unread("a PDF", "save its pages as images", ((0, b"%PDF"),)),
+    Unread("a PostScript file", "save its pages as images", ((0, b"%!PS"), (0, b"\xc5\xd0\xd3\xc6"))),
+    Unread("a NumPy array", "save it as PNG, or give the arrays in Python", ((0, b"\x93NUMPY"),)),
+    Unread("a compressed file", "unpack it", ((0, b"PK\3\4"), (0, b"\x1f\x8b"), (0, b"BZh"), (0, b"\xfd7zXZ"), (0, b"7z\xbc"))),
+    Unread("a pointer of Git LFS", "fetch the file itself with `git lfs pull`", ((0, b"version https://git-lfs"),)),
+)
+"""The first that a file's beginning fits is said."""
+
+
+_REGISTERING = threading.Lock()
+
+
+@cache
+def _registered() -> dict[str, str]:
+    """Ending to Pillow's name of the format, once its plug-ins and that for HEIF are there."""
+    with _REGISTERING:
+        Image.init()
+        if importlib.util.find_spec("pillow_heif"):
+            importlib.import_module("pillow_heif").register_heif_opener()
+        return dict(Image.registered_extensions())
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read."""
+    _registered()
+    return tuple(name for name in Image.ID if name in Image.OPEN and name not in _NOT_DECODED)
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """Endings of the names of image files, in lower case, with their dot; those that cannot be read here are among them."""
+    read = (ending for ending, name in _registered().items() if name in formats())
+    return frozenset(read).union(*(one.endings.split() for one in _UNREAD))
+
+
+def why_not(content: bytes) -> str:
+    """Why a file is not read, of which Pillow knows no format: what it is, as far as its bytes tell, and what to do."""
+    read = frozenset(_registered().values())
+    for one in _UNREAD:
+        if any(content.startswith(start, place) for place, start in one.starts):
+            return _of_format(one.format, content) if one.format in read else f"{one.what}; {one.remedy}"
+    beginning = content[:1024].lstrip().lower()
+    if not content[:4096].strip(b"\0"):
+        return "not an image: it begins with zeros alone, as a file that was not written does; copy it again"
+    if beginning.startswith((b"<!doctype html", b"<html")):
+        return "not an image but a web page; download the image itself"
+    if b"<svg" in beginning:
+        return "not an image of pixels but an SVG drawing; save it as PNG"
+    for name in formats():
+        accept = Image.OPEN[name][1]
+        if accept is not None and accept(content[:16]) is True:
+            return _of_format(name, content)
+    return "not an image in a format that can be read"
+
+
+def _of_format(name: str, content: bytes) -> str:
+    """What is wrong with a file that begins as this format does."""
+    said = tiff.unknown(content) if name == "TIFF" else ""
+    if said:
+        return f"{said}; save it with 8 or 16 bits a channel, uncompressed or by LZW or Deflate"
+    try:
+        Image.OPEN[name][0](io.BytesIO(content), "")
+    except Exception as error:
+        return f"begins as a {name} file and cannot be read: {str(error) or type(error).__name__}"
+    return f"begins as a {name} file and cannot be read"
