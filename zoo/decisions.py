@@ -70,6 +70,17 @@ def once(root: Path | None, facts: Mapping[str, Any], settles: Collection[str], 
     return found
 
 
+def known(root: Path | None, facts: Mapping[str, Any], settles: Collection[str]) -> Decision | None:
+    """What was decided for these facts, if it was. The arguments are those of `once`."""
+    return None if root is None else _read(cache.at(root, KIND, facts) / DECISION, settles)
+
+
+def keep(root: Path | None, facts: Mapping[str, Any], decision: Decision) -> bool:
+    """Have later runs do the same; whether that could be written."""
+    path = cache.folder(root, KIND, facts)
+    return path is not None and _write(path / DECISION, decision)
+
+
 def machine(libraries: Iterable[str]) -> dict[str, Any]:
     """The facts of this machine that measurements depend on, and the versions of these packages (None: not installed)."""
     return {"processor": _processor(), "cores": os.cpu_count(), "versions": {name: _version(name) for name in libraries}}
@@ -98,9 +109,12 @@ def _read(file: Path, settles: Collection[str], say: bool = False) -> Decision |
         return None
 
 
-def _write(file: Path, decision: Decision) -> None:
-    with contextlib.suppress(OutputError):  # the cache costs time, and never a run
+def _write(file: Path, decision: Decision) -> bool:
+    try:
         folders.write_text(file, _text(decision))
+    except OutputError:  # the cache costs time, and never a run
+        return False
+    return True
 
 
 def _text(decision: Decision) -> str:

@@ -34,10 +34,18 @@ def harm(number: int) -> None:
             os.kill(process.pid, signal.Signals[os.environ[HARM]])
 
 
-def photos(root: Path, count: int = 100, size: int = 40) -> Path:
-    """PNGs of two classes, so many to train and a tenth to validate; the last ten of each class are dark."""
+def harm_later(number: int) -> None:
+    """As `harm`, but the first set of samples that is read by workers is let pass."""
+    before = Path(os.environ[HARM + "_SEEN"])
+    if number == 0 and before.exists():
+        harm(number)
+    before.touch()
+
+
+def photos(root: Path, count: int = 100, size: int = 40, val: int = 10) -> Path:
+    """PNGs of two classes, so many to train and to validate; the last ten of each class are dark."""
     rng = np.random.default_rng(0)
-    for folder, some in (("train/a", count // 2), ("train/b", count // 2), ("val/a", count // 20), ("val/b", count // 20)):
+    for folder, some in (("train/a", count // 2), ("train/b", count // 2), ("val/a", val // 2), ("val/b", val // 2)):
         (root / folder).mkdir(parents=True)
         for number in range(some):
             brightest = 30 if number >= some - 10 else 180 if folder.endswith("a") else 256

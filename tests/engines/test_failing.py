@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 import torch
 from harming import HARM, Scaled, engine_processes, photos
+from running import Slow
 from tiny import BY_FAMILY
 
 import zoo
-from zoo import backbones, cache
+from zoo import backbones, cache, folders
 from zoo.adaptation import boundary
 from zoo.adaptation.model import AdaptedModel
 from zoo.cache import Space
 from zoo.config import build
 from zoo.data import open_splits
 from zoo.runtimes import process
-from zoo.training.features import Extractor
+from zoo.training.features import Extractor, Wanted
 
 CPU = torch.device("cpu")
 BEFORE = 80
@@ -105,6 +106,71 @@ def test_torch_goes_on_where_an_engine_fails(name, harm, model, data, tmp_path, 
     assert 0 < found[name] < len(samples)
 
 
+@converters
+def test_where_it_fails_after_some_sets_are_done_torch_computes_all_of_them(name, model, data, tmp_path, caplog):
+    """One run has features of one engine."""
+    cut, splits = boundary.cut(model), open_splits(build({"data": str(data)}))
+    train, val = splits.train, watched(splits.val)
+    config = {"num_workers": 0, "cache": str(tmp_path / "cache")}
+    with Extractor(cut.prefix, cut.where, model.backbone, build(config | {"engine": name}), CPU) as extractor:
+
+        def kill(index):
+            if extractor._engine.name == name:
+                os.kill(extractor._engine._runtime.pid, signal.SIGKILL)
+
+        type(val).watch = staticmethod(kill)
+        wanted = [Wanted(train), Wanted(val)]
+        assert extractor.settled(wanted)["engine"] == name
+        found = [rows[:] for rows in extractor.all_rows(wanted)]
+        assert extractor.options["engine"] == "torch"
+        assert extractor.work.engines == ["torch"]
+        assert (extractor.work.computed, extractor.work.found) == (len(train) + len(val), 0)
+    assert len(warnings(caplog)) == 1
+    type(val).watch = staticmethod(lambda index: None)
+    with Extractor(cut.prefix, cut.where, model.backbone, build({**config, "engine": "torch", "cache": "off"}), CPU) as plain:
+        for rows, expected in zip(found, plain.all_rows(wanted), strict=True):
+            assert np.array_equal(rows, expected[:])
+    assert spaces(tmp_path / "cache") == {name: len(train), "torch": len(train) + len(val)}
+
+
+def test_later_runs_do_not_try_it_again_until_they_are_told_to(model, data, tmp_path, caplog, monkeypatch):
+    splits = open_splits(build({"data": str(data)}))
+    train, val = splits.train, watched(splits.val)
+    config = build({"num_workers": 0, "cache": str(tmp_path / "cache")})
+
+    def engines_of(*sets, harm=False):
+        """Of a run in which converting pays, and the engine is killed when a sample of `val` is read."""
+        caplog.clear()
+        with Extractor(Slow(), "pooled features", model.backbone, config, CPU, expected=100_000) as extractor:
+
+            def kill(index):
+                if harm and extractor._engine and extractor._engine.name != "torch":
+                    os.kill(extractor._engine._runtime.pid, signal.SIGKILL)
+
+            type(val).watch = staticmethod(kill)
+            extractor.all_rows([Wanted(samples) for samples in sets])
+            return extractor.work.engines, extractor.work.computed
+
+    ([chosen], _) = engines_of(train)
+    assert chosen in ("openvino", "onnxruntime")
+    assert engines_of(train, val, harm=True) == (["torch"], len(train) + len(val))
+    assert "as in later runs of this network (until `zoo cache clear decisions`)" in caplog.text
+    with monkeypatch.context() as none_starts:
+        none_starts.setattr("sys.executable", "/bin/false")
+        assert engines_of(train, val) == (["torch"], 0)
+        [said] = warnings(caplog)
+        assert said == (
+            f"the engine {chosen} was ended by SIGKILL, in an earlier run of this network; torch is used, until `zoo cache clear decisions`"
+        )
+        assert engines_of(train.subset(np.arange(10, 30)), val)[0] == ["torch"]
+        assert len(warnings(caplog)) == 1
+        assert engines_of(train) == ([chosen], 0), "where nothing is computed, equal runs stay equal"
+        assert warnings(caplog) == []
+    cache.clear(tmp_path / "cache", "decisions")
+    cache.clear(tmp_path / "cache", "features")
+    assert engines_of(train, val)[0] != ["torch"]
+
+
 def test_nan_from_an_engine_is_not_taken_for_the_network_s(model, data, tmp_path, caplog):
     samples = open_splits(build({"data": str(data)})).train
     dark = [np.asarray(samples.item(index)).max() < 30 for index in range(len(samples))]
@@ -119,10 +185,11 @@ def test_nan_from_an_engine_is_not_taken_for_the_network_s(model, data, tmp_path
 
 
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_run_ends_as_with_torch(processes, data, tmp_path, monkeypatch, caplog, capfd):
+def test_a_run_ends_as_with_torch(processes, tmp_path, monkeypatch, caplog, capfd):
     """Killed by a worker, that is as soon as the extraction proper has begun; by two processes, in each of them."""
     monkeypatch.setenv(HARM, "SIGKILL")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ["PYTHONPATH"]]))
+    data = photos(tmp_path / "photos", count=100 * processes)  # so many that each process reads its own by a worker
     options = {"weights": "random", "data": str(data), "cache": "off", "num_workers": 1, "processes": processes, "device": "cpu"}
     runs = {
         engine: zoo.finetune(
@@ -136,6 +203,26 @@ def test_a_run_ends_as_with_torch(processes, data, tmp_path, monkeypatch, caplog
     assert runs["openvino"].metrics()[-1]["metrics"] == runs["torch"].metrics()[-1]["metrics"]
     assert "by torch:" in json.loads((runs["openvino"].path / "training.json").read_text())["features"]
     assert engine_processes(os.getpid()) == []
+
+
+def test_a_run_whose_engine_fails_after_its_training_samples_is_torch_s(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv(HARM, "SIGKILL")
+    monkeypatch.setenv(HARM + "_SEEN", str(tmp_path / "seen"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ["PYTHONPATH"]]))
+    data = photos(tmp_path / "photos", val=80)
+    options = {"weights": "random", "data": str(data), "cache": "off", "num_workers": 1, "device": "cpu", "image_size": 32}
+    run = zoo.finetune(
+        "timm/test_resnet.r160_in1k", strategy="linear-probe", engine="openvino", out=str(tmp_path / "run"),
+        worker_init_fn="harming:harm_later", **options,
+    )  # fmt: skip
+    plain = zoo.finetune(
+        "timm/test_resnet.r160_in1k", strategy="linear-probe", engine="torch", out=str(tmp_path / "torch"), **options
+    )
+    assert caplog.text.count("the engine openvino was ended by SIGKILL; torch goes on, with all features of this run") == 1
+    assert run.metrics()[-1]["metrics"] == plain.metrics()[-1]["metrics"]
+    assert folders.sha256(run.best / "model.safetensors") == folders.sha256(plain.best / "model.safetensors")
+    assert run.resolved().config.machine.engine == "torch"
+    assert "by torch:" in json.loads((run.path / "training.json").read_text())["features"]
 
 
 def test_an_engine_that_could_not_start_is_tried_again_by_the_next_run(model, data, tmp_path, caplog, monkeypatch):

@@ -8,6 +8,7 @@ import random
 import pytest
 import torch
 
+from zoo.config import build
 from zoo.errors import CheckpointError, OutputError
 from zoo.training import checkpoint
 from zoo.training.checkpoint import Best, Patience, TrainState
@@ -60,6 +61,50 @@ def test_none_that_can_be_used_is_an_error_and_none_at_all_is_none(tmp_path):
 def test_another_runs_checkpoint_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="another labels"):
         checkpoint.read(write(tmp_path), IDENTITY | {"labels": "l2"})
+
+
+def with_options(parent, step=3, **changes):
+    """A checkpoint of a run with these options beside the defaults, and its identity."""
+    identity = IDENTITY | {checkpoint.OPTIONS: build(changes).flat()}
+    tensors = {"head.weight": torch.ones(2)}
+    return checkpoint.write(parent, state(step), tensors, {"head.weight/exp_avg": torch.ones(2)}, identity), identity
+
+
+def test_an_option_that_differs_is_named_once_with_what_to_do(tmp_path, caplog):
+    folder, identity = with_options(tmp_path, lr=0.001)
+    with_options(tmp_path, 6, lr=0.001)
+    assert checkpoint.read(folder, identity)
+    changed = identity | {checkpoint.OPTIONS: identity[checkpoint.OPTIONS] | {"lr": 0.5}}
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.newest(tmp_path, changed)
+    assert str(caught.value).endswith(
+        "step-00000006: made with other options than config.yaml now has: lr is 0.001 there and 0.5 here; put it back, or start a new run"
+    )
+    assert caplog.text == ""
+    changed[checkpoint.OPTIONS] |= {"momentum": 0.5, "seed": 7, "clip": 1.0}
+    with pytest.raises(
+        CheckpointError, match=r"momentum is 0\.9 there and 0\.5 here, clip is None there .*\.\.\.; put them back"
+    ):
+        checkpoint.read(folder, changed)
+
+
+def test_an_option_that_came_later_had_its_default(tmp_path):
+    folder, identity = with_options(tmp_path)
+    file = folder / "state.json"
+    written = json.loads(file.read_text())
+    del written["identity"][checkpoint.OPTIONS]["momentum"]
+    file.write_text(json.dumps(written))
+    checkpoint.folders.relist(folder, "state.json")
+    assert checkpoint.read(folder, identity)
+    with pytest.raises(CheckpointError, match=r"momentum is 0\.9 there and 0\.5 here"):
+        checkpoint.read(folder, identity | {checkpoint.OPTIONS: identity[checkpoint.OPTIONS] | {"momentum": 0.5}})
+    del written["identity"][checkpoint.OPTIONS]
+    file.write_text(json.dumps(written))
+    checkpoint.folders.relist(folder, "state.json")
+    with pytest.raises(
+        CheckpointError, match="written by an earlier version of zoo; go on with that version, or start a new run"
+    ):
+        checkpoint.read(folder, identity)
 
 
 def test_a_pickle_under_the_right_name_is_refused(tmp_path):

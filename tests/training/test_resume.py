@@ -187,13 +187,15 @@ def test_a_finished_run_is_left_alone(unbroken):
     assert (unbroken / "result.json").stat().st_mtime_ns == before
 
 
-def test_another_run_s_checkpoint_is_refused(tmp_path):
+def test_an_edited_option_is_named_with_what_to_do(tmp_path, capsys):
     out = tmp_path / "run"
     start_and_kill(out, 2)
     config = out / "config.yaml"
     config.write_text(config.read_text().replace("lr: 0.001", "lr: 0.5"))
-    with pytest.raises(CheckpointError, match="another set of options"):
-        api.resume(out)
+    assert main(["resume", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("lr is 0.001 there and 0.5 here; put it back, or start a new run") == 1
+    assert "passed over" not in said
 
 
 def stopped(options, out):

@@ -12,7 +12,7 @@ for the process alone.
 """
 
 from zoo.cache.claims import KEY, Keys, alone
-from zoo.cache.places import FACTS, LOCK, OFF, asked_for, folder, passing, place, read_facts, release, sweep, warn_once
+from zoo.cache.places import FACTS, LOCK, OFF, asked_for, at, folder, passing, place, read_facts, release, sweep, warn_once
 from zoo.cache.space import Integers, Rows, Shards, Space
 from zoo.cache.upkeep import Entry, clear, entries, trim, verify
 
@@ -29,6 +29,7 @@ __all__ = [
     "Space",
     "alone",
     "asked_for",
+    "at",
     "clear",
     "entries",
     "folder",

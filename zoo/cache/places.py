@@ -76,9 +76,8 @@ def folder(root: Path | None, kind: str, facts: Mapping[str, Any]) -> Path | Non
     """
     if root is None:
         return None
-    text = _text(facts)
-    path = root / kind / hashlib.sha256(text.encode()).hexdigest()[:32]
-    _texts[path] = text
+    path = at(root, kind, facts)
+    _texts[path] = _text(facts)
     try:
         make(path)
     except (OSError, OutputError) as error:
@@ -86,6 +85,11 @@ def folder(root: Path | None, kind: str, facts: Mapping[str, Any]) -> Path | Non
         warn_once(f"the cache {root} cannot be written ({reason}): what it lacks is computed and kept for this command alone")
         return path if read_facts(path) is not None else None
     return path
+
+
+def at(root: Path, kind: str, facts: Mapping[str, Any]) -> Path:
+    """Where the folder with these facts is, if it is there."""
+    return root / kind / hashlib.sha256(_text(facts).encode()).hexdigest()[:32]
 
 
 def make(path: Path) -> None:

@@ -20,7 +20,7 @@ from zoo.evaluation.outputs import Outputs
 from zoo.inspection.opening import Raw
 from zoo.training import job, session, solving
 from zoo.training.collect import prepare
-from zoo.training.features import Extractor
+from zoo.training.features import Extractor, Wanted
 from zoo.training.solving_design import Scaling
 from zoo.types import Task
 
@@ -42,7 +42,8 @@ def features(raw: Raw, resolved: Resolved) -> tuple[NDArray[np.float32], str]:
     model = prepare(job.build_model(config, _whole(raw)), device)
     cut = boundary.behind(model)
     with Extractor(cut.prefix, cut.where, model.backbone, config, device, expected=len(raw)) as extractor:
-        rows = [extractor.rows(samples)[:] for samples in raw.parts.values() if len(samples)]
+        found = extractor.all_rows([Wanted(samples) for samples in raw.parts.values() if len(samples)])
+        rows = [one[:] for one in found]
         log.info("%s", extractor.work)
     return np.concatenate(rows), model.backbone.origin.source
 

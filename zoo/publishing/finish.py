@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
@@ -32,7 +33,7 @@ from zoo.publishing.lengths import cut_off
 from zoo.publishing.measured import ENOUGH
 from zoo.runs import Run
 from zoo.training.collect import collect, prepare
-from zoo.training.features import Extractor
+from zoo.training.features import Extractor, Wanted
 from zoo.training.rows import EvalRows
 from zoo.training.session import Session
 from zoo.types import Task
@@ -55,7 +56,7 @@ def finish(session: Session) -> Run:
     recorded = saved_config.read(run.best)["facts"]["check_logits"]
     with Measure(inference.load(run.best).model, config) as measure:
         difference = compare(measure.whole(splits.val, len(recorded)), recorded, config.machine.device, run.best)
-        found = {name: measure(samples) for name, samples in splits.parts().items() if name != "train"}
+        found = measure({name: samples for name, samples in splits.parts().items() if name != "train"})
         cut = cut_off(splits.train, measure.model.backbone.preprocess)
     thresholds = choose_thresholds(*found["val"]) if task is Task.MULTILABEL else None
     report_of = partial(report_on, labels=splits.labels, task=task, thresholds=thresholds, extra_metrics=[session.metric])
@@ -113,16 +114,20 @@ class Measure(contextlib.AbstractContextManager["Measure"]):
         if self.cut is not None:
             self.extractor = Extractor(self.cut.prefix, self.cut.where, model.backbone, config, self.device)
 
-    def __call__(self, samples: SampleSet) -> tuple[Targets, NDArray[np.float32]]:
-        """Targets (`zoo.data.targets`) and logits `[N, C] float32` of a set of samples."""
-        batch_size = self.config.optim.batch_size
-        if self.cut is not None and self.extractor is not None and samples.digests.astype(bool).all():
-            rows = EvalRows(self.extractor.rows(samples), samples, batch_size=batch_size)
-            logits, targets = collect(self.cut.tail, rows, self.device)
-        else:
-            how = loading(self.config.loader, workers(self.config), self.device.type)
+    def __call__(self, parts: Mapping[str, SampleSet]) -> dict[str, tuple[Targets, NDArray[np.float32]]]:
+        """Targets (`zoo.data.targets`) and logits `[N, C] float32` of sets of samples, by their names."""
+        batch_size, wanted = self.config.optim.batch_size, [Wanted(samples) for samples in parts.values()]
+        found = {}
+        if self.cut is not None and self.extractor is not None and all(one.known for one in wanted):
+            for (name, samples), rows in zip(parts.items(), self.extractor.all_rows(wanted), strict=True):
+                logits, targets = collect(self.cut.tail, EvalRows(rows, samples, batch_size=batch_size), self.device)
+                found[name] = targets, logits
+            return found
+        how = loading(self.config.loader, workers(self.config), self.device.type)
+        for name, samples in parts.items():
             logits, targets = outputs(self.model, samples, self.device, batch_size, **how)
-        return targets, logits
+            found[name] = targets, logits
+        return found
 
     def whole(self, samples: SampleSet, count: int) -> NDArray[np.float32]:
         """Logits `[n, C] float32` of the first samples by the whole network, in torch's fp32."""

@@ -19,14 +19,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from zoo import folders
-from zoo.errors import CheckpointError
+from zoo import config, folders
+from zoo.errors import CheckpointError, shown
 
 log = logging.getLogger("zoo")
 
 MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 STATE = "state.json"
+OPTIONS = "options"
+"""The part of an identity that holds values, not digests."""
 
 
 @dataclass
@@ -116,9 +118,9 @@ def steps(parent: Path) -> list[int]:
 
 
 def write(
-    parent: Path, state: TrainState, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], identity: Mapping[str, str]
+    parent: Path, state: TrainState, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], identity: Mapping[str, Any]
 ) -> Path:
-    """Write one checkpoint, whole or not at all. `identity` names what it belongs to. Raises: OutputError.
+    """Write one checkpoint, whole or not at all. `identity` has the digests of what it belongs to, and the `options`. Raises: OutputError.
 
     A checkpoint of the same step, left by an interrupted run, is replaced.
     """
@@ -131,7 +133,7 @@ def write(
     return target
 
 
-def read(folder: Path, identity: Mapping[str, str]) -> Checkpoint:
+def read(folder: Path, identity: Mapping[str, Any]) -> Checkpoint:
     """A checkpoint whose every byte is as written, and which belongs to this run.
 
     Raises: CheckpointError if it is incomplete or damaged, or naming the first part of `identity` that differs.
@@ -140,7 +142,10 @@ def read(folder: Path, identity: Mapping[str, str]) -> Checkpoint:
     try:
         values = json.loads((folder / STATE).read_text(encoding="utf-8"))
         for key, wanted in identity.items():
-            if values["identity"].get(key) != wanted:
+            found = values["identity"].get(key)
+            if key == OPTIONS:
+                _check_options(folder, found, wanted)
+            elif found != wanted:
                 raise CheckpointError(f"{folder}: belongs to another {key}; nothing can be resumed from it")
         state = TrainState.from_dict(values["state"])
         return Checkpoint(state, load_file(folder / MODEL), load_file(folder / OPTIMIZER))
@@ -148,23 +153,41 @@ def read(folder: Path, identity: Mapping[str, str]) -> Checkpoint:
         raise CheckpointError(f"{folder}: not a checkpoint of this version: {error}") from error
 
 
-def of_step(parent: Path, step: int, identity: Mapping[str, str]) -> Checkpoint:
+def _check_options(folder: Path, found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> None:
+    """Raises: CheckpointError naming options that are not those of the checkpoint, in which a newer option had its default."""
+    if found is None:
+        raise CheckpointError(f"{folder}: written by an earlier version of zoo; go on with that version, or start a new run")
+    then = {name: option.default for name, option in config.options().items()} | {**found}
+    other = [
+        f"{name} is {shown(then[name])} there and {shown(value)} here" for name, value in wanted.items() if then[name] != value
+    ]
+    if other:
+        raise CheckpointError(
+            f"{folder}: made with other options than config.yaml now has: {', '.join(other[:3])}{', ...' if other[3:] else ''}; "
+            f"put {'them' if other[1:] else 'it'} back, or start a new run"
+        )
+
+
+def of_step(parent: Path, step: int, identity: Mapping[str, Any]) -> Checkpoint:
     """The checkpoint after `step` steps. Raises: CheckpointError, as `read`."""
     return read(parent / name(step), identity)
 
 
-def newest(parent: Path, identity: Mapping[str, str]) -> Checkpoint | None:
-    """The newest whole checkpoint; damaged ones are named and passed over. None if there is none at all.
+def newest(parent: Path, identity: Mapping[str, Any], *, say: bool = True) -> Checkpoint | None:
+    """The newest whole checkpoint; damaged ones are passed over, and (`say`) named. None if there is none at all.
 
     Raises: CheckpointError if there are checkpoints and none of them can be used.
     """
     problems = []
     for step in reversed(steps(parent)):
         try:
-            return read(parent / name(step), identity)
+            found = read(parent / name(step), identity)
         except CheckpointError as error:
             problems.append(str(error))
-            log.warning("passed over: %s", error)
+            continue
+        for problem in problems if say else []:
+            log.warning("passed over: %s", problem)
+        return found
     if problems:
         raise CheckpointError(f"{parent}: no checkpoint can be used; the newest: {problems[0]}")
     return None

@@ -12,9 +12,10 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,31 @@ _MORE = 4
 """Times as many rows as an engine has computed it may be given without choosing anew."""
 BATCH = 32
 """Texts or recordings in a batch."""
+_ANEW = "`zoo cache clear decisions`"
+"""What has an engine that failed tried again."""
 FORMAT = 1
 """To be raised whenever rows with the same facts would be others."""
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """A set of samples whose rows are asked for."""
+
+    samples: SampleSet
+    augment: str = "none"
+    """How the samples are varied; `none`: not at all."""
+    view: int = 0
+    """As which epoch of training varies them."""
+
+    @cached_property
+    def keys(self) -> Keys:
+        """What the rows are found by, `[N]`."""
+        return keys_of(self.samples, self.augment)
+
+    @cached_property
+    def known(self) -> bool:
+        """Whether each sample has a digest, so that its row can be found by other runs."""
+        return bool(self.samples.digests.astype(bool).all())
 
 
 @dataclass
@@ -115,7 +139,7 @@ class Extractor:
         self.work, self.expected = Work(backbone.preprocess.kind.nouns), expected
         self._engine: Engine | None = None
         self._wanted = ("", 0)
-        self._begun: tuple[SampleSet, str, int, Space] | None = None
+        self._begun: tuple[Wanted, Space] | None = None
         self._spaces: list[Path] = []
         self._passing: list[Path] = []
 
@@ -139,14 +163,14 @@ class Extractor:
         (batch,) = self._batches(samples.subset(some), some, len(some), "none", 0)
         return batch.inputs[batch.indices.argsort()]
 
-    def settled(self, samples: SampleSet, augment: str = "none", view: int = 0) -> dict[str, Scalar]:
-        """The options that say how rows are computed, decided by the first set of samples; to be written down before `rows` is called.
+    def settled(self, wanted: Sequence[Wanted]) -> dict[str, Scalar]:
+        """The options that say how rows are computed, decided by the first of these sets; to be written down before `all_rows` is called
+        with the same sets.
 
-        All processes call it. Raises: as `rows`.
+        All processes call it. Raises: as `all_rows`.
         """
         began = time.perf_counter()
-        space = self._space(samples, keys_of(samples, augment), augment, view)
-        self._begun = (samples, augment, view, space)
+        self._begun = (wanted[0], self._space(wanted[0], wanted))
         self.work.seconds += time.perf_counter() - began
         return self.options
 
@@ -156,44 +180,57 @@ class Extractor:
         return {"engine": self.config.machine.engine, "feature_batch_size": self.config.machine.feature_batch_size}
 
     def rows(self, samples: SampleSet, augment: str = "none", view: int = 0) -> Rows:
-        """What the prefix gives for each sample, `[N, ...] float32`, in their order. All processes call it, and get the same.
+        """As `all_rows`, of one set."""
+        return self.all_rows([Wanted(samples, augment, view)])[0]
 
-        Args:
-            augment: how the samples are varied; `none`: not at all.
-            view: as which epoch of training varies them.
+    def all_rows(self, wanted: Sequence[Wanted]) -> list[Rows]:
+        """What the prefix gives for each sample of each set, `[N, ...] float32`, in their order. All processes call it, and get the same.
+
+        All are by one engine: where it fails, at whichever set, torch computes the rows of all of them.
 
         Raises: DataError naming a sample that cannot be read; RunFailed if a worker dies; NonFinite naming a sample; OutputError if
-        neither the cache nor a passing folder can be written; ConfigError for an engine that cannot be had. Where an engine fails, torch
-        computes all of them.
+        neither the cache nor a passing folder can be written; ConfigError for an engine that cannot be had.
         """
         began = time.perf_counter()
-        keys = keys_of(samples, augment)
-        computed = None
-        while computed is None:
-            space = self._space(samples, keys, augment, view)
-            computed = self._fill(space, samples, keys, augment, view)
-        if self._wanted[0] not in self.work.engines:
-            self.work.engines.append(self._wanted[0])
-        self.work.computed += computed
-        self.work.found += len(keys) - computed
+        found = None
+        while found is None:
+            found = self._by_one_engine(wanted)
         self.work.seconds += time.perf_counter() - began
-        return space.rows(keys)
+        return found
 
-    def _fill(self, space: Space, samples: SampleSet, keys: Keys, augment: str, view: int) -> int | None:
+    def _by_one_engine(self, wanted: Sequence[Wanted]) -> list[Rows] | None:
+        """The rows of all sets; None if the engine failed, so that torch is to begin anew."""
+        found: list[Rows] = []
+        used: set[str] = set()
+        computed = 0
+        for one in wanted:
+            space = self._space(one, wanted)
+            used.add(self._wanted[0])
+            count = self._fill(space, one) if len(used) == 1 else None  # it may fail before it has computed anything
+            if count is None:
+                return None
+            computed += count
+            found.append(space.rows(one.keys))
+        self.work.engines += used - set(self.work.engines)
+        self.work.computed += computed
+        self.work.found += sum(len(one.keys) for one in wanted) - computed
+        return found
+
+    def _fill(self, space: Space, one: Wanted) -> int | None:
         """Have a row for every key; how many the processes of this run computed, or None if an engine failed. The first claims for all,
         and never waits for other runs for long at a time: those who wait for it would give up."""
         if self._world == 1:
             try:
-                return space.fill(keys, lambda mine: self._compute(space, samples, keys, mine, augment, view))
+                return space.fill(one.keys, lambda mine: self._compute(space, one, mine))
             except EngineFailed as error:
                 self._torch_goes_on(error)
                 return None
         count = 0
         while True:
-            with nullcontext() if self._rank else space.claim(keys) as claimed:
+            with nullcontext() if self._rank else space.claim(one.keys) as claimed:
                 mine = self._told(claimed)
                 if mine is not None and len(mine):
-                    failed = self._failure(lambda mine=mine: self._compute(space, samples, keys, mine, augment, view))  # type: ignore[misc]
+                    failed = self._failure(lambda mine=mine: self._compute(space, one, mine))  # type: ignore[misc]
                     if failed is not None:
                         self._torch_goes_on(failed)
                         return None
@@ -204,7 +241,7 @@ class Extractor:
                 if mine is None:
                     return count
                 if len(mine):
-                    space.check_written(keys[mine])
+                    space.check_written(one.keys[mine])
 
     def _failure(self, compute: Callable[[], None]) -> EngineFailed | None:
         """How the engine of one of the processes failed while all computed."""
@@ -217,12 +254,16 @@ class Extractor:
         return EngineFailed(found[0]) if found else None
 
     def _torch_goes_on(self, failure: EngineFailed) -> None:
-        """Have torch compute what is still to come, in a space of its own: rows of two engines are not mixed."""
+        """Have torch compute what is still to come, and what the engine has computed for this run: rows of two engines are not mixed."""
+        ran = self._engine is not None and self._engine.name != "torch"  # one that cannot start may be well again the next time
         if self._engine is not None:
             self._engine.close()
         self._engine, self.config = None, self.config.replace(engine="torch")
         if not self._rank:
-            log.warning("%s; torch goes on, with all features of these samples", failure)
+            decided = Decision({"engine": "torch"}, f"{failure}, in an earlier run of this network")
+            kept = ran and decisions.keep(self.root, self._failing(), decided)
+            later = f", as in later runs of this network (until {_ANEW})" if kept else ""
+            log.warning("%s; torch goes on, with all features of this run%s", failure, later)
 
     def _told(self, claimed: Integers | None) -> Integers | None:
         """What the first process says to all."""
@@ -235,24 +276,25 @@ class Extractor:
         """Where the processes keep what the cache did not take."""
         return [one for one in gather_object([path]) if one is not None]
 
-    def _space(self, samples: SampleSet, keys: Keys, augment: str, view: int) -> Space:
-        """Where the rows are, or will be; decided by the first process for all."""
+    def _space(self, one: Wanted, wanted: Sequence[Wanted]) -> Space:
+        """Where the rows of a set are, or will be; decided by the first process for all.
+
+        wanted: all the sets that are asked for with it.
+        """
         begun, self._begun = self._begun, None
-        if begun is not None and begun[0] is samples and begun[1:3] == (augment, view):
-            return begun[3]
+        if begun is not None and begun[0] is one:
+            return begun[1]
         decided: list[Any] = [None]
         if not self._rank:
-            common = self._facts(augment, view)
-            known = bool(samples.digests.astype(bool).all())
-            root = self.root if known else None
-            self._decide(root, samples, common, keys)
-            path, facts = self._existing(root, common, keys)
+            root = self.root if one.known else None
+            self._decide(one, wanted)
+            path, facts = self._existing(one)
             if path is None:
                 try:
-                    facts = self._new_facts(samples, common)
+                    facts = self._new_facts(one)
                 except EngineFailed as error:
                     self._torch_goes_on(error)
-                    facts = self._new_facts(samples, common)
+                    facts = self._new_facts(one)
                 path = self._folder(root, facts)
             decided = [(str(path), facts)]
         if self._world > 1:
@@ -283,46 +325,65 @@ class Extractor:
     def _kind(self) -> str:
         return "features" if self.where in ("pooled features", "tokens") else "activations"
 
-    def _decide(self, root: Path | None, samples: SampleSet, common: dict[str, Any], keys: Keys) -> None:
+    def _decide(self, one: Wanted, wanted: Sequence[Wanted]) -> None:
         """Settle engine and batch size where they were not given. Two records: what was decided for these very samples, so that equal
-        runs are equal whatever else is computed meanwhile; and what was measured for so many, so that it is measured once."""
+        runs are equal whatever else is computed meanwhile; and what was measured for so many, so that it is measured once. A third says
+        that an engine failed: then none but torch computes anything."""
         machine, settles = self.config.machine, ("engine", "feature_batch_size")
         asked = {name: getattr(machine, name) for name in settles}
-        if "auto" in asked.values() or None in asked.values():
-            here = decisions.machine(["torch", "openvino", "onnxruntime", self.backbone.spec.loader])
-            processor = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else here["processor"]
-            facts = here | {"asked": asked, "processor": processor, "threads": torch.get_num_threads()}
-            same = hashlib.sha256(keys.tobytes()).hexdigest()
-            count = max(self.expected, len(samples))
+        if not ("auto" in asked.values() or None in asked.values()):
+            return
+        failed = decisions.known(self.root, self._failing(), ("engine",)) if machine.engine == "auto" else None
+        common, root = self._facts(one.augment, one.view), self.root if one.known else None
+        facts = self._here() | {"asked": asked, "threads": torch.get_num_threads()}
+        same = hashlib.sha256(one.keys.tobytes()).hexdigest()
+        count = max(self.expected, len(one.samples))
 
-            def measured() -> Decision:
-                of = self._facts("none", 0) | facts | {"samples": decisions.size(count)}
-                return decisions.once(self.root, of, settles, lambda: self._measured(samples, count))
+        def measured() -> Decision:
+            of = self._facts("none", 0) | facts | {"samples": decisions.size(count)}
+            name = "torch" if failed else machine.engine
+            return decisions.once(self.root, of, settles, lambda: self._measured(one.samples, name, count))
 
-            def found_or_measured() -> Decision:
-                path, found = self._existing(root, common, keys)
-                there = {"engine": found.get("engine"), "feature_batch_size": found.get("batch")}
-                return (
-                    measured()
-                    if path is None
-                    else Decision(there, f"features of this network were computed so before, in {path}")
-                )
+        def found_or_measured() -> Decision:
+            path, found = self._existing(one)
+            there = {"engine": found.get("engine"), "feature_batch_size": found.get("batch")}
+            return measured() if path is None else Decision(there, f"features of this network were computed so before, in {path}")
 
-            decided = decisions.once(root, common | facts | {"samples": same}, settles, found_or_measured)
-            self.config = self.config.replace(**decided.options)
+        decided = decisions.once(root, common | facts | {"samples": same}, settles, found_or_measured)
+        self.config = self.config.replace(**decided.options)
+        if failed and decided.options["engine"] != "torch" and not all(map(self._is_there, wanted)):
+            self.config = self.config.replace(**failed.options)
+        if failed and self.config.machine.engine == "torch":
+            log.warning("%s; torch is used, until %s", failed.why, _ANEW)
 
-    def _measured(self, samples: SampleSet, count: int) -> Decision:
+    def _here(self) -> dict[str, Any]:
+        """The facts of this machine that the speed of engines depends on."""
+        here = decisions.machine(["torch", "openvino", "onnxruntime", self.backbone.spec.loader])
+        on_gpu = self.device.type == "cuda"
+        return here | {"processor": torch.cuda.get_device_name(self.device) if on_gpu else here["processor"]}
+
+    def _failing(self) -> dict[str, Any]:
+        """The facts of a decision for torch because another engine has failed, with this network on this machine."""
+        return self._facts("none", 0) | self._here() | {"failed": True}
+
+    def _measured(self, samples: SampleSet, name: str, count: int) -> Decision:
         """The engine for so many samples, as timed on the first of them."""
-        machine = self.config.machine
-        self._engine, said = self._choose(self.samples(samples, 64), machine.engine, count, machine.feature_batch_size)
+        batch = self.config.machine.feature_batch_size
+        self._engine, said = self._choose(self.samples(samples, 64), name, count, batch)
         log.info("%s", said)
         options: dict[str, Scalar] = {"engine": self._engine.name, "feature_batch_size": self._engine.batch_size}
         return Decision(options, said, lasting=not self._engine.stands_in)
 
-    def _existing(self, root: Path | None, common: dict[str, Any], keys: Keys) -> tuple[Path | None, dict[str, Any]]:
-        """The space of these facts that has most of the rows, by the engine and in the batches that were asked for; None if what is
-        missing is so much more than there is that the engine is better chosen anew."""
-        machine = self.config.machine
+    def _is_there(self, one: Wanted) -> bool:
+        """Whether all rows of a set have been computed, by the engine and in the batches that were decided on."""
+        path, facts = self._existing(one)
+        return path is not None and bool(Space(path, tuple(facts["shape"]), "<f4").has(one.keys).all())
+
+    def _existing(self, one: Wanted) -> tuple[Path | None, dict[str, Any]]:
+        """The space that has most of a set's rows, by the engine and in the batches that were asked for; None if what is missing is so
+        much more than there is that the engine is better chosen anew."""
+        machine, keys, common = self.config.machine, one.keys, self._facts(one.augment, one.view)
+        root = self.root if one.known else None
         best: tuple[int, Path | None, dict[str, Any]] = (-1, None, {})
         for file in sorted((root / self._kind).glob(f"*/{cache.FACTS}")) if root else []:
             facts = cache.read_facts(file.parent) or {}  # another process may be removing it
@@ -340,14 +401,15 @@ class Extractor:
             cache.folder(root, self._kind, best[2])  # marks it as used
         return best[1], best[2]
 
-    def _new_facts(self, samples: SampleSet, common: dict[str, Any]) -> dict[str, Any]:
+    def _new_facts(self, one: Wanted) -> dict[str, Any]:
         """The facts with the engine in them that was decided on, or torch, where that cannot be had any more."""
-        first, machine = self.samples(samples, 64), self.config.machine
+        first, machine = self.samples(one.samples, 64), self.config.machine
         if self._engine is None or (self._engine.name, self._engine.batch_size) != (machine.engine, machine.feature_batch_size):
-            self._engine, _ = self._choose(first, machine.engine, len(samples), machine.feature_batch_size)
+            self._engine, _ = self._choose(first, machine.engine, len(one.samples), machine.feature_batch_size)
         engine = self._engine
         shape = list(engine(first[:1]).shape[1:])
-        return common | {"engine": engine.name, "version": engine.version, "batch": engine.batch_size, "shape": shape}
+        own = {"engine": engine.name, "version": engine.version, "batch": engine.batch_size, "shape": shape}
+        return self._facts(one.augment, one.view) | own
 
     def _choose(self, first: torch.Tensor, name: str, samples: int, batch_size: int | None) -> tuple[Engine, str]:
         """An engine that agrees with torch on the first samples, and a line about it."""
@@ -397,15 +459,15 @@ class Extractor:
             self._choose_workers = None
         return self.config.data.num_workers or 0
 
-    def _compute(self, space: Space, samples: SampleSet, keys: Keys, missing: Integers, augment: str, view: int) -> None:
+    def _compute(self, space: Space, one: Wanted, missing: Integers) -> None:
         """Run this process's share of the missing samples through the network, every so-manieth batch, and keep the rows."""
-        engine = self._ready(samples)
+        samples, engine = one.samples, self._ready(one.samples)
         size, rank, world = engine.batch_size, self._rank, self._world
         parts = [missing[start : start + size] for start in range(rank * size, len(missing), world * size)]
         if not parts:
             return
         mine = np.concatenate(parts)
-        batches = iter(self._batches(samples, mine, size, augment, view))
+        batches = iter(self._batches(samples, mine, size, one.augment, one.view))
         with interrupts.deferred(), Bar(len(mine), f"{self.where}, {engine.name}") as bar, Shards(space) as shards:
             while True:
                 began = time.perf_counter()
@@ -420,7 +482,7 @@ class Extractor:
                     if engine.name != "torch":
                         raise EngineFailed(f"the engine {engine.name} gives NaN or infinite features for {name}")
                     raise NonFinite(f"{name}: the network gives NaN or infinite features; other weights, or --precision no")
-                shards.add(keys[batch.indices.numpy()], rows)
+                shards.add(one.keys[batch.indices.numpy()], rows)
                 bar.advance(len(rows))
                 interrupts.check()
 

@@ -30,7 +30,7 @@ from zoo.training import checkpoint, loop, probe
 from zoo.training.best import CHECKED, write_best
 from zoo.training.checkpoint import Patience, TrainState
 from zoo.training.collect import prepare
-from zoo.training.features import Extractor
+from zoo.training.features import Extractor, Wanted
 from zoo.training.job import build_model, environment, make_job, make_row_job, trackers_of
 from zoo.training.loop import Job
 from zoo.training.reading import decoded_once
@@ -123,7 +123,7 @@ def _on_samples(options: Settling, splits: Splits, metric: Metric, machine: Acce
     if choose is not None:
         options.settle("measured", num_workers=choose(splits.train))
     job = make_job(options.config, decoded_once(splits, model, options.config), model, metric, machine)
-    if model.plan.strategy.kind == "lp-ft" and checkpoint.newest(options.run.checkpoints, job.identity) is None:
+    if model.plan.strategy.kind == "lp-ft" and checkpoint.newest(options.run.checkpoints, job.identity, say=False) is None:
         _start_from_probe(options, splits, metric, machine, model)
     if options.config.machine.engine == "auto":
         options.settle("machine", engine="torch")
@@ -137,8 +137,10 @@ def _start_from_probe(options: Settling, splits: Splits, metric: Metric, machine
         raise ConfigError(f"strategy lp-ft starts from a solved head, which is linear; head {model.head_name} is not: use full")
     cut = boundary.behind(model)
     with _extractor(cut, model, splits, options.config, machine) as extractor:
-        options.settle("measured", **extractor.settled(splits.train))
-        train, val = extractor.rows(splits.train), extractor.rows(splits.val)
+        wanted = [Wanted(splits.train), Wanted(splits.val)]
+        options.settle("measured", **extractor.settled(wanted))
+        train, val = extractor.all_rows(wanted)
+        options.settle("measured", **extractor.options)  # an engine may have failed
     if machine.is_main_process:  # the others get the head's values when the model is prepared for several processes
         solved = probe.solve([train], val, splits, metric, options.config, machine.device, [])
         probe.put(solved.tried.candidate, model)
@@ -249,13 +251,13 @@ def _rows(options: Settling, extractor: Extractor, splits: Splits) -> tuple[list
     Those of the test samples are computed along with them, while the engine is warm, and looked at by nobody here.
     """
     augment, views = options.config.data.augment, options.config.data.views or 1
-    options.settle("measured", **extractor.settled(splits.train, augment))
-    train = [extractor.rows(splits.train, augment, view) for view in range(views)]
-    val = extractor.rows(splits.val)
+    wanted = [*(Wanted(splits.train, augment, view) for view in range(views)), Wanted(splits.val)]
     if splits.test is not None and extractor.root is not None:
-        extractor.rows(splits.test)
+        wanted.append(Wanted(splits.test))
+    options.settle("measured", **extractor.settled(wanted))
+    rows = extractor.all_rows(wanted)
     options.settle("measured", **extractor.options)  # an engine may have failed
-    return train, val
+    return rows[:views], rows[views]
 
 
 _OF_STEPS = {name for name, option in all_options().items() if option.group == "optim" and name != "batch_size"} | {

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -161,14 +159,14 @@ def class_weights(config: FinetuneConfig, splits: Splits) -> Tensor | None:
     return torch.from_numpy(balanced(splits.train.targets, len(splits.labels))).float()
 
 
-def identity(config: FinetuneConfig, splits: Splits, model: AdaptedModel) -> dict[str, str]:
-    """Digests of all that a checkpoint belongs to."""
-    kept: Mapping[str, Any] = {name: value for name, value in config.flat().items() if name not in _PRACTICAL}
+def identity(config: FinetuneConfig, splits: Splits, model: AdaptedModel) -> dict[str, Any]:
+    """All that a checkpoint belongs to: digests, and the options that change what is computed."""
+    kept = {name: value for name, value in config.flat().items() if name not in _PRACTICAL}
     return {
         "base weights": model.backbone.base_sha256,
         "data": splits.facts.sha256,
         "labels": splits.labels.sha256,
-        "set of options": hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest(),
+        checkpoint.OPTIONS: kept,
     }
 
 
@@ -193,7 +191,7 @@ def device_name(device: torch.device) -> str:
 
 def trackers_of(run: Run, job: Job) -> list[Tracker]:
     """metrics.jsonl, the terminal, and TensorBoard; what an interrupted run wrote after its last checkpoint is dropped."""
-    found = checkpoint.newest(run.checkpoints, job.identity)
+    found = checkpoint.newest(run.checkpoints, job.identity, say=False)
     step, evaluations = (found.state.step, found.state.evaluations) if found else (0, 0)
     trackers: list[Tracker] = [MetricsFile(run.path / "metrics.jsonl", evaluations)]
     trackers.append(Terminal(job.total_steps, step, job.metric.name))

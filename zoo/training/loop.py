@@ -57,8 +57,8 @@ class Job:
     metric: Metric
     class_weights: Tensor | None
     """What a sample of each class counts in the loss, `[C] float32`; None: all count one."""
-    identity: dict[str, str]
-    """Digests of the base weights, data, labels and options: a checkpoint of another identity is refused."""
+    identity: dict[str, Any]
+    """Digests of the base weights, data and labels, and the options: a checkpoint of another identity is refused."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -301,7 +301,7 @@ def _record(job: Job, state: TrainState, report: Report, clock: _Clock, improved
 
 def _restore(job: Job, run: Run, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> TrainState:
     """The state of the newest checkpoint, its tensors loaded; a fresh one if there is none."""
-    found = checkpoint.newest(run.checkpoints, job.identity)
+    found = checkpoint.newest(run.checkpoints, job.identity, say=accelerator.is_main_process)
     if found is None:
         metric, selection = job.metric, job.config.selection
         patience = Patience(selection.patience, selection.min_delta, metric.higher_is_better)
