@@ -15,8 +15,8 @@ import zoo
 
 PACKAGE = Path(zoo.__file__).parent
 FLOORS = [
-    {"errors", "memory"},
-    {"types", "content", "strategy", "folders", "locks", "interrupts", "streams", "plugins", "runtimes"},
+    {"errors", "memory", "interrupts"},
+    {"types", "content", "strategy", "folders", "locks", "streams", "plugins", "runtimes"},
     {"cache"},
     {"config"},
     {"registry", "decisions"},

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from zoo import interrupts
+from zoo.errors import EngineFailed, RunFailed
 from zoo.interrupts import Stopped
+from zoo.runtimes.process import RuntimeProcess
+from zoo.training import launch
 
 # What is stopped has to be in the block that is expected to stop.
 # ruff: noqa: PT012
@@ -97,6 +100,35 @@ def test_ctrl_c_while_the_command_is_imported_leaves_no_traceback(tmp_path, word
         [sys.executable, "-m", *words.split()], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": search}
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def sent_at_start(folder: Path, module: str, number: int) -> None:
+    """Have a process of a module send itself a signal before it imports anything of ours."""
+    code = f"import os, sys\nif {module!r} in sys.orig_argv: os.kill(os.getpid(), {int(number)})\n"
+    (folder / "sitecustomize.py").write_text(code)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_an_engine_outlives_a_signal_that_comes_before_its_first_import(tmp_path, monkeypatch, number):
+    """Its run decides, which may have to save something."""
+    sent_at_start(tmp_path, "zoo.runtimes", number)
+    monkeypatch.syspath_prepend(tmp_path)
+    with RuntimeProcess("onnxruntime") as runtime, pytest.raises(EngineFailed, match="onnxruntime failed: 0"):
+        runtime.ask("nothing", session=0)
+
+
+def test_a_training_process_that_is_starting_leaves_no_traceback_of_ctrl_c(tmp_path, monkeypatch, capfd):
+    sent_at_start(tmp_path, "zoo.training.worker", signal.SIGINT)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    with pytest.raises(RunFailed, match="process 1 of 1 was killed by SIGINT"):
+        launch.run_workers(tmp_path, 1, None)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_signal_that_comes_while_a_process_is_started_is_not_lost() -> None:
+    with pytest.raises(Stopped, match="^stopped by SIGTERM$"), interrupts.handled(), interrupts.withheld():
+        send(signal.SIGTERM)
+        assert interrupts.pending() == 0
 
 
 def test_other_threads_and_forked_children_hear_nothing() -> None:

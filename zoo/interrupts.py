@@ -122,6 +122,26 @@ def hinting(hint: str) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def withheld() -> Iterator[None]:
+    """A process that is started in here hears of no signal before it calls `let_through`: while it is starting, it has no handlers, and
+    one would end it, or leave a traceback of what it imports. This process hears of those that come meanwhile in the end."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_through() -> None:
+    """In a process that was started in `withheld`: hear of signals from now on."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
 def _mine() -> bool:
     return _state.owner == os.getpid() and threading.current_thread() is threading.main_thread()
 

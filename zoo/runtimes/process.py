@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo import interrupts
 from zoo.errors import EngineFailed, first_line
 from zoo.runtimes.shared import Shared
 
@@ -62,15 +63,16 @@ class RuntimeProcess:
         files = (far.fileno(), self._inputs.file, self._outputs.file)
         path = os.pathsep.join(str(entry or Path.cwd()) for entry in sys.path)
         try:
-            return subprocess.Popen(  # noqa: S603 - our own
-                [sys.executable, "-P", "-m", "zoo.runtimes", self.name, *map(str, files), str(parent)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=files,
-                env={**os.environ, "PYTHONPATH": path},
-                start_new_session=True,  # a Ctrl-C is for this process
-            )
+            with interrupts.withheld():
+                return subprocess.Popen(  # noqa: S603 - our own
+                    [sys.executable, "-P", "-m", "zoo.runtimes", self.name, *map(str, files), str(parent)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=files,
+                    env={**os.environ, "PYTHONPATH": path},
+                    start_new_session=True,  # a Ctrl-C is for this process
+                )
         except (OSError, ValueError) as error:  # the latter where descriptors cannot be inherited
             raise EngineFailed(f"the engine {self._title} cannot be started: {error}") from error
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
+from zoo import interrupts
 from zoo.runtimes.sessions import OnnxSessions, OpenVinoSessions
 from zoo.runtimes.shared import Shared
 from zoo.runtimes.tracing import Converter
@@ -40,8 +41,9 @@ def serve(name: str, channel: int, inputs: int, outputs: int, parent: int) -> No
     name: of `SERVANTS`; channel, inputs, outputs: inherited descriptors; parent: the process that this one is to end with,
     0 where that is left to the socket.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in interrupts.SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # the parent decides
+    interrupts.let_through()
     if parent:
         _end_with(parent)
     with socket.socket(fileno=channel) as link, contextlib.suppress(ConnectionError):

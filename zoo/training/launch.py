@@ -140,7 +140,8 @@ def _start(run_path: Path, folder: Path, rank: int, world: int, lock: int | None
     command += [] if lock is None else [str(lock)]
     handed = () if lock is None else (lock,)
     # stdout is the answer's; what workers have to say is for people. (2 is stderr, also where `sys.stderr` is no file: in a notebook.)
-    return subprocess.Popen(command, env=environment, stdout=2, pass_fds=handed)  # noqa: S603 - our own
+    with interrupts.withheld():
+        return subprocess.Popen(command, env=environment, stdout=2, pass_fds=handed)  # noqa: S603 - our own
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]]) -> list[int | None]:

@@ -9,11 +9,15 @@ import sys
 import traceback
 from pathlib import Path
 
-# Until `main` handles it: Ctrl-C would leave a traceback of what is being imported. Whoever started this process says what there is to say.
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+from zoo import interrupts
 
-from zoo import interrupts, locks, runs, streams
+# Until `main` handles it: Ctrl-C would leave a traceback of what is being imported. Whoever started this process says what there is to say.
+if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    interrupts.let_through()
+
+from zoo import locks, runs, streams
 from zoo.data import deaths
 from zoo.interrupts import Stopped
 from zoo.training import launch, session
