@@ -81,6 +81,29 @@ def test_longer_than_patience_is_not_waited(hub, best):
         zoo.publish(best, "me/pets")
 
 
+LONG = [{"Retry_After": "7200"}, {"RateLimit": '"api";r=0;t=7200'}, {"Retry_After": "9" * 400}]
+
+
+@pytest.mark.parametrize("headers", LONG, ids=["Retry-After", "RateLimit", "absurd"])
+@pytest.mark.parametrize("request_", ["preupload", "/objects/batch", "PUT ", "GET .*/resolve/"])
+def test_nor_where_the_hub_s_client_tries_again_by_itself(hub, best, request_, headers):
+    """Which would sleep for two hours."""
+    if "resolve" in request_:
+        hub.repositories["me/pets"], hub.commits["me/pets"] = {"README.md": b"another"}, 1
+    hub.faults = [Fault(request_, 429, times=100, headers=headers)]
+    began = time.monotonic()
+    with pytest.raises(OutputError, match=r"too many requests, and waiting did not help.* \(status 429\)"):
+        zoo.publish(best, "me/pets", force=True)
+    assert time.monotonic() - began < 30
+    assert hub.commits.get("me/pets", 0) == (1 if "resolve" in request_ else 0)
+
+
+def test_the_client_waits_as_long_as_there_is_patience(hub, best):
+    hub.faults = [Fault("preupload", 429, headers={"Retry_After": "1"})]
+    zoo.publish(best, "me/pets")
+    assert hub.commits == {"me/pets": 1}
+
+
 @pytest.mark.parametrize("request_", [CREATE, COMMIT])
 def test_what_was_done_and_whose_answer_was_lost_is_not_done_twice(hub, best, request_):
     hub.faults = [Fault(request_, "lost")]

@@ -1,6 +1,7 @@
 """What a failed request to the Hub means: whether it is made again, and what to do, in a line without the token. No torch here.
 
-Of the Hub's own client, some calls try again by themselves and some, such as the commit of a publication, do not.
+Of the Hub's own client, some calls try again by themselves, and wait for as long as the Hub asks, be it hours; and some, such as the commit
+of a publication, do not try again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TypeVar
 import httpx2
 from huggingface_hub import constants, get_session, get_token
 from huggingface_hub.errors import FileMetadataError
+from huggingface_hub.utils._http import parse_ratelimit_headers
 
 from zoo.errors import ConfigError
 
@@ -57,16 +59,35 @@ def again(call: Callable[[], Answer]) -> Answer:
     Raises: what the last call raised.
     """
     end = time.monotonic() + patience()
-    for wait in WAITS:
-        try:
-            return call()
-        except ANY as error:
-            pause = max(wait, _asked_for(error))
-            if not _passes(error) or time.monotonic() + pause > end:
-                raise
-            log.info("%s: %s; trying again in %.1f s", endpoint(), _cause(error), pause)
-            time.sleep(pause)
-    return call()
+    with _until(end):
+        for wait in WAITS:
+            try:
+                return call()
+            except ANY as error:
+                pause = max(wait, _asked_for(_response(error)))
+                if not _passes(error) or time.monotonic() + pause > end:
+                    raise
+                log.info("%s: %s; trying again in %.1f s", endpoint(), _cause(error), pause)
+                time.sleep(pause)
+        return call()
+
+
+@contextlib.contextmanager
+def _until(end: float) -> Iterator[None]:
+    """Inside, the Hub's client does not see an answer that asks it to wait beyond `end` (of `time.monotonic`): that is an error at once."""
+
+    def refuse(response: httpx2.Response) -> None:
+        if response.status_code in (408, *PASSING) and time.monotonic() + _asked_for(response) > end:
+            response.read()
+            response.raise_for_status()
+
+    session = get_session()
+    before = session.event_hooks
+    session.event_hooks = {**before, "response": [*before["response"], refuse]}
+    try:
+        yield
+    finally:
+        session.event_hooks = before
 
 
 @contextlib.contextmanager
@@ -119,10 +140,14 @@ def _passes(error: BaseException) -> bool:
     return status_of(error) in PASSING or (broken and not unreachable)
 
 
-def _asked_for(error: BaseException) -> float:
-    """Seconds that the Hub asks to wait (`Retry-After`)."""
-    text = getattr(_response(error), "headers", {}).get("Retry-After", "")
-    return float(text) if re.fullmatch(r"[0-9]{1,9}", text) else 0.0
+def _asked_for(response: object) -> float:
+    """Seconds that the Hub asks to wait, by `RateLimit` (of an answer 429) or `Retry-After`, as its client reads them; 0: none."""
+    headers = getattr(response, "headers", {})
+    limit = parse_ratelimit_headers(headers) if getattr(response, "status_code", 0) == 429 else None
+    if limit is not None and limit.remaining == 0:
+        return float(limit.reset_in_seconds)
+    text = headers.get("Retry-After", "").strip()
+    return float(text) if re.fullmatch(r"[0-9]+", text) else 0.0
 
 
 def _response(error: BaseException) -> object:
