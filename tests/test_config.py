@@ -56,6 +56,8 @@ def test_settling_keeps_the_rest_and_says_who_decided():
         ({"epochs": "3"}, "expected a number"),
         ({"batch_size": 2.5}, "expected a whole number"),
         ({"batch_size": 0}, "lies between"),
+        ({"lr": 0}, "lr is 0; it lies between 1e-12"),  # nothing would train
+        ({"backbone_lr_scale": 0.0}, "backbone_lr_scale is 0.0; it lies between 1e-09"),
         ({"tensorboard": 1}, "true or false"),
         ({"precision": "fp61"}, "did you mean 'fp16'"),
         ({"augment": False}, "none | light"),

@@ -34,8 +34,28 @@ def test_a_long_value_is_cut_and_the_rest_is_kept(value, message):
     assert len(said) <= len(before) + len(after) + errors.LONGEST_VALUE
 
 
+@pytest.mark.parametrize("value", ["x" * 100_000, "x y " * 25_000, "it's " * 20_000, 'x "y ' * 20_000])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "{}: no such file; give another",
+        "no data in {}; give others",
+        "lr is {}",
+        "rows differ (a, {}, b): two of 30; leave them out",
+    ],
+)
+def test_so_is_one_without_quotation_marks(value, message):
+    before, after = message.split("{}")
+    said = str(DataError(message.format(value)))
+    assert said.startswith(before)
+    assert said.endswith(after)
+    if "'" not in value and '"' not in value:
+        assert len(said) <= len(before) + len(after) + errors.LONGEST_VALUE
+    assert len(said) <= errors.LONGEST_MESSAGE
+
+
 def test_a_message_is_cut_where_nothing_says_what_is_a_value():
-    said = one_line("start " + "a b " * 10_000 + "what to do")
+    said = one_line("start " + "a; b: " * 10_000 + "what to do")
     assert said.startswith("start ")
     assert said.endswith("what to do")
     assert len(said) == errors.LONGEST_MESSAGE

@@ -62,6 +62,26 @@ def test_a_config_that_was_cut_at_a_line_s_end_is_refused(tmp_path):
             run.resolved()
 
 
+def test_what_another_version_of_zoo_wrote_is_said_with_what_to_do(tmp_path):
+    run, _ = runs.create(resolved(), FILES, tmp_path)
+    file = run.path / "config.yaml"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if not line.startswith("momentum:")))
+    with pytest.raises(ConfigError) as caught:
+        run.resolved()
+    assert str(caught.value) == (
+        f"{file}: 1 of {len(lines)} options are missing, the first is momentum; if the file was cut short, use another copy; if another "
+        "version of zoo wrote it, go on with that one, or write out the missing ones (`momentum: 0.9`); a file of some options is "
+        "for --recipe"
+    )
+    file.write_text("".join(lines).replace("momentum:", "impetus:"))
+    with pytest.raises(ConfigError, match="the first is momentum, and no option is called 'impetus'; if the file"):
+        run.resolved()
+    file.write_text("".join(lines) + "impetus: 1\n")
+    with pytest.raises(ConfigError, match="no option 'impetus'"):
+        run.resolved()
+
+
 def test_an_existing_folder_is_never_used(tmp_path):
     (tmp_path / "mine").mkdir()
     with pytest.raises(OutputError, match="exists; choose another --out$"):

@@ -23,10 +23,11 @@ import re
 from collections.abc import Iterable
 
 LONGEST_VALUE = 300
-"""Characters of one value (a word, or what stands in quotation marks) that a message shows."""
+"""Characters of one value that a message shows: of what stands in quotation marks, and of anything else between two of them or between
+the colons and semicolons of the message (its own words there are far fewer)."""
 LONGEST_MESSAGE = 1_000
 """Characters of a message."""
-_VALUES = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\S+""")
+_VALUES = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?:(?![:;][ ])[^'"])+""")
 
 
 class ZooError(Exception):

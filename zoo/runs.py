@@ -23,7 +23,7 @@ from typing import Any
 
 from zoo import content, folders, interrupts, locks
 from zoo.config import Resolved, Scalar, build, options, slug
-from zoo.errors import CheckpointError, ConfigError, OutputError, RunFailed
+from zoo.errors import CheckpointError, ConfigError, OutputError, RunFailed, shown
 
 
 @dataclass(frozen=True)
@@ -195,16 +195,26 @@ def read_config(path: Path) -> Resolved:
     Raises: ConfigError, too, for a file that lacks options, which would silently take their defaults: it was cut short, for one.
     """
     values: Mapping[str, Scalar] = content.read_yaml(path)
-    lacking = [name for name in options() if name not in values]
-    if lacking and not values.keys() - options().keys():
-        raise ConfigError(
-            f"{path}: incomplete: {len(lacking)} of {len(options())} options are missing, the first is {lacking[0]}; use another copy of "
-            "it, or give a file of some options to --recipe"
-        )
+    _check_whole(path, values)
     lines = (line.rpartition("  # ") for line in path.read_text(encoding="utf-8").splitlines())
     comments = {head.partition(":")[0].strip('"'): comment for head, _, comment in lines}
     config = build(values, str(path))
     return Resolved(config, {name: comments.get(name) or str(path) for name in config.flat()})
+
+
+def _check_whole(path: Path, values: Mapping[str, Scalar]) -> None:
+    """Raises: ConfigError for a file that lacks options: it was cut short, or another version of zoo, which had others, wrote it."""
+    lacking = [option for name, option in options().items() if name not in values]
+    unknown = [name for name in values if name not in options()]
+    if not lacking:  # one that is unknown beside is a mistake in a name
+        return
+    line = content.dump_yaml({lacking[0].name: lacking[0].default}).strip()
+    others = f", and no option is called {', '.join(map(shown, unknown[:3]))}" if unknown else ""
+    raise ConfigError(
+        f"{path}: {len(lacking)} of {len(options())} options are missing, the first is {lacking[0].name}{others}; if the file was cut "
+        f"short, use another copy; if another version of zoo wrote it, go on with that one, or write out the missing ones (`{line}`); "
+        "a file of some options is for --recipe"
+    )
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:

@@ -13,7 +13,7 @@ from zoo import registry
 from zoo.cli import main
 from zoo.cli.app import VERBS
 from zoo.config import options
-from zoo.errors import LONGEST_MESSAGE
+from zoo.errors import LONGEST_MESSAGE, LONGEST_VALUE
 from zoo.publishing.hub import publish
 
 FLAGS = ["--" + name.replace("_", "-") for name in options()]
@@ -72,6 +72,9 @@ def run(line):
     complaint = said.getvalue().splitlines()[-1:] if status else []
     assert status in (0, 1, 2, 130), line
     assert all(line.startswith("zoo: ") and len(line) <= LONGEST_MESSAGE + 5 for line in complaint), complaint
+    assert all(4 * line.count("x y ") <= 2 * LONGEST_VALUE for line in complaint), (
+        "of each value of the user's (two, say) so much is shown"
+    )
     assert "unexpected" not in "".join(complaint), (line, complaint)
     return status
 
