@@ -71,6 +71,44 @@ def test_damage_is_named(tmp_path, damage, words):
         folders.verify(tmp_path / "x")
 
 
+@pytest.fixture
+def large(tmp_path, monkeypatch):
+    """A folder with a file that is hashed while it is read, and one that is hashed before."""
+    monkeypatch.setattr(folders, "LARGE", 1000)
+    monkeypatch.setattr(folders, "CHUNK", 300)
+    with folders.whole(tmp_path / "model") as folder:
+        (folder / "weights").write_bytes(bytes(range(250)) * 40)
+        (folder / "config").write_text("small")
+    return tmp_path / "model"
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def test_what_is_hashed_while_it_is_read_counts_only_if_it_is_whole(large):
+    assert folders.sha256(large / "weights") == hashlib.sha256((large / "weights").read_bytes()).hexdigest()
+    assert folders.read_whole(large, lambda: "read", ["weights"]) == "read"
+    with pytest.raises(KeyError, match="mine"):
+        folders.read_whole(large, lambda: {}["mine"], ["weights"])
+    flip(large / "weights")
+    done = []
+    for read in (lambda: done.append("read"), lambda: {}["of the damage"]):
+        with pytest.raises(CheckpointError, match="weights: damaged"):
+            folders.read_whole(large, read, ["weights"])
+    assert done == ["read"]
+    with pytest.raises(CheckpointError, match="weights: damaged"):
+        folders.verify(large)
+
+
+def test_what_says_how_to_read_is_hashed_before(large):
+    flip(large / "config")
+    with pytest.raises(CheckpointError, match="config: damaged"):
+        folders.read_whole(large, lambda: pytest.fail("it was read"), ["weights"])
+
+
 def test_files_are_readable_as_the_umask_says(tmp_path):
     before = os.umask(0o022)
     try:

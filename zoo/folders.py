@@ -15,7 +15,8 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -24,6 +25,10 @@ from safetensors import SafetensorError
 from zoo.errors import CheckpointError, OutputError
 
 MANIFEST = "manifest.json"
+LARGE = 1 << 23
+"""Bytes from which a file is hashed in a thread of its own."""
+CHUNK = 1 << 22
+"""Bytes that are read and hashed at once. Between two of them a thread that hashes may wait 5 ms for one that runs Python."""
 _OLD = ".old-"
 _ASIDE = re.compile(r"\.aside-(?P<name>.+)-(?P<host>[0-9a-f]{8})-(?P<process>\d+)-\d+", re.DOTALL)
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
@@ -211,24 +216,55 @@ def verify(folder: Path, needed: Collection[str] = (), *, ignored: Callable[[str
 
     Raises: CheckpointError naming the first file that is missing, damaged or, though needed, not listed.
     """
+    with verifying(folder, needed, ignored=ignored) as entries:
+        return entries
+
+
+@contextlib.contextmanager
+def verifying(
+    folder: Path, needed: Collection[str] = (), *, ignored: Callable[[str], bool] = lambda name: False
+) -> Iterator[dict[str, Any]]:
+    """As `verify`, but the large files are hashed while something is done in here, such as reading them: it counts only if leaving does
+    not raise. What fails in here because a file is damaged is told as that."""
     if not is_folder(folder):
         raise CheckpointError(f"{folder}: no such folder")
     entries = _manifest(folder / MANIFEST)
     if unlisted := [name for name in needed if name not in entries]:
         raise CheckpointError(f"{folder / MANIFEST}: it does not list {unlisted[0]}; use another copy of the folder")
-    for name, entry in entries.items():
-        file = folder / name
-        if ignored(name):
-            continue
+    files = [(folder / name, entry) for name, entry in entries.items() if not ignored(name)]
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        large = [pool.submit(_verify_file, *one) for one in files if _size(one[0]) >= LARGE]
+        for one in files:
+            if _size(one[0]) < LARGE:
+                _verify_file(*one)
+        failed = None
         try:
-            same = file.stat().st_size == entry["size"] and sha256(file) == entry["sha256"]
-        except FileNotFoundError:
-            raise CheckpointError(f"{file}: missing; use another copy of the folder") from None
-        except OSError as error:
-            raise CheckpointError(f"{file}: cannot be read: {error.strerror or error}") from error
-        if not same:
-            raise CheckpointError(f"{file}: damaged, its sha256 is not the one in {MANIFEST}; use another copy of the folder")
-    return entries
+            yield entries
+        except Exception as error:
+            failed = error
+        for hashed in large:
+            hashed.result()
+        if failed is not None:
+            raise failed
+
+
+def _size(file: Path) -> int:
+    """Of a file, if there is one."""
+    with contextlib.suppress(OSError):
+        return file.stat().st_size
+    return 0
+
+
+def _verify_file(file: Path, entry: Mapping[str, Any]) -> None:
+    """Raises: CheckpointError if a file is not as its manifest says."""
+    try:
+        same = file.stat().st_size == entry["size"] and sha256(file) == entry["sha256"]
+    except FileNotFoundError:
+        raise CheckpointError(f"{file}: missing; use another copy of the folder") from None
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read: {error.strerror or error}") from error
+    if not same:
+        raise CheckpointError(f"{file}: damaged, its sha256 is not the one in {MANIFEST}; use another copy of the folder")
 
 
 def relist(folder: Path, name: str) -> None:
@@ -265,8 +301,8 @@ def read_whole(
     for _ in range(5):
         before = _identity(folder)
         try:
-            verify(folder, needed, ignored=ignored)
-            found = read()
+            with verifying(folder, needed, ignored=ignored):
+                found = read()
         except CheckpointError:
             if _identity(folder) == before:
                 raise
@@ -288,8 +324,11 @@ def _identity(folder: Path) -> list[tuple[str, int, int, int]]:
 
 def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(min(CHUNK, max(1, path.stat().st_size))))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+    return digest.hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:
