@@ -47,7 +47,7 @@ class TestFolder:
     def test_a_folder_of_something_else_is_left_alone(self, best):
         Path("mine").mkdir()
         Path("mine/thesis.tex").write_text("years of work")
-        with pytest.raises(OutputError, match="exists and differs"):
+        with pytest.raises(OutputError, match="^mine exists and is not a published model; name another folder$"):
             publish(best, "./mine")
         with pytest.raises(OutputError, match="not a published model"):
             publish(best, "./mine", force=True)
@@ -78,15 +78,49 @@ class TestFolder:
         edited = card.read_text() + "\nNot for medical use.\n"
         card.write_text(edited)
         manifest = (best / "manifest.json").read_bytes()
-        with pytest.raises(
-            CheckpointError, match=r"README\.md: edited or damaged since it was written; publish it as it is with --force"
-        ):
+        with pytest.raises(CheckpointError, match=r"README\.md: changed since it was written; publish it as it is with --force"):
             publish(best, "./model")
         assert (best / "manifest.json").read_bytes() == manifest
         publish(best, "./model", force=True)
         assert Path("model/README.md").read_text() == edited
         assert publish(best, "./model") == "model"
         assert folders.verify(Path("model")) == folders.verify(best)
+
+    def test_a_figure_that_was_edited_is_published_by_force_too(self, best):
+        figure = min((best / "figures").iterdir())
+        figure.write_bytes(b"drawn anew")
+        with pytest.raises(CheckpointError) as caught:
+            publish(best, "./model")
+        assert str(caught.value) == (
+            f"{figure}: changed since it was written; publish it as it is with --force, or use another copy of the folder"
+        )
+        publish(best, "./model", force=True)
+        assert (Path("model/figures") / figure.name).read_bytes() == b"drawn anew"
+        assert folders.verify(Path("model")) == folders.verify(best)
+        figure.unlink()
+        with pytest.raises(CheckpointError, match="missing; use another copy"):
+            publish(best, "./model", force=True)
+
+    def test_of_a_folder_that_is_not_ours_nothing_is_looked_into(self, best):
+        """Such as `/`."""
+        looked, watching = [], True
+
+        def hear(event, arguments):
+            if watching and event in ("os.scandir", "os.listdir"):
+                looked.append(str(arguments[0]))
+
+        sys.addaudithook(hear)
+        for force in (False, True):
+            with pytest.raises(OutputError, match="^/ exists and is not a published model; name another folder$"):
+                publish(best, "/", force=force)
+        publish(best, "./model")
+        Path("model/theirs/deep").mkdir(parents=True)
+        with pytest.raises(OutputError, match=r"^model exists and differs \(theirs\)"):
+            publish(best, "./model")
+        watching = False
+        assert "model" in looked
+        assert not [path for path in looked if path in ("/", "/usr", "/proc") or path.startswith(("/usr/", "/proc/"))]
+        assert not [path for path in looked if "deep" in path]
 
     @pytest.mark.parametrize(("card", "said"), [(b"mine", "license is None"), (b"\xff", "not a text in UTF-8")])
     def test_a_card_that_the_hub_would_not_take_is_not_published_by_force(self, best, card, said):

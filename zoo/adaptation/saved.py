@@ -64,7 +64,7 @@ def open_with_config(
 ) -> tuple[AdaptedModel, dict[str, Any]]:
     """As `open_saved`, and what its config says (`saved_config.read`)."""
     saved_config.read(folder)  # a folder that is no model is not one without a manifest
-    return folders.read_whole(folder, lambda: _open(folder, weights, head), (WEIGHTS, CONFIG), _for_people)
+    return folders.read_whole(folder, lambda: _open(folder, weights, head), (WEIGHTS, CONFIG), for_people)
 
 
 def verify(folder: Path) -> list[str]:
@@ -72,13 +72,13 @@ def verify(folder: Path) -> list[str]:
 
     Raises: CheckpointError naming the first file that is missing or damaged.
     """
-    entries = folders.verify(folder, (WEIGHTS, CONFIG), ignored=_for_people)
+    entries = folders.verify(folder, (WEIGHTS, CONFIG), ignored=for_people)
     if missing := [name for name in entries if not (folder / name).is_file()]:
         raise CheckpointError(f"{folder / missing[0]}: missing; use another copy of the folder")
     return list(entries)
 
 
-def _for_people(name: str) -> bool:
+def for_people(name: str) -> bool:
     """The card and its figures: no model is read from them, and on the Hub they are edited in place."""
     return name == "README.md" or name.startswith("figures/")
 

@@ -7,7 +7,8 @@ import functools
 import hashlib
 import logging
 import shutil
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi, constants, hf_hub_download
@@ -15,6 +16,7 @@ from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalE
 from huggingface_hub.utils._validators import validate_repo_id
 
 from zoo import folders
+from zoo.adaptation import saved
 from zoo.adaptation.saved_config import CONFIG
 from zoo.backbones import hub_faults
 from zoo.errors import CheckpointError, ConfigError, OutputError
@@ -33,7 +35,7 @@ def publish(folder: Path, to: str, *, force: bool = False, private: bool = True)
     Args:
         folder: it has a card and an intact manifest.
         to: a folder, if it starts with `.`, `/` or `~` or is there; else `owner/name` on the Hub.
-        force: replace a card (on the Hub) or a folder that differs, and take over a card in `folder` that was edited.
+        force: replace a card (on the Hub) or a published folder that differs, and take over a card or figures in `folder` that were edited.
         private: whether a repository that is made is private.
 
     Returns: the folder, or the address of the repository.
@@ -42,57 +44,62 @@ def publish(folder: Path, to: str, *, force: bool = False, private: bool = True)
     """
     if not folders.is_file(folder / CARD) and folders.is_folder(folder):
         raise CheckpointError(f"{folder}: has no {CARD}, so its run has not ended; go on with `zoo resume {folder.parent}`")
-    entries = folders.verify(folder, (WEIGHTS, CONFIG, CARD), ignored=lambda name: name == CARD)
-    _check_card(folder, entries[CARD]["sha256"], force)
+    entries = folders.verify(folder, (WEIGHTS, CONFIG, CARD), ignored=saved.for_people)
+    _check_card(folder, entries, force)
     names = [*entries, folders.MANIFEST]
     if to.startswith((".", "/", "~")) or (to and folders.is_folder(Path(to))):
         return _to_folder(folder, names, folders.expanded(to), force)
     return _to_hub(folder, names, to, force, private)
 
 
-def _check_card(folder: Path, written: str, force: bool) -> None:
-    """See to it that the card is the one that was written, or with `force` a valid one, which the manifest lists from then on.
+def _check_card(folder: Path, entries: Mapping[str, Any], force: bool) -> None:
+    """See to it that card and figures are those that were written, or with `force` any with a valid card, which the manifest lists from
+    then on.
 
     Raises: CheckpointError; OutputError if the manifest cannot be written.
     """
-    card = folder / CARD
-    edited = folders.sha256(card) != written
+    card, shown = folder / CARD, [name for name in entries if saved.for_people(name)]
+    if missing := [name for name in shown if not folders.is_file(folder / name)]:
+        raise CheckpointError(f"{folder / missing[0]}: missing; use another copy of the folder")
+    edited = [name for name in shown if folders.sha256(folder / name) != entries[name]["sha256"]]
     if edited and not force:
         raise CheckpointError(
-            f"{card}: edited or damaged since it was written; publish it as it is with --force, or use another copy of the folder"
+            f"{folder / edited[0]}: changed since it was written; publish it as it is with --force, or use another copy of the folder"
         )
     try:
         metadata.validate(card.read_text(encoding="utf-8"), str(card))
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{card}: not a text in UTF-8; use another copy of the folder") from error
-    if edited:
-        folders.relist(folder, CARD)
-        log.info("%s was edited: it is published as it is", card)
+    for name in edited:
+        folders.relist(folder, name)
+        log.info("%s was changed: it is published as it is", folder / name)
 
 
 def _to_folder(folder: Path, names: list[str], target: Path, force: bool) -> str:
     if folders.exists(target):
-        present = (
-            {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
-            if folders.is_folder(target)
-            else {""}
-        )
-        different = [
-            name for name in names if name not in present or not filecmp.cmp(folder / name, target / name, shallow=False)
-        ]
-        if not different and present == set(names):
+        if not (folders.is_file(target / folders.MANIFEST) and folders.is_file(target / CARD)):
+            raise OutputError(f"{target} exists and is not a published model; name another folder")
+        first = _first_difference(folder, names, target)
+        if first is None:
             return str(target)
         if not force:
-            first = different[0] if different else min(present - set(names))
             raise OutputError(f"{target} exists and differs ({first}); name another folder, or replace it with --force")
-        if folders.MANIFEST not in present or CARD not in present:
-            raise OutputError(f"{target} is not a published model, so --force does not replace it; name another folder")
     with folders.whole(target, replace=force) as aside:
         for name in names:
             if name != folders.MANIFEST:
                 (aside / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(folder / name, aside / name)
     return str(target)
+
+
+def _first_difference(folder: Path, names: list[str], target: Path) -> str | None:
+    """The first file of `target` that differs, is missing or is not among `names`. No folder is looked into that they do not name."""
+    for name in names:
+        if not folders.is_file(target / name) or not filecmp.cmp(folder / name, target / name, shallow=False):
+            return name
+    parents = {parent.as_posix() for name in names for parent in PurePosixPath(name).parents}
+    present = (path.relative_to(target).as_posix() for parent in sorted(parents) for path in sorted((target / parent).iterdir()))
+    return next((name for name in present if name not in parents and name not in names), None)
 
 
 def _to_hub(folder: Path, names: list[str], repository: str, force: bool, private: bool) -> str:

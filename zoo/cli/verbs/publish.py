@@ -30,7 +30,7 @@ def publish(
     Args:
         best: The `best` folder of a run.
         to: A folder (./NAME or /PATH), or a repository of the Hub (OWNER/NAME); the Hub's own login is used.
-        force: Replace a card that differs, and publish a card that was edited here.
+        force: Replace a card that differs, and publish a card or figures that were edited here.
         public: Let everybody see a new repository.
     """
     from zoo import api
