@@ -87,12 +87,12 @@ def test_splits_are_relabelled():
 
 def test_a_class_is_added_without_moving_the_others(first, tmp_path):
     kept = zoo.finetune(
-        init_from=str(first.best), keep_head=True, strategy="full", lr=0.0, epochs=0.05, out=str(tmp_path / "kept"), **TINY
+        init_from=str(first.best), keep_head=True, strategy="full", lr=1e-12, epochs=0.05, out=str(tmp_path / "kept"), **TINY
     )
     picture = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     old, new = zoo.load(first.best), zoo.load(kept.best)
     assert new.labels.names == old.labels.names
-    assert_close(old(picture), new(picture))  # nothing was learnt at a rate of 0
+    assert_close(old(picture), new(picture))  # next to nothing was learnt
 
 
 def test_kept_rows_are_not_solved_away(first, tmp_path):

@@ -209,8 +209,8 @@ def as_if_killed(run, place, step):
 
 class TestResuming:
     def test_patience_and_the_best_are_remembered(self, tmp_path):
-        """At a rate of 0 every evaluation ties with the first: it stays the best, and patience has run out three later."""
-        options = {**SMALL, "lr": 0.0, "epochs": 9, "patience": 3, "keep": 99, "batch_size": 128}
+        """At a rate of next to 0 every evaluation ties with the first: it stays the best, and patience has run out three later."""
+        options = {**SMALL, "lr": 1e-12, "epochs": 9, "patience": 3, "keep": 99, "batch_size": 128}
         run = zoo.finetune(**options, out=str(tmp_path / "run"))
         assert [(line["step"], line["best"]) for line in run.metrics()] == [(10, True), (20, False), (30, False), (40, False)]
         resumed = api.resume(as_if_killed(run, tmp_path / "killed", 30))

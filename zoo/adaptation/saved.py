@@ -6,6 +6,7 @@ keys their order differs from run to run). See layout.py for which tensors it ho
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.saved_config import CONFIG, FORMAT
 from zoo.adaptation.tensors import fill
 from zoo.backbones.base import Backbone, WeightsOrigin
+from zoo.backbones.unfilled import unfilled
 from zoo.errors import CheckpointError, UnknownName
 from zoo.registry import BackboneSpec, HeadFactory
 from zoo.strategy import LoRA, parse
@@ -194,7 +196,8 @@ def _backbone(folder: Path, block: Mapping[str, Any], weights: str | None) -> Ba
     if whole or (weights is None and base["seed"] is not None):
         weights = "random"
     tokenizer = folder if preprocess.kind is Kind.TEXT else None
-    backbone = backbones.load(spec, weights, **preprocess.options(), tokenizer=tokenizer, seed=seed)
+    with unfilled() if whole else contextlib.nullcontext():
+        backbone = backbones.load(spec, weights, **preprocess.options(), tokenizer=tokenizer, seed=seed)
     if whole:  # the file brings every value; what is kept is where the training began
         backbone.base_sha256 = base["tensors_sha256"]
         backbone.origin = WeightsOrigin(base["source"], base["sha256"], base["licence"], base.get("own", False))
