@@ -59,12 +59,11 @@ def test_an_error_stands_in_its_place(predictor: Predictor, pictures: list[Image
     told = DataError("table.csv, row 3: no such file")
     given = [("a", pictures[0]), ("b", str(tmp_path / "bad.png")), ("c", told), ("d", pictures[1]), ("e", torch.zeros(3, 9, 9))]
     first, second, third, fourth, fifth = predictor.stream(given, batch_size=2)
-    assert third is told
-    assert isinstance(first, Prediction)
-    assert isinstance(fourth, Prediction)
-    assert (first.input, fourth.input) == ("a", "d")
-    assert "bad.png: not an image" in str(second)
-    assert str(fifth).startswith("e: a float tensor [3, 9, 9]; expected [3, 32, 32]")
+    assert [one.input for one in (first, second, third, fourth, fifth)] == ["a", "b", "c", "d", "e"]
+    assert first.error is fourth.error is None
+    assert third == Prediction("c", None, error=str(told))
+    assert "bad.png: not an image" in str(second.error)
+    assert str(fifth.error).startswith("e: a float tensor [3, 9, 9]; expected [3, 32, 32]")
 
 
 def test_no_more_is_read_than_is_soon_needed(predictor: Predictor, pictures: list[Image.Image]) -> None:
@@ -95,8 +94,9 @@ def test_what_cannot_be_read_is_raised_or_listed(predictor: Predictor, pictures:
     with pytest.raises(DataError, match="#1: a int; expected a path, a PIL picture or a tensor"):
         predictor.predict(given)  # type: ignore[arg-type]
     answers = predictor.predict(given, skip_unreadable=True)  # type: ignore[arg-type]
-    assert [answer.input for answer in answers] == ["#0", "#2"]
-    assert answers.unreadable == ["#1: a int; expected a path, a PIL picture or a tensor"]
+    assert [answer.input for answer in answers] == ["#0", "#1", "#2"]
+    assert [answer.label is None for answer in answers] == [False, True, False]
+    assert answers.unreadable == [answers[1].error] == ["#1: a int; expected a path, a PIL picture or a tensor"]
 
 
 def test_a_model_without_labels_is_refused() -> None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, overload
 from zoo import recipes, registry, runs, strategy
 from zoo.adaptation import saved_config
 from zoo.errors import ConfigError, UnknownName
+from zoo.folders import named
 from zoo.types import Kind, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import Literal
 
     from torch import nn
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from zoo.cache import Entry
     from zoo.evaluation.metrics import Metric
     from zoo.evaluation.report import Report
-    from zoo.inference import Input, Predictor
+    from zoo.inference import Predictor
     from zoo.inspection.report import DataReport
     from zoo.publishing.answers import Written
     from zoo.registry import HeadFactory
@@ -129,7 +130,7 @@ def load(path: str | os.PathLike[str], *, weights: str | None = None, head: Head
 
     Raises: CheckpointError, WeightsError.
     """
-    saved_config.read(Path(path))  # before the imports that take seconds
+    saved_config.read(named(path))  # before the imports that take seconds
     from zoo import inference
 
     return inference.load(path, weights=weights, head=head)
@@ -139,6 +140,7 @@ def evaluate(
     path: str | os.PathLike[str],
     data: str | os.PathLike[str] | Any = None,
     *,
+    keys: Sequence[str] | None = None,
     metric: Any = None,
     weights: str | None = None,
     batch_size: int = 32,
@@ -149,40 +151,49 @@ def evaluate(
     Args:
         path: the `best/` of a run, or a published folder.
         data: a folder of class folders (or with split folders: its test pictures, else its validation pictures), `builtin:digits`,
-            a torch data set; None: what the run itself set aside for its test.
+            a table; data in memory, as in `finetune`; None: what the run itself set aside for its test.
+        keys: of data in memory, as in `finetune`; None: those that training read, if they are there, else guessed.
         metric: one or a list of metrics to report, as in `finetune`; None: all of zoo's.
         weights: base weights, for a folder that holds the trained tensors alone.
-        options: those of `finetune` about tables, such as `text="body"`, `label="stars"`; what is not given is as in the run.
+        options: those of `finetune` about tables, such as `text="body"`, `label="stars"`; what is not given is as in training, where
+            the table has such columns, else guessed.
 
     Raises: CheckpointError; ConfigError; DataError, also if the data have a class that the model does not know.
     """
-    saved_config.read(Path(path))  # before the imports that take seconds
+    saved_config.read(named(path))  # before the imports that take seconds
     from zoo.publishing import verify
 
-    return verify.evaluate(Path(path), data, metric=metric, weights=weights, batch_size=batch_size, options=options)
+    return verify.evaluate(Path(path), data, metric=metric, weights=weights, batch_size=batch_size, keys=keys, options=options)
 
 
 def predict(
     path: str | os.PathLike[str],
-    inputs: str | os.PathLike[str] | Iterable[Input],
+    inputs: Any,
     *,
     column: str | None = None,
     threshold: float | None = None,
     weights: str | None = None,
     batch_size: int = 32,
 ) -> Predictions:
-    """Answers of a fine-tuned model for paths, pictures, texts or tensors, in order.
+    """Predictions of a fine-tuned model, as many as inputs, in their order.
 
-    A folder stands for the files in it, a table (.csv, .tsv, .jsonl, .parquet) for the inputs in its rows, `-` for the lines of stdin.
-    What cannot be read is left out and listed in `.unreadable`.
+    What cannot be read (a damaged file, None, NaN, an empty text) says why in its place: its `label` is None, and `error` is the reason.
+    So `frame["label"] = [one.label for one in zoo.predict(best, frame)]` fits, whatever the frame holds.
 
-    column: of tables, the one with the inputs; two with a comma for pairs of texts; None: guessed.
+    Args:
+        path: the `best/` of a run, or a published folder.
+        inputs: one or many paths, pictures, texts, pairs of texts (a tuple each) or tensors, in any iterable or array; or rows: a data
+            frame of pandas or polars, a pyarrow table, a dictionary of columns, a list of dictionaries, a `datasets.Dataset`. A path
+            of a folder stands for the files in it, one of a table for the inputs in its rows, `-` for the lines of stdin.
+        column: of tables and data frames, the one with the inputs; two with a comma for pairs of texts; None: what training read, if it
+            is there, else guessed, which is said.
+        threshold: probability from which a label holds, where several may; None: each label's own, as chosen in training.
+        weights: base weights (file or folder), for a folder that holds the trained tensors alone.
 
-    threshold: probability from which a label holds, where several may; None: each label's own, as chosen in training.
-
-    Raises: CheckpointError; DataError if a path does not exist.
+    Raises: CheckpointError; DataError if a path does not exist, or the inputs are not of the kind that the model takes (pairs of texts
+    and single ones are two kinds); ConfigError or UnknownName for the column.
     """
-    saved_config.read(Path(path))  # before the imports that take seconds
+    saved_config.read(named(path))  # before the imports that take seconds
     from zoo import inference
 
     return inference.predict_files(path, inputs, column=column, threshold=threshold, weights=weights, batch_size=batch_size)
@@ -191,7 +202,7 @@ def predict(
 def predict_to(
     out: str | os.PathLike[str],
     path: str | os.PathLike[str],
-    inputs: Sequence[Input],
+    inputs: Any,
     *,
     top: int | None = 1,
     threshold: float | None = None,
@@ -203,18 +214,20 @@ def predict_to(
     """As `predict`, into a file, for more inputs than memory holds; a call that was killed goes on where it was, if called again.
 
     Args:
-        out: .csv, .jsonl or .parquet. Rows without an answer are listed in `OUT.unreadable.csv`.
+        out: .csv, .jsonl or .parquet. It has a row for each input, in their order; where one cannot be read, `error` says why, and
+            `OUT.unreadable.csv` lists these reasons.
         top: classes to give for each, most probable first; None: the probability of every class.
         threshold: probability from which a label holds, where several may; None: each label's own, as chosen in training.
         engine: what runs the network: `auto` is the one that is expected to be done first, `torch` gives `predict`'s very bits.
 
     Raises: OutputError if `out` holds answers already; ConfigError; and as `predict`.
     """
-    saved_config.read(Path(path))  # before the imports that take seconds
+    target = named(out)
+    saved_config.read(named(path))  # before the imports that take seconds
     from zoo.publishing import predicting
 
     return predicting.predict_to(
-        Path(out),
+        target,
         Path(path),
         inputs,
         top=top,
@@ -233,7 +246,7 @@ def publish(path: str | os.PathLike[str], to: str | os.PathLike[str], *, force: 
     """
     from zoo.publishing import hub
 
-    return hub.publish(Path(path), os.fspath(to), force=force, private=private)
+    return hub.publish(named(path), os.fspath(to), force=force, private=private)
 
 
 def show(name: str, strategy: str | None = None) -> Shown:
@@ -280,7 +293,7 @@ def inspect(
     from zoo.publishing import pipeline
 
     resolved, extras = pipeline.extras(resolved, data_sets, None, label_names)
-    out = None if page is None else Path(page)
+    out = None if page is None else named(page)
     return report.inspect(resolved, extras.splits, judged=backbone is not None, out=out)
 
 
@@ -378,7 +391,7 @@ def copy_recipe(name: str, to: str | os.PathLike[str] = ".", *, force: bool = Fa
 
     Raises: UnknownName; OutputError if the file exists (unless `force`).
     """
-    return recipes.copy(name, Path(to), force=force)
+    return recipes.copy(name, named(to), force=force)
 
 
 def validate_recipe(name: str) -> Row:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo import backbones, registry, runs, strategy
+from zoo import backbones, folders, registry, runs, strategy
 from zoo.config import Resolved, check, resolve
 from zoo.errors import ConfigError
 
@@ -26,7 +26,7 @@ def configure(flags: Mapping[str, Any], *, recipe: str | None = None, config: st
     if config is not None:
         if recipe is not None:
             raise ConfigError("--config holds every option already; give --recipe or --config, not both")
-        values = runs.read_config(Path(config)).config.flat()
+        values = runs.read_config(folders.named(config)).config.flat()
         layers.append((f"config {config}", {name: value for name, value in values.items() if name != "out"}))
     if recipe is not None:
         named = registry.recipe(recipe)

@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
-from zoo.errors import CheckpointError, OutputError
+from zoo.errors import CheckpointError, ConfigError, OutputError
 
 MANIFEST = "manifest.json"
 LARGE = 1 << 23
@@ -80,9 +81,17 @@ def whole(target: Path, *, replace: bool = False) -> Iterator[Path]:
         raise OutputError(f"{target} cannot be written: {reason}") from error
 
 
+def named(text: str | os.PathLike[str]) -> Path:
+    """The path that a user names. Raises: ConfigError for an empty one, which pathlib takes for the working folder."""
+    if os.fspath(text) == "":  # a variable of the shell that is not set, as a rule
+        raise ConfigError("the name of a file or folder is empty; give one (`.` is the working folder)")
+    return Path(text)
+
+
 def expanded(text: str | os.PathLike[str]) -> Path:
-    """The path that a user means by `~`. As it is where there is nobody of the name in `~name`, which pathlib makes a RuntimeError."""
-    return Path(os.path.expanduser(text))  # noqa: PTH111
+    """As `named`, and what a user means by `~`. As it is where there is nobody of the name in `~name`, which pathlib makes a
+    RuntimeError."""
+    return Path(os.path.expanduser(named(text)))  # noqa: PTH111
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:
@@ -98,6 +107,16 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
 def exists(path: str | os.PathLike[str]) -> bool:
     """As `is_file`, of anything."""
     return os.path.exists(path)  # noqa: PTH110
+
+
+def special(path: str | os.PathLike[str]) -> str | None:
+    """What this is, if it is neither a file nor a folder, and reading it may wait for ever: a pipe, a socket, a device."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+    kinds = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}
+    return next((name for is_one, name in kinds.items() if is_one(mode)), None)
 
 
 def _seal(folder: Path) -> None:

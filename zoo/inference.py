@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import logging
+import math
 import os
 import sys
 from collections import deque
@@ -12,24 +14,28 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from zoo import engines, memory, runs
-from zoo.adaptation import saved
+from zoo.adaptation import saved, saved_config
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.pictures import PicturePreprocess
 from zoo.backbones.sounds import Sound
-from zoo.data import find_files, is_table, open_inputs, open_picture, open_sound
+from zoo.data import find_files, is_table, open_picture, open_sound
+from zoo.data.sources.datasets import image_from
+from zoo.data.sources.inputs import Named, Rows, is_encoded, open_inputs, rows_of, sample_of, samples_of
 from zoo.data.sources.tables import read_rows
+from zoo.data.sources.tables_rows import flaw, is_partitioned
 from zoo.engines import Engine
 from zoo.errors import ConfigError, DataError, EngineFailed
-from zoo.folders import exists, is_file, is_folder
+from zoo.folders import exists, is_folder
 from zoo.registry import HeadFactory
-from zoo.types import Kind, Labels, Prediction, Predictions, Task
+from zoo.types import Kind, Labels, Prediction, Predictions, Schema, Task
 
-Input = str | os.PathLike[str] | Image.Image | Tensor | Sound | tuple[Any, Any]
+Input = str | os.PathLike[str] | Image.Image | Tensor | Sound | np.ndarray | tuple[Any, Any]
 
 log = logging.getLogger("zoo")
 
@@ -51,6 +57,7 @@ class Predictor(nn.Module):
         self.thresholds = thresholds
         self.preprocess = model.backbone.preprocess
         self.kind: Kind = self.preprocess.kind
+        self.schema: Schema | None = model.schema
         self._engine: Engine | None = None
 
     def accelerate(
@@ -97,33 +104,30 @@ class Predictor(nn.Module):
         outputs: Tensor = self.model(batch)
         return outputs
 
-    def predict(self, inputs: Input | Iterable[Input], *, batch_size: int = 32, skip_unreadable: bool = False) -> Predictions:
-        """Answers in the order of the inputs; the same for one whatever comes beside it.
+    def predict(self, inputs: Any, *, batch_size: int = 32, skip_unreadable: bool = False) -> Predictions:
+        """Predictions in the order of the inputs; the same for one whatever comes beside it.
 
         Args:
-            inputs: one or many. Of a model for pictures: a path, a PIL picture, or a tensor: `[3, H, W] uint8` is preprocessed like a
-                picture, `[3, size, size] float32` is taken as preprocessed already. Of one for texts: a text, or a tuple of two. Of one
-                for recordings: a path, a `Sound`, or a tuple of samples (`[T]` or `[channels, T]`) and rate.
+            inputs: one or many. Of a model for pictures: a path, a PIL picture, an array `[H, W, 3] uint8`, or a tensor: `[3, H, W] uint8`
+                is preprocessed like a picture, `[3, size, size] float32` is taken as preprocessed already. Of one for texts: a text, or a
+                tuple of two. Of one for recordings: a path, a `Sound`, or a tuple of samples (`[T]` or `[channels, T]`) and rate. Or a data
+                frame, a dictionary of columns or a `datasets.Dataset` with the columns that training read.
             batch_size: samples in one forward pass.
-            skip_unreadable: leave out what cannot be read, and list it in `.unreadable`, instead of raising.
+            skip_unreadable: where an input cannot be read, go on: in its place stands a prediction that says why (`error`).
 
         Raises: DataError naming the file or the input.
         """
-        answers: list[Prediction] = []
-        unreadable: list[str] = []
-        for answer in self.stream(named(several(inputs)), batch_size=batch_size):
-            if isinstance(answer, Prediction):
-                answers.append(answer)
-            elif skip_unreadable:
-                unreadable.append(str(answer))
-            else:
-                raise answer
-        return Predictions(answers, unreadable)
+        rows = several(inputs, self.kind, schema=self.schema)
+        named = rows if isinstance(rows, Rows) else samples_of(rows, self.kind, self.schema)
+        found: list[Prediction] = []
+        for one in self.stream(named, batch_size=batch_size):
+            if one.error is not None and not skip_unreadable:
+                raise DataError(one.error)
+            found.append(one)
+        return Predictions(found)
 
-    def stream(
-        self, inputs: Iterable[tuple[str, Input | DataError]], *, batch_size: int = 32
-    ) -> Iterator[Prediction | DataError]:
-        """An answer, or why there is none, for each named input in order, in memory that does not grow.
+    def stream(self, inputs: Iterable[Named], *, batch_size: int = 32) -> Iterator[Prediction]:
+        """A prediction for each named input in order, in memory that does not grow; where there is none, its `error` says why.
 
         Some batches are read at once, sorted by length, so that they have little padding; while they are answered, the next are read.
         """
@@ -142,7 +146,7 @@ class Predictor(nn.Module):
 
     def _answers(
         self, names: Sequence[str], samples: Sequence[Future[Tensor | DataError]], batch_size: int
-    ) -> Iterator[Prediction | DataError]:
+    ) -> Iterator[Prediction]:
         results: list[Any] = [sample.result() for sample in samples]
         good = sorted(
             (place for place, one in enumerate(results) if isinstance(one, Tensor)), key=lambda place: -results[place].numel()
@@ -152,7 +156,8 @@ class Predictor(nn.Module):
             outputs = self._outputs([results[place] for place in places])
             for place, row in zip(places, outputs, strict=True):
                 results[place] = prediction(names[place], row, self.labels, self.task, self.thresholds)
-        yield from results
+        for name, one in zip(names, results, strict=True):
+            yield without_prediction(name, str(one), self.labels, self.task) if isinstance(one, DataError) else one
 
     def _try_prepare(self, name: str, item: Input | DataError) -> Tensor | DataError:
         if isinstance(item, DataError):
@@ -174,7 +179,11 @@ class Predictor(nn.Module):
                 raise DataError(f"{name}: an empty text")
             return item
         if self.kind is Kind.AUDIO:
-            return open_sound(item) if isinstance(item, (str, os.PathLike)) else item
+            return (
+                open_sound(item, name if isinstance(item, bytes) else None)
+                if isinstance(item, (str, os.PathLike, bytes))
+                else item
+            )
         if isinstance(item, Tensor):
             if item.dtype == torch.uint8 and item.ndim == 3 and item.shape[0] == 3:
                 return Image.fromarray(item.permute(1, 2, 0).contiguous().numpy())
@@ -183,10 +192,12 @@ class Predictor(nn.Module):
                     f"{name}: a tensor {list(item.shape)} {item.dtype}; expected [3, H, W] uint8, or float32, preprocessed"
                 )
             return item
-        if not isinstance(item, (str, os.PathLike, Image.Image)):
+        item = image_from(item, name, None) if isinstance(item, np.ndarray) else item
+        if not isinstance(item, (str, os.PathLike, Image.Image, bytes)):
             raise DataError(f"{name}: a {type(item).__name__}; expected a path, a PIL picture or a tensor")
         bit_depth = self.preprocess.bit_depth if isinstance(self.preprocess, PicturePreprocess) else None
-        return open_picture(item, at_least=self.preprocess.decode_at, bit_depth=bit_depth)
+        called = name if isinstance(item, bytes) else None  # a path is its own name
+        return open_picture(item, called, at_least=self.preprocess.decode_at, bit_depth=bit_depth)
 
     def _outputs(self, samples: Sequence[Tensor]) -> Tensor:
         """`[b, C] float64` of prepared samples."""
@@ -232,16 +243,40 @@ def prediction(name: str, outputs: Tensor, labels: Labels, task: Task, threshold
     return Prediction(name, "|".join(holds), by_label[first], by_label, holds)
 
 
-def several(inputs: Input | Iterable[Input]) -> Iterable[Input]:
-    """One input as many."""
-    one = isinstance(inputs, (str, os.PathLike, Tensor, Image.Image, tuple)) or not isinstance(inputs, Iterable)
-    return [inputs] if one else inputs  # type: ignore[list-item, return-value]
+def without_prediction(name: str, reason: str, labels: Labels, task: Task) -> Prediction:
+    """What stands in the place of an input that cannot be read; of regression, each value is NaN."""
+    values = dict.fromkeys(labels.names, math.nan) if task is Task.REGRESSION else {}
+    return Prediction(name, None, values=values, error=reason)
 
 
-def named(items: Iterable[Input]) -> Iterator[tuple[str, Input]]:
-    """A path or a text is its own name, the i-th of everything else is `#i`."""
-    for number, item in enumerate(items):
-        yield (os.fspath(item) if isinstance(item, (str, os.PathLike)) else f"#{number}", item)
+_SINGLE = (str, os.PathLike, bytes, Tensor, Image.Image, Sound, tuple)
+"""What is one input, though some of these can be gone through."""
+
+
+def several(inputs: Any, kind: Kind, column: str | None = None, schema: Schema | None = None) -> Iterable[Any]:
+    """One input, or many in any form, as many.
+
+    Raises: DataError for what is neither; DataError, ConfigError, UnknownName, as `rows_of`.
+    """
+    rows = rows_of(inputs, kind, column, schema)
+    if rows is not None:
+        return rows
+    if is_encoded(inputs) or (isinstance(inputs, _SINGLE) and getattr(inputs, "ndim", 0) != 4):
+        return [inputs]
+    if isinstance(inputs, np.ndarray):
+        return _of_array(inputs, kind)
+    if not isinstance(inputs, Iterable):
+        raise DataError(f"a {type(inputs).__name__} is no input; give a list of {kind.nouns}, or one of them")
+    return inputs
+
+
+def _of_array(array: np.ndarray, kind: Kind) -> Iterable[Any]:
+    """The inputs in an array: of texts `[N]`, or `[N, 2]` for pairs; of pictures `[H, W]` and `[H, W, 3]` are one, `[N, H, W, 3]` are N."""
+    axes = {Kind.TEXT: (1, 2), Kind.IMAGE: (2, 3, 4), Kind.AUDIO: ()}[kind]
+    if array.dtype != object and array.ndim not in axes:
+        raise DataError(f"an array {list(array.shape)} {array.dtype} is no input; give a list of {kind.nouns}")
+    one = kind is Kind.IMAGE and array.dtype != object and array.ndim < 4
+    return [array] if one or array.ndim == 0 else array
 
 
 def _chunks(items: Iterable[tuple[str, Any]], size: int) -> Iterator[list[tuple[str, Any]]]:
@@ -264,16 +299,13 @@ def load(
         path: the folder.
         threshold: for multilabel, the probability from which a label holds; None: each label's own, as chosen in training.
         weights: base weights (a file, a folder, `random`) for a folder that holds the trained tensors alone; by default those that
-            the run in the folder above was made with, else they are searched as for a new run.
+            the run was made with whose `best/` it is, else they are searched as for a new run.
         head: factory of a custom head that this process has not registered.
 
     Raises: CheckpointError, WeightsError.
     """
     folder = Path(path)
-    beside = folder.parent / "config.yaml"
-    if weights is None and is_file(beside):
-        weights = runs.read_config(beside).config.model.weights
-    model, config = saved.open_with_config(folder, weights=weights, head=head)
+    model, config = saved.open_with_config(folder, weights=weights or _base_weights(folder), head=head)
     if threshold is None:
         return Predictor(model, config.get("thresholds"))
     if model.task is not Task.MULTILABEL:
@@ -283,33 +315,63 @@ def load(
     return Predictor(model, [threshold] * model.num_outputs)
 
 
-def find(kind: Kind, inputs: Iterable[Any], column: str | None = None) -> Iterator[tuple[str, Any]]:
+def _base_weights(folder: Path) -> str | None:
+    """Where a run had its base weights from, whose `best/` this is and needs them; None: they are to be searched."""
+    run = runs.run_of(folder)
+    if run is None or saved_config.read(folder)["layout"] != "adapter":
+        return None
+    try:
+        return run.resolved().config.model.weights
+    except ConfigError as error:
+        log.warning("%s; base weights are searched as for a published folder (weights= or --weights names them)", error)
+        return None
+
+
+def find(kind: Kind, inputs: Iterable[Any], column: str | None = None, schema: Schema | None = None) -> Iterator[Named]:
     """Named inputs: a folder stands for the files in it, a table for its rows, `-` for the lines of stdin; all else for itself.
 
-    column: of tables, the one with the inputs (two with a comma for pairs of texts); None: guessed.
+    Args:
+        inputs: as `several` gives them.
+        column: of tables, the one with the inputs (two with a comma for pairs of texts); None: those of `schema`, else guessed.
+        schema: what the model read.
 
     Raises: DataError if a path does not exist (before anything is answered, where the inputs are a list), a folder has nothing of this
     kind, or a table cannot be read.
     """
+    if isinstance(inputs, Rows):
+        return iter(inputs)
     if isinstance(inputs, Sequence):
         for item in inputs:
             _require(kind, item)
-    return _find(kind, inputs, column)
+    return _find(kind, inputs, column, schema)
 
 
-def _find(kind: Kind, inputs: Iterable[Any], column: str | None) -> Iterator[tuple[str, Any]]:
+def _find(kind: Kind, inputs: Iterable[Any], column: str | None, schema: Schema | None) -> Iterator[Named]:
     for number, item in enumerate(inputs):
-        if item == "-":
-            yield from _lines(kind)
-        elif isinstance(item, (str, os.PathLike)) and is_table(Path(item)) and is_file(Path(item)):
-            yield from open_inputs(Path(item), kind, column)
-        elif kind is Kind.TEXT:
-            _require(kind, item)
-            yield item if isinstance(item, str) else f"#{number}", item
-        elif isinstance(item, (str, os.PathLike)):
+        if is_stdin(item):
+            yield from _lines(kind, schema)
+        elif isinstance(item, (str, os.PathLike)) and _is_table(item):
+            yield from open_inputs(Path(item), kind, column, schema)
+        elif kind is not Kind.TEXT and isinstance(item, (str, os.PathLike)):
             yield from ((path, path) for path in find_files([item], kind))
         else:
-            yield f"#{number}", item
+            _require(kind, item)
+            yield sample_of(item, number, kind, schema)
+
+
+def is_stdin(item: Any) -> bool:
+    """Whether an input stands for the lines of stdin."""
+    return isinstance(item, str) and item == "-"
+
+
+def _is_table(item: str | os.PathLike[str]) -> bool:
+    """Whether this names a table that is there: whatever has such a name and is no file is refused by who reads it."""
+    path = Path(item)
+    return len(os.fspath(item)) < _LONGEST_NAME and ((is_table(path) and exists(path)) or is_partitioned(path))
+
+
+_LONGEST_NAME = 4096
+"""Characters of a path; a text may be longer."""
 
 
 def _require(kind: Kind, item: Any) -> None:
@@ -317,6 +379,8 @@ def _require(kind: Kind, item: Any) -> None:
     if not isinstance(item, (str, os.PathLike)) or item == "-":
         return
     name = os.fspath(item)
+    if not name and kind is not Kind.TEXT:
+        raise DataError("the name of a file or folder is empty; leave it out (`.` is the working folder)")
     meant = kind is not Kind.TEXT or (len(name.split()) == 1 and is_table(Path(name)))
     if meant and not exists(Path(name)):
         raise DataError(f"{name}: no such file{'' if kind is Kind.TEXT else ' or folder'}")
@@ -324,41 +388,53 @@ def _require(kind: Kind, item: Any) -> None:
 
 def count(kind: Kind, inputs: Iterable[Any]) -> int:
     """About how many inputs `find` will give; those of stdin are not counted."""
+    if isinstance(inputs, Rows):
+        return len(inputs)
     total = 0
     for item in inputs:
-        path = Path(item) if isinstance(item, (str, os.PathLike)) and item != "-" else None
-        if path is not None and is_table(path) and is_file(path):
+        path = Path(item) if isinstance(item, (str, os.PathLike)) and not is_stdin(item) else None
+        if path is not None and _is_table(path):
             total += sum(1 for _ in read_rows(path))
         elif path is not None and kind is not Kind.TEXT and is_folder(path):
             total += len(find_files([path], kind))
         else:
-            total += item != "-"
+            total += not is_stdin(item)
     return total
 
 
-def _lines(kind: Kind) -> Iterator[tuple[str, str]]:
-    """The lines of stdin that are not empty: texts, or paths."""
-    for number, line in enumerate(sys.stdin, 1):
-        text = line.rstrip("\r\n")
-        if text:
-            yield (f"line {number}" if kind is Kind.TEXT else text), text
+def _lines(kind: Kind, schema: Schema | None) -> Iterator[Named]:
+    """The lines of stdin: texts, whose place is kept where one is empty or not UTF-8; or paths, of which empty ones are passed over.
+
+    They are UTF-8 (paths: the bytes of the file system), whatever the locale is.
+    """
+    stream = getattr(sys.stdin, "buffer", None)
+    if stream is None:
+        raise DataError("-: there is no stdin to read; give a file")
+    for number, line in enumerate(stream):
+        content = line.removeprefix(codecs.BOM_UTF8 if number == 0 else b"").rstrip(b"\r\n")
+        if kind is not Kind.TEXT:
+            if content:
+                yield os.fsdecode(content), os.fsdecode(content)
+            continue
+        name, text = f"line {number + 1}", content.decode(errors="surrogateescape")
+        reason = flaw(text)
+        yield name, DataError(f"{name}: {reason}") if reason else sample_of(text, number, kind, schema)[1]
 
 
 @memory.kept()
 def predict_files(
     path: str | os.PathLike[str],
-    inputs: Input | Iterable[Input],
+    inputs: Any,
     *,
     column: str | None = None,
     threshold: float | None = None,
     weights: str | None = None,
     batch_size: int = 32,
 ) -> Predictions:
-    """Load a model once and answer for the inputs, as `find` takes them.
+    """Load a model once and predict for the inputs, as `find` takes them; one that cannot be read says why in its place.
 
-    Raises: CheckpointError; DataError if a path does not exist, or nothing can be read.
+    Raises: CheckpointError; DataError if a path does not exist, or the inputs are not what the model takes.
     """
     predictor = load(path, threshold=threshold, weights=weights)
-    results = list(predictor.stream(find(predictor.kind, several(inputs), column), batch_size=batch_size))
-    unreadable = [str(one) for one in results if isinstance(one, DataError)]
-    return Predictions([one for one in results if isinstance(one, Prediction)], unreadable)
+    found = find(predictor.kind, several(inputs, predictor.kind, column, predictor.schema), column, predictor.schema)
+    return Predictions(predictor.stream(found, batch_size=batch_size))

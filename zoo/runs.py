@@ -219,15 +219,30 @@ def _check_whole(path: Path, values: Mapping[str, Scalar]) -> None:
 
 def open_run(path: str | os.PathLike[str]) -> Run:
     """The run in this directory. Raises: CheckpointError if it is not one."""
-    run = Run(Path(path))
+    run = Run(folders.named(path))
     if not folders.is_file(run.path / "config.yaml"):
         raise CheckpointError(f"{path}: not a run (it has no config.yaml); `zoo runs` lists them")
     return run
 
 
+def run_of(best: Path) -> Run | None:
+    """The run whose `best/` this very folder is; None for a copied or published one, whatever lies beside it."""
+    folder = best.resolve()
+    run = Run(folder.parent)
+    if folder != run.best or not all(
+        folders.is_file(run.path / name) for name in ("config.yaml", "splits.json", "metrics.jsonl")
+    ):
+        return None
+    try:
+        shipped = json.loads((folder / folders.MANIFEST).read_text(encoding="utf-8"))["model.safetensors"]["sha256"]
+        return run if run.result().get("sha256", shipped) == shipped else None
+    except (OSError, ValueError, KeyError, TypeError, CheckpointError):
+        return run  # damaged: whoever loads it says so
+
+
 def list_runs(parent: str | os.PathLike[str] = "runs") -> list[Run]:
     """Every run directly under `parent`, oldest first. Raises: ConfigError if there is no such folder."""
-    folder = Path(parent)
+    folder = folders.named(parent)
     if not folders.is_folder(folder):
         raise ConfigError(f"{folder}: no such folder; runs are made by `zoo finetune`")
     found = [Run(path.parent) for path in folder.glob("*/config.yaml") if not path.parent.name.startswith(".")]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Any, Self
 
 from natsort import natsorted
 
@@ -85,13 +86,42 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class Schema:
+    """Where in its data a model found the samples and their targets: what training read, evaluate and predict read first."""
+
+    inputs: tuple[str, ...] = ()
+    """Columns (or keys) of the sample: one, or the two of pairs of texts. Empty: the data had no names, such as folders."""
+    labels: tuple[str, ...] = ()
+    """Columns (or keys) of the targets. Empty: as above."""
+    label_delimiter: str | None = None
+    """What stands between several labels in one field."""
+    split: str | None = None
+    """Column that says which split a row is in."""
+    pairs: bool = False
+    """Whether a sample is a pair of texts."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As values of JSON."""
+        return {**asdict(self), "inputs": list(self.inputs), "labels": list(self.labels)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`. Raises: KeyError, TypeError, ValueError."""
+        names = [*values["inputs"], *values["labels"]]
+        texts = [*names, *(one for one in (values["label_delimiter"], values["split"]) if one is not None)]
+        if not all(isinstance(text, str) for text in texts) or not isinstance(values["pairs"], bool):
+            raise ValueError(f"schema is {shown(values)}")
+        return cls(tuple(values["inputs"]), tuple(values["labels"]), values["label_delimiter"], values["split"], values["pairs"])
+
+
+@dataclass(frozen=True)
 class Prediction:
-    """One input's answer."""
+    """What a model says of one input, or why it says nothing."""
 
     input: str
-    """The path or the text, `#i` for the i-th picture or tensor of a call."""
-    label: str = ""
-    """The most probable class; of several labels that may hold at once, those that do, with `|` between them."""
+    """The path or the text, `#i` for the i-th picture, tensor or row of a call."""
+    label: str | None = ""
+    """The most probable class; of several labels that may hold at once, those that do, with `|` between them. None: see `error`."""
     probability: float | None = None
     """Of the most probable class or label, in 0..1."""
     probabilities: dict[str, float] = field(default_factory=dict)
@@ -99,15 +129,21 @@ class Prediction:
     holds: tuple[str, ...] | None = None
     """Of several labels that may hold at once: those that do, the most probable first. None: one class alone holds."""
     values: dict[str, float] = field(default_factory=dict)
-    """Of regression: each value that is predicted, by its name."""
+    """Of regression: each value that is predicted, by its name; NaN where there is an error."""
+    error: str | None = None
+    """Why the input cannot be read; None: it could."""
 
 
 class Predictions(Sequence[Prediction]):
-    """The answers of one call, in the order of its inputs, and what could not be read."""
+    """The predictions of one call: as many as inputs, in their order."""
 
-    def __init__(self, items: Iterable[Prediction], unreadable: Iterable[str] = ()) -> None:
+    def __init__(self, items: Iterable[Prediction]) -> None:
         self.items = list(items)
-        self.unreadable = list(unreadable)
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Why inputs could not be read, a line each."""
+        return [item.error for item in self.items if item.error is not None]
 
     def __getitem__(self, index):  # type: ignore[no-untyped-def]
         return self.items[index]
@@ -116,5 +152,5 @@ class Predictions(Sequence[Prediction]):
         return len(self.items)
 
     def __repr__(self) -> str:
-        shown = [item.values or (item.label, round(item.probability or 0.0, 4)) for item in self.items]
+        shown = [item.error or item.values or (item.label, round(item.probability or 0.0, 4)) for item in self.items]
         return f"Predictions({shown})"

@@ -187,7 +187,7 @@ def test_places_that_cannot_be_read(tmp_path):
     refused(tmp_path / "nowhere.csv", "No such file")
     refused(tmp_path / "nowhere.parquet", "No such file")
     (tmp_path / "folder.csv").mkdir()
-    refused(tmp_path / "folder.csv", "Is a directory")
+    refused(tmp_path / "folder.csv", "a folder without Parquet files")
 
 
 def test_parquet_cut_off_or_damaged(make_parquet):

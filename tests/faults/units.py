@@ -18,7 +18,6 @@ from zoo.adaptation import saved
 from zoo.adaptation.model import AdaptedModel
 from zoo.cache import Space
 from zoo.config import resolve
-from zoo.errors import DataError
 from zoo.publishing import answers
 from zoo.runs import Run
 from zoo.training import best, checkpoint
@@ -195,17 +194,17 @@ class Answers:
     NAME = "out.csv"
 
     def write(self, root: Path) -> None:
-        def answer(inputs: Iterable[tuple[str, Any]]) -> Iterator[Prediction | DataError]:
+        def answer(inputs: Iterable[tuple[str, Any]]) -> Iterator[Prediction]:
             for name, value in inputs:
                 share = (1 + value) / 100
                 if value % 7 == 3:
-                    yield DataError(f"{name}: cannot be read")
+                    yield Prediction(name, None, error=f"{name}: cannot be read")
                 else:
                     yield Prediction(name, "a", share, {"a": share, "b": 1 - share})
 
         answers.SECONDS = 0.0  # so that each multiple is marked
         inputs = [(f"file {number}", number) for number in range(24)]
-        answers.write(answer, inputs, root / self.NAME, task=Task.CLASSIFICATION, identity={"model": "m"}, at_once=4)
+        answers.write(answer, inputs, root / self.NAME, labels="ab", task=Task.CLASSIFICATION, identity={"model": "m"}, at_once=4)
 
     def before(self, root: Path) -> None:
         pass

@@ -23,7 +23,7 @@ from tiny import BY_FAMILY
 from zoo import api, backbones, inference, locks
 from zoo.adaptation.model import AdaptedModel
 from zoo.cli import main
-from zoo.errors import ConfigError, DataError, OutputError
+from zoo.errors import ConfigError, OutputError
 from zoo.publishing import answers
 from zoo.types import Labels, Prediction, Task
 
@@ -72,8 +72,14 @@ def test_comma_separated(best: Path, photos: Path, expected: list[Prediction], t
     assert (written.answered, written.left_out, written.found) == (COUNT - 1, 1, 0)
     with out.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
-    assert [(row["input"], row["label"]) for row in rows] == [(one.input, one.label) for one in expected]
-    assert [float(row["probability"]) for row in rows] == pytest.approx([one.probability for one in expected], abs=tolerance())
+    assert [(row["input"], row["label"] or None, row["error"] or None) for row in rows] == [
+        (one.input, one.label, one.error) for one in expected
+    ]
+    (unreadable,) = [row for row in rows if row["error"]]
+    assert unreadable == rows[UNREADABLE]
+    assert unreadable["label"] == unreadable["probability"] == ""
+    shares = [float(row["probability"]) for row in rows if not row["error"]]
+    assert shares == pytest.approx([one.probability for one in expected if one.error is None], abs=tolerance())
     assert written.unreadable == tmp_path / "answers.csv.unreadable.csv"
     with written.unreadable.open(newline="") as lines:
         (row,) = csv.DictReader(lines)
@@ -85,20 +91,34 @@ def test_json_lines_with_all_probabilities(best: Path, photos: Path, expected: l
     out = tmp_path / "answers.jsonl"
     api.predict_to(out, best, [str(photos)], top=None)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert list(rows[0]) == ["input", "label", "probability", *(f"probability of {name}" for name in LABELS.names)]
+    assert list(rows[0]) == ["input", "label", "probability", *(f"probability of {name}" for name in LABELS.names), "error"]
     for row, one in zip(rows, expected, strict=True):
-        assert {name: row[f"probability of {name}"] for name in LABELS.names} == pytest.approx(one.probabilities, abs=tolerance())
+        assert (row["label"], row["error"]) == (one.label, one.error)
+        if one.error is None:
+            assert {name: row[f"probability of {name}"] for name in LABELS.names} == pytest.approx(
+                one.probabilities, abs=tolerance()
+            )
 
 
 def test_parquet_with_the_two_most_probable(best: Path, photos: Path, expected: list[Prediction], tmp_path: Path) -> None:
-    readable = [str(path) for path in sorted(photos.iterdir()) if path.stem != f"{UNREADABLE:02d}"]
-    written = api.predict_to(tmp_path / "answers.parquet", best, readable, top=2)
-    assert (written.unreadable, written.left_out) == (None, 0)
-    rows = parquet.read_table(written.path).to_pylist()
-    assert [(row["input"], row["label 1"], row["label 2"]) for row in rows] == [
-        (one.input, *list(one.probabilities)[:2]) for one in expected
+    """The first rows, of one that cannot be read alone, say nothing of the types."""
+    given = [
+        str(photos / f"{UNREADABLE:02d}.png"),
+        *(str(path) for path in sorted(photos.iterdir()) if path.stem != f"{UNREADABLE:02d}"),
+    ]
+    written = api.predict_to(tmp_path / "answers.parquet", best, given, top=2)
+    assert (written.answered, written.left_out) == (COUNT - 1, 1)
+    first, *rows = parquet.read_table(written.path).to_pylist()
+    assert first == dict.fromkeys(first) | {"input": given[0], "error": expected[UNREADABLE].error}
+    assert [(row["input"], row["label 1"], row["label 2"], row["error"]) for row in rows] == [
+        (one.input, *list(one.probabilities)[:2], None) for one in expected if one.error is None
     ]
     assert all(row["probability 1"] >= row["probability 2"] for row in rows)
+
+
+def test_without_any_that_cannot_be_read_there_is_one_file(best: Path, photos: Path, tmp_path: Path) -> None:
+    written = api.predict_to(tmp_path / "answers.parquet", best, [str(photos / "00.png"), str(photos / "01.png")])
+    assert (written.answered, written.left_out, written.unreadable) == (2, 0, None)
     assert files(tmp_path) == {"answers.parquet"}
 
 
@@ -227,10 +247,10 @@ class Interrupted(Exception):
     """Stands for a kill where a process of its own would only take time."""
 
 
-def stopping(after: int) -> Callable[[Iterable[tuple[str, Any]]], Iterator[Prediction | DataError]]:
+def stopping(after: int) -> Callable[[Iterable[tuple[str, Any]]], Iterator[Prediction]]:
     """Answers by the inputs' names alone, until so many are given."""
 
-    def answer(inputs: Iterable[tuple[str, Any]]) -> Iterator[Prediction | DataError]:
+    def answer(inputs: Iterable[tuple[str, Any]]) -> Iterator[Prediction]:
         for number, (name, _) in enumerate(inputs):
             if number == after:
                 raise Interrupted
@@ -241,7 +261,7 @@ def stopping(after: int) -> Callable[[Iterable[tuple[str, Any]]], Iterator[Predi
 
 def write(out: Path, inputs: list[str], after: int = 1000, **identity: Any) -> answers.Written:
     named = [(name, name) for name in inputs]
-    return answers.write(stopping(after), named, out, task=Task.REGRESSION, identity=identity)
+    return answers.write(stopping(after), named, out, labels=["length"], task=Task.REGRESSION, identity=identity)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -288,22 +308,39 @@ def test_targets_that_cannot_be(tmp_path: Path) -> None:
 
 
 def test_rows_of_each_task() -> None:
+    def row(one: Prediction, task: Task, top: int | None) -> dict[str, Any]:
+        found = answers.values(one, LABELS.names if task is not Task.REGRESSION else list(one.values), task, top)
+        assert found.pop("error") is None
+        return found
+
     one = Prediction("x", "bee", 0.5, {"bee": 0.5, "ant": 0.3, "cat": 0.2})
-    assert answers.values(one, Task.CLASSIFICATION, 1) == {"input": "x", "label": "bee", "probability": 0.5}
-    assert list(answers.values(one, Task.CLASSIFICATION, 2).items())[1:] == [
+    assert row(one, Task.CLASSIFICATION, 1) == {"input": "x", "label": "bee", "probability": 0.5}
+    assert list(row(one, Task.CLASSIFICATION, 2).items())[1:] == [
         ("label 1", "bee"), ("probability 1", 0.5), ("label 2", "ant"), ("probability 2", 0.3),
     ]  # fmt: skip
+    assert len(row(one, Task.CLASSIFICATION, 9)) == 1 + 2 * len(LABELS)
     several = inference.prediction("x", torch.tensor([1.0, -1.0, 0.5]), LABELS, Task.MULTILABEL)
-    assert answers.values(several, Task.MULTILABEL, 1) == {"input": "x", "labels": "ant|cat"}
+    assert row(several, Task.MULTILABEL, 1) == {"input": "x", "labels": "ant|cat"}
     strict = inference.prediction("x", torch.tensor([1.0, -1.0, 0.5]), LABELS, Task.MULTILABEL, [0.7, 0.2, 0.7])
-    assert answers.values(strict, Task.MULTILABEL, 1) == {"input": "x", "labels": "ant|bee"}
-    assert set(answers.values(several, Task.MULTILABEL, None)) == {
-        "input",
-        "labels",
-        *(f"probability of {n}" for n in LABELS.names),
-    }
+    assert row(strict, Task.MULTILABEL, 1) == {"input": "x", "labels": "ant|bee"}
+    assert set(row(several, Task.MULTILABEL, None)) == {"input", "labels", *(f"probability of {n}" for n in LABELS.names)}
     value = Prediction("x", values={"length": 3.0})
-    assert answers.values(value, Task.REGRESSION, 1) == {"input": "x", "length": 3.0}
+    assert row(value, Task.REGRESSION, 1) == {"input": "x", "length": 3.0}
+
+
+@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("top", [1, 2, None])
+def test_without_a_prediction_all_is_empty_but_the_reason(task: Task, top: int | None) -> None:
+    one = inference.without_prediction("x", "x: not a picture", LABELS, task)
+    columns = answers.columns(LABELS.names, task, top)
+    assert answers.values(one, LABELS.names, task, top) == dict.fromkeys(columns) | {"input": "x", "error": "x: not a picture"}
+
+
+def test_values_that_are_called_as_our_columns(tmp_path: Path) -> None:
+    """A target `error` and one `input` keep their names."""
+    one = Prediction("x", values={"input": 1.0, "error": 2.0})
+    row = answers.values(one, ["input", "error"], Task.REGRESSION, 1)
+    assert row == {"input (zoo)": "x", "input": 1.0, "error": 2.0, "error (zoo)": None}
 
 
 def test_from_the_shell(best: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from zoo.backbones.base import Backbone
 from zoo.errors import ConfigError
 from zoo.registry import HeadFactory
 from zoo.strategy import LoRA, Strategy, parse
-from zoo.types import Labels, Task
+from zoo.types import Labels, Schema, Task
 
 
 class AdaptedModel(nn.Module):
@@ -53,6 +53,8 @@ class AdaptedModel(nn.Module):
         """The strategy whose result was folded into these plain weights; None: nothing was folded."""
         self.task = task
         """What the outputs are: logits of classes, logits of labels, or values."""
+        self.schema: Schema | None = None
+        """Where its samples and targets stood in the data; None: nobody said."""
         self.output_mean: Tensor | None
         self.output_std: Tensor | None
         self.scale_outputs(None, None)

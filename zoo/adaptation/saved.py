@@ -27,7 +27,7 @@ from zoo.backbones.unfilled import unfilled
 from zoo.errors import CheckpointError, UnknownName
 from zoo.registry import BackboneSpec, HeadFactory
 from zoo.strategy import LoRA, parse
-from zoo.types import Kind, Labels
+from zoo.types import Kind, Labels, Schema
 
 WEIGHTS = "model.safetensors"
 
@@ -124,6 +124,7 @@ def _block(model: AdaptedModel, kind: str) -> dict[str, Any]:
         "layout": kind,
         "task": model.task.value,
         "labels": {"names": list(model.labels.names), "sha256": model.labels.sha256} if model.labels else None,
+        "schema": model.schema.to_dict() if model.schema else None,
         "preprocess": backbone.preprocess.to_dict(),
         "strategy": str(strategy),
         "merged_from": str(model.merged_from) if model.merged_from else None,
@@ -241,4 +242,5 @@ def _rebuild(
     if block.get("output"):
         model.scale_outputs(block["output"]["mean"], block["output"]["std"])
     model.merged_from = parse(block["merged_from"]) if block["merged_from"] else None
+    model.schema = Schema.from_dict(block["schema"]) if block.get("schema") else None
     return model

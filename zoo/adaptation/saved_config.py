@@ -15,7 +15,7 @@ _LAYOUTS = ("timm", "transformers", "whole", "adapter")
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The `zoo` part of a folder's config.json: format, layout, task, labels, preprocess, strategy, head, base, facts ...
+    """The `zoo` part of a folder's config.json: format, layout, task, labels, schema, preprocess, strategy, head, base, facts ...
 
     Raises: CheckpointError if it is missing, damaged, not zoo's, or of a newer format.
     """

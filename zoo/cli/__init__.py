@@ -22,7 +22,7 @@ from cyclopts.exceptions import MissingArgumentError, RepeatArgumentError, Unkno
 from zoo import interrupts
 from zoo.cli.answer import Answer
 from zoo.cli.app import build
-from zoo.cli.flags import NONE, Common
+from zoo.cli.flags import NONE, STDIN, Common
 from zoo.errors import UnknownName, ZooError, escaped, one_line
 from zoo.streams import lasting, silence
 
@@ -63,6 +63,8 @@ def _main(words: list[str]) -> int:
 
 def _run(words: list[str]) -> None:
     """Parse, call the verb, print its answer."""
+    if words[:1] == ["predict"]:
+        words = [STDIN if word == "-" else word for word in words]
     command, bound, _ = build(words[0] if words else "").parse_args(words, exit_on_error=False, print_error=False, verbose=False)
     common = cast(Common, bound.arguments.get("common", NONE))
     with _messages(), contextlib.redirect_stdout(sys.stderr) if common.json else contextlib.nullcontext():
@@ -115,6 +117,7 @@ def _report(error: BaseException, *, debug: bool, as_json: bool) -> int:
     else:
         hint = "" if debug else "; run again with --debug for the traceback"
         status, text = 1, f"unexpected {kind}: {' '.join(str(error).split())}{hint}"
+    text = text.replace(STDIN, "-")
     print(f"zoo: {one_line(text)}", file=sys.stderr, flush=True)
     if as_json and _answers():
         print(json.dumps({"error": one_line(text), "kind": kind, "exit_status": status}), file=lasting(sys.stdout), flush=True)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from cyclopts import Group, Parameter, Token
 
 from zoo import registry
 from zoo.config import Option, options
+from zoo.folders import named
 
 if TYPE_CHECKING:
     from cyclopts.completion import CompletionContext
@@ -103,6 +105,15 @@ def exactly(kind: Any, tokens: list[Token]) -> str | int | float:
         return int(text) if kind is int else float(text)
     except ValueError:
         raise ValueError(f"{text!r} is not {'a whole number' if kind is int else 'a number'}") from None
+
+
+def place(kind: Any, tokens: list[Token]) -> Path:
+    """A path that is not empty."""
+    return named(tokens[0].value)
+
+
+STDIN = "\0-"
+"""What stands for a lone hyphen while the command line is parsed: cyclopts takes that for an option, and no word holds a NUL."""
 
 
 def exactly_or_none(kind: Any, tokens: list[Token]) -> str | int | float | None:

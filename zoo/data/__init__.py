@@ -8,7 +8,6 @@ from zoo.data.sets import SampleSet
 from zoo.data.sounds import open_sound
 from zoo.data.sources.folders import find_files
 from zoo.data.sources.tables import is_table
-from zoo.data.sources.tabular import open_inputs
 from zoo.data.splits import Record, Splits, from_datasets, open_for_evaluation, open_splits, read_splits
 from zoo.data.transforms import train_transform
 
@@ -24,7 +23,6 @@ __all__ = [
     "from_datasets",
     "is_table",
     "open_for_evaluation",
-    "open_inputs",
     "open_picture",
     "open_sound",
     "open_splits",

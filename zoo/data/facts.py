@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from zoo.data import targets
 from zoo.data.sets import SampleSet, Source
-from zoo.types import Kind, Labels, Task
+from zoo.types import Kind, Labels, Schema, Task
 
 _IMBALANCED = 10
 """Ratio between the largest and the smallest class from which accuracy alone misleads."""
@@ -45,6 +45,8 @@ class DataFacts:
     kind: Kind = Kind.IMAGE
     bit_depth: int | None = None
     """Bits that 16-bit values use in all images; None: there are no such images."""
+    schema: Schema = field(default_factory=Schema)
+    """Columns that were read."""
 
     @property
     def imbalance(self) -> float | None:
@@ -70,7 +72,13 @@ class DataFacts:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON and the card."""
-        return {**asdict(self), "unreadable": list(self.unreadable), "notices": list(self.notices), "imbalance": self.imbalance}
+        return {
+            **asdict(self),
+            "unreadable": list(self.unreadable),
+            "notices": list(self.notices),
+            "schema": self.schema.to_dict(),
+            "imbalance": self.imbalance,
+        }
 
 
 def digest(samples: SampleSet, labels: Labels, task: Task) -> str:
@@ -113,6 +121,7 @@ def gather(
         task=source.task,
         kind=source.kind,
         bit_depth=source.bit_depth,
+        schema=source.schema,
     )
     if facts.imbalance is None or facts.imbalance < _IMBALANCED:
         return facts

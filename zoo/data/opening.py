@@ -11,9 +11,9 @@ from zoo.data.sets import Source
 from zoo.data.sources import builtin, library, tabular
 from zoo.data.sources.folders import list_folder
 from zoo.data.sources.reading import read_listing
-from zoo.data.sources.tables import is_table
-from zoo.folders import expanded
-from zoo.types import Kind
+from zoo.data.sources.tables_rows import is_partitioned, is_table, read_rows
+from zoo.folders import expanded, is_file, special
+from zoo.types import Kind, Schema
 
 
 def open_source(
@@ -23,6 +23,7 @@ def open_source(
     trainable: bool = True,
     only: Sequence[str] = (),
     kind: Kind | None = None,
+    schema: Schema | None = None,
 ) -> Source:
     """What `options.data` names.
 
@@ -31,6 +32,7 @@ def open_source(
         trainable: a folder must have classes to train on: two or more, none of them empty.
         only: parts of a folder, of which the first that there is is read, and no other; empty: all.
         kind: what a model takes, where that is known: in a table, it tells paths from the texts beside them.
+        schema: what a model read, where there is one: its columns come before those that are guessed.
 
     Raises: DataError, ConfigError, UnknownName: each names the folder, file, row or column.
     """
@@ -38,10 +40,12 @@ def open_source(
     if spec.startswith(builtin.PREFIX):
         return builtin.open_builtin(spec)
     if library.is_library(spec):
-        return library.open_library(options)
+        return library.open_library(options, schema)
     path = expanded(spec)
-    if is_table(path):
-        return tabular.open_table(path, options, kind, place)
+    if is_table(path) or is_partitioned(path):
+        return tabular.open_table(path, options, kind, place, schema)
+    if is_file(path) or special(path):
+        read_rows(path)  # says what it is, and what is read
     listing = list_folder(path)
     if trainable:
         checks.check_layout(listing)

@@ -20,7 +20,7 @@ from zoo.data.pictures import open_picture
 from zoo.data.sounds import open_sound
 from zoo.data.targets import Targets
 from zoo.errors import DataError
-from zoo.types import Kind, Task
+from zoo.types import Kind, Schema, Task
 
 Integers = NDArray[np.int64]
 Texts = NDArray[np.bytes_]
@@ -238,5 +238,7 @@ class Source:
     kind: Kind = Kind.IMAGE
     bit_depth: int | None = None
     """Bits that 16-bit values use in all of its images; None: it has no such images."""
+    schema: Schema = field(default_factory=Schema)
+    """Columns that were read."""
     examined: bool = False
     """Whether the notices speak already of class names that are alike, and of one sample with two targets."""

@@ -22,7 +22,7 @@ from zoo.data.sets import DIGEST, Integers, SampleSet, Source
 from zoo.data.sources import datasets
 from zoo.data.sources.folders import ALL
 from zoo.errors import ConfigError, DataError
-from zoo.types import Kind, Labels, Task
+from zoo.types import Kind, Labels, Schema, Task
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,7 @@ def open_for_evaluation(
     kind: Kind = Kind.IMAGE,
     task: Task = Task.CLASSIFICATION,
     options: DataConfig | None = None,
+    schema: Schema | None = None,
 ) -> tuple[SampleSet, DataFacts]:
     """Labelled samples for a model that knows `labels`; classes are matched by name, whatever their order or number here.
 
@@ -158,12 +159,13 @@ def open_for_evaluation(
         data: as `open_splits` takes it; of splits, `test` is taken, else `val`.
         labels, kind, task: the model's.
         options: which columns of a table are what, and how many samples may be unreadable.
+        schema: the columns that the model read: they come before those that are guessed.
 
     Raises: DataError: as `open_splits`, and if there is a class that the model does not know, or another kind of sample.
     """
     spec = os.fspath(data)
     asked = replace(options or DataConfig(), data=spec, task=task.value)
-    source = open_source(asked, None, trainable=False, only=_MEASURED, kind=kind)
+    source = open_source(asked, None, trainable=False, only=_MEASURED, kind=kind, schema=schema)
     part = next((name for name in _MEASURED if name in source.parts), "")
     if not part:
         raise DataError(f"{spec}: there is train but neither test nor val; name the samples to evaluate on")
@@ -202,6 +204,7 @@ def from_datasets(
     keys: Sequence[str] | None = None,
     options: DataConfig | None = None,
     seed: int = 0,
+    schema: Schema | None = None,
 ) -> Splits:
     """Splits of a user's own data in memory; without a `val`, it is set aside from `train` (and so is a `test`, if there is none either).
 
@@ -218,6 +221,7 @@ def from_datasets(
         keys: the columns of a table, or the keys of dictionaries: (sample, class), or (text, second text, class); None: guessed.
         options: the task, the shares that are set aside, and what to do about leaks; None: the defaults, and leaks are kept.
         seed: of what is set aside.
+        schema: what a model read, where there is one: its columns come before those that are guessed.
 
     Samples that are not in memory (pictures that a data set reads) are not hashed: two such data are the same if their classes are,
     place by place.
@@ -226,7 +230,7 @@ def from_datasets(
     """
     known = options or DataConfig(data="data sets given in Python", leaks="ignore")
     given = {name: one for name, one in {"train": train, "val": val, "test": test}.items() if one is not None}
-    source = datasets.open_parts(given, label_names, keys, known.task, known.streaming, known.bit_depth)
+    source = datasets.open_parts(given, label_names, keys, known.task, known.streaming, known.bit_depth, schema)
     return _split(source, known, seed)
 
 

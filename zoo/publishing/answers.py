@@ -1,8 +1,9 @@
-"""Answers for more inputs than memory holds: read, answered and written as they come, and gone on with where they stopped.
+"""Predictions for more inputs than memory holds: read, predicted and written as they come, and gone on with where they stopped.
 
-While a file of answers is being written, `FILE.progress.json` beside it says how far it is whole, and for which inputs; what was written
-after is cut off when the work goes on. Rows that have no answer go to `FILE.unreadable.csv`, each with its reason. Parquet, which cannot
-be gone on with, is made of JSON lines at the end.
+The file has a row for each input, in their order; one that cannot be read has empty fields and its reason in `error`, and
+`FILE.unreadable.csv` lists these reasons. While the file is being written, `FILE.progress.json` beside it says how far it is whole, and for
+which inputs; what was written after is cut off when the work goes on. Parquet, which cannot be gone on with, is made of JSON lines at the
+end.
 """
 
 from __future__ import annotations
@@ -15,22 +16,21 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from zoo import folders
-from zoo.errors import ConfigError, DataError, OutputError
+from zoo.data.sources.inputs import Named
+from zoo.errors import ConfigError, OutputError
 from zoo.types import Prediction, Task
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 SECONDS = 2.0
 """Between two marks of progress at least: so much work, or what is answered at once, a kill may cost."""
 
-Named = tuple[str, Any]
-"""An input and its name; a `DataError` in its place says why there is none."""
-Answer = Callable[[Iterable[Named]], Iterator[Prediction | DataError]]
+Answer = Callable[[Iterable[Named]], Iterator[Prediction]]
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Written:
 
     path: Path
     answered: int
-    """Rows in the file."""
+    """Rows with a prediction."""
     found: int
-    """How many of them (and of the unreadable) were there when it went on."""
+    """How many rows were there when it went on."""
     unreadable: Path | None
-    """The file that lists those without an answer; None if there are none."""
+    """The file that lists why inputs could not be read; None if all could."""
     left_out: int
-    """How many these are."""
+    """How many could not: rows without a prediction."""
     seconds: float
 
 
@@ -79,6 +79,7 @@ def write(
     inputs: Iterable[Named],
     out: Path,
     *,
+    labels: Sequence[str],
     task: Task,
     identity: dict[str, Any],
     at_once: int = 1,
@@ -87,12 +88,13 @@ def write(
     """Answer all inputs into a file, in their order; go on where a killed call with the same identity stopped.
 
     Args:
-        answer: named inputs to answers, in order.
+        answer: named inputs to predictions, in order.
+        labels: names of the classes, labels or values.
         identity: everything that the answers depend on, as plain values by names for people: the model's digest, options. The inputs
             that were answered before are compared by their names, and texts by themselves.
         at_once: inputs that `answer` takes at once: it goes on after a multiple of them, so that an input has the same others beside it in
             its batch as in an undisturbed call, and its probabilities the same last digits.
-        top: as of `values`.
+        top: as of `columns`.
 
     Raises: OutputError; ConfigError if what is there was begun with other options or inputs; whatever `answer` raises.
     """
@@ -104,19 +106,19 @@ def write(
     state.skip(coming)
     try:
         with lines.open("ab") as good, state.bad.open("ab") as bad:
-            for result in answer(state.noted(coming)):
+            for one in answer(state.noted(coming)):
                 state.answer()
-                if isinstance(result, Prediction):
-                    good.write(_line(values(result, task, top), lines, header=state.answered == 0))
+                good.write(_line(values(one, labels, task, top), lines, header=state.done == 0))
+                if one.error is None:
                     state.answered += 1
                 else:
-                    bad.write(_line({"reason": str(result)}, state.bad, header=state.left_out == 0))
+                    bad.write(_line({"reason": one.error}, state.bad, header=state.left_out == 0))
                     state.left_out += 1
                 if state.done % at_once == 0:
                     state.save(good, bad)
             state.save(good, bad, force=True)
         if lines != out:
-            _to_parquet(lines, out)
+            _to_parquet(lines, out, columns(labels, task, top))
         if not state.left_out:
             state.bad.unlink(missing_ok=True)
         _progress(out).unlink()
@@ -232,25 +234,41 @@ def _known(pair: Named) -> bytes:
     return json.dumps([name, *(text for text in texts if isinstance(text, str))]).encode() + b"\n"
 
 
-def values(answer: Prediction, task: Task, top: int | None) -> dict[str, Any]:
-    """An answer as one flat row: the input, then the label with its probability, the labels that hold, or the values.
+def columns(labels: Sequence[str], task: Task, top: int | None) -> dict[str, type]:
+    """The columns of a file, and whether each holds texts or numbers: the input, then the label with its probability, the labels that
+    hold, or the values, then why there are none.
 
     top: 1 gives the most probable class alone, k the k most probable in turn, None the probability of every class too.
     """
-    found: dict[str, Any] = {"input": answer.input}
+    found: dict[str, type] = {_own("input", labels, task): str}
     if task is Task.REGRESSION:
-        return found | answer.values
-    ranked = list(answer.probabilities.items())
-    if task is Task.MULTILABEL:
-        found["labels"] = answer.label
+        found |= dict.fromkeys(labels, float)
+    elif task is Task.MULTILABEL:
+        found["labels"] = str
     elif top is None or top == 1:
-        found |= {"label": ranked[0][0], "probability": ranked[0][1]}
-    if top is None:
-        return found | {f"probability of {label}": share for label, share in sorted(ranked)}
-    if top > 1:
-        for number, (label, share) in enumerate(ranked[:top], 1):
-            found |= {f"label {number}": label, f"probability {number}": share}
-    return found
+        found |= {"label": str, "probability": float}
+    if task is not Task.REGRESSION and top is None:
+        found |= {f"probability of {label}": float for label in sorted(labels)}
+    elif task is not Task.REGRESSION and top is not None and top > 1:
+        for rank in range(1, min(top, len(labels)) + 1):
+            found |= {f"label {rank}": str, f"probability {rank}": float}
+    return found | {_own("error", labels, task): str}
+
+
+def _own(name: str, labels: Sequence[str], task: Task) -> str:
+    """A column of ours: of its plain name, unless a value is called so."""
+    return f"{name} (zoo)" if task is Task.REGRESSION and name in labels else name
+
+
+def values(one: Prediction, labels: Sequence[str], task: Task, top: int | None) -> dict[str, Any]:
+    """A prediction as one row of these columns; None where there is nothing."""
+    known: dict[str, Any] = dict(one.values) if one.error is None else {}
+    if task is not Task.REGRESSION:
+        known = {"label": one.label, "labels": one.label, "probability": one.probability}
+        for rank, (label, share) in enumerate(one.probabilities.items(), 1):
+            known |= {f"probability of {label}": share, f"label {rank}": label, f"probability {rank}": share}
+    known |= {_own("input", labels, task): one.input, _own("error", labels, task): one.error}
+    return {name: known.get(name) for name in columns(labels, task, top)}
 
 
 def _line(values: dict[str, Any], path: Path, *, header: bool) -> bytes:
@@ -264,20 +282,17 @@ def _line(values: dict[str, Any], path: Path, *, header: bool) -> bytes:
     return text.getvalue().encode(errors="surrogateescape")
 
 
-def _to_parquet(lines: Path, out: Path) -> None:
+def _to_parquet(lines: Path, out: Path, columns: dict[str, type]) -> None:
     """JSON lines as Parquet, some thousand rows at a time."""
     import pyarrow  # its import costs half a second
     from pyarrow import parquet
 
+    kinds = {str: pyarrow.string(), float: pyarrow.float64()}
+    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
     aside = out.with_name(out.name + ".aside")
-    writer = None
-    with lines.open(encoding="utf-8", errors="replace") as rows:  # Parquet has no place for a name that is not UTF-8
+    # Parquet has no place for a name that is not UTF-8.
+    with lines.open(encoding="utf-8", errors="replace") as rows, parquet.ParquetWriter(aside, schema) as writer:
         while some := [json.loads(line) for line in itertools.islice(rows, 10_000)]:
-            table = pyarrow.Table.from_pylist(some)
-            writer = writer or parquet.ParquetWriter(aside, table.schema)
-            writer.write_table(table)
-    if writer is None:
-        writer = parquet.ParquetWriter(aside, pyarrow.schema([("input", pyarrow.string())]))
-    writer.close()
+            writer.write_table(pyarrow.Table.from_pylist(some, schema))
     folders.flush(aside)
     aside.replace(out)

@@ -13,7 +13,8 @@ from typing import Any
 from zoo import folders, inference, interrupts, locks, memory
 from zoo.adaptation import saved, saved_config
 from zoo.data import find_files
-from zoo.errors import DataError, EngineFailed
+from zoo.data.sources.inputs import Named, Rows
+from zoo.errors import EngineFailed
 from zoo.inference import Predictor
 from zoo.publishing import answers
 from zoo.publishing.answers import Written
@@ -29,7 +30,7 @@ MANY = 100
 def predict_to(
     out: Path,
     path: Path,
-    inputs: Sequence[Any],
+    inputs: Any,
     *,
     top: int | None,
     threshold: float | None,
@@ -38,18 +39,21 @@ def predict_to(
     weights: str | None,
     batch_size: int,
 ) -> Written:
-    """Answer for the inputs, as `zoo.inference.find` takes them, into a file; see `zoo.api.predict_to`."""
+    """Predict for the inputs, as `zoo.inference.several` takes them, into a file; see `zoo.api.predict_to`."""
     answers.check_target(out)
     lock = locks.alone(out.with_name(f"{out.name}.lock"), f"{out} is being written")
     with lock, interrupts.hinting("the same command goes on where it was"):
         predictor = inference.load(path, threshold=threshold, weights=weights)
-        found = inference.find(predictor.kind, inputs, column)
+        many = inference.several(inputs, predictor.kind, column, predictor.schema)
+        many = many if isinstance(many, Rows) else list(many)  # they are gone through again where an engine fails
+        once = isinstance(many, list) and any(inference.is_stdin(one) for one in many)
+        found = inference.find(predictor.kind, many, column, predictor.schema)
         first = list(itertools.islice(found, FIRST))
         begun_with = answers.begun_with(out).get("engine", "auto")
         if engine == "auto":
             # Which is the fastest is found by timing, and a call that goes on is to give what an unbroken one gives.
             engine = begun_with
-        expected = inference.count(predictor.kind, inputs) if engine == "auto" else len(first)
+        expected = inference.count(predictor.kind, many) if engine == "auto" else len(first)
         if predictor.accelerate(first, engine=engine, expected=expected, batch_size=batch_size) != engine == begun_with:
             answers.forget(out)  # the engine cannot be had any more
         identity = {
@@ -58,13 +62,14 @@ def predict_to(
             "column": column,
             "threshold": threshold,
             "batch_size": batch_size,
-        } | _known(predictor.kind, inputs)
+        } | _known(predictor.kind, many)
 
-        def write(named: Iterable[answers.Named]) -> Written:
+        def write(named: Iterable[Named]) -> Written:
             return answers.write(
-                lambda some: _by_one_engine(predictor, some, batch_size, "-" in inputs),
+                lambda some: _by_one_engine(predictor, some, batch_size, once),
                 named,
                 out,
+                labels=predictor.labels.names,
                 task=predictor.task,
                 identity={"engine": predictor.engine} | identity,
                 at_once=predictor.at_once(batch_size),
@@ -75,13 +80,11 @@ def predict_to(
             return write(itertools.chain(first, found))
         except EngineFailed:
             answers.forget(out)
-            return write(inference.find(predictor.kind, inputs, column))
+            return write(inference.find(predictor.kind, many, column, predictor.schema))
 
 
-def _by_one_engine(
-    predictor: Predictor, inputs: Iterable[answers.Named], batch_size: int, once: bool
-) -> Iterator[Prediction | DataError]:
-    """The answers.
+def _by_one_engine(predictor: Predictor, inputs: Iterable[Named], batch_size: int, once: bool) -> Iterator[Prediction]:
+    """The predictions.
 
     Raises: EngineFailed where torch has taken over from an engine, unless the inputs come `once` only, as those of stdin.
     """
@@ -92,9 +95,11 @@ def _by_one_engine(
         yield answer
 
 
-def _known(kind: Kind, inputs: Sequence[Any]) -> dict[str, Any]:
+def _known(kind: Kind, inputs: Rows | Sequence[Any]) -> dict[str, Any]:
     """By what the inputs are known again: their names; of a file, such as a table, its size and time too, as its rows may have changed; of
     a folder the names, sizes and times of the files in it. (Texts are compared as they are read: `answers.write`.)"""
+    if isinstance(inputs, Rows):
+        return {"list of inputs": _digest([inputs.what, len(inputs), *inputs.chosen.inputs])}
     names = [os.fspath(one) if isinstance(one, (str, os.PathLike)) else type(one).__name__ for one in inputs]
     content: dict[str, Any] = {f"content of {name}": found for name in dict.fromkeys(names) if (found := _content(kind, name))}
     if len(content) > MANY:

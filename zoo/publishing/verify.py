@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from zoo.evaluation import metrics
 from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
 from zoo.publishing.finish import outputs
+from zoo.runs import Run
 from zoo.training.session import CUSTOM_DATA, labelled
+from zoo.types import Schema
 
 log = logging.getLogger("zoo")
 
@@ -34,6 +36,7 @@ def evaluate(
     metric: Any = None,
     weights: str | None = None,
     batch_size: int = 32,
+    keys: Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Report:
     """The report of a saved model on labelled samples; see `zoo.api.evaluate`. Raises: CheckpointError, DataError, ConfigError."""
@@ -41,7 +44,9 @@ def evaluate(
     asked = metric if isinstance(metric, list | tuple) else [] if metric is None else [metric]
     predictor = inference.load(folder, weights=weights)
     wanted = [metrics.resolve(one, task=predictor.task) for one in asked]
-    samples = _samples(folder, data, predictor, given)
+    if keys is not None and (data is None or isinstance(data, (str, os.PathLike))):
+        raise ConfigError("keys are of data given in Python; --text and --label name columns of a table")
+    samples = _samples(folder, data, keys, predictor, given)
     _warn_of_trained(folder, samples)
     logits, targets = outputs(predictor.model, samples, torch.device("cpu"), batch_size)
     own = [one for one in wanted if one.name not in metrics.names(predictor.task)]
@@ -59,23 +64,34 @@ def _checked(options: Mapping[str, Any], data: Any) -> dict[str, Any]:
     return config.check(options)
 
 
-def _samples(folder: Path, data: Any, predictor: inference.Predictor, given: Mapping[str, Any]) -> SampleSet:
-    """The labelled samples that `data` names, tables read as the run's was; without it, those that the run around `folder` set aside."""
-    run = runs.open_run(folder.parent).resolved().config if (folder.parent / "config.yaml").is_file() else None
+def _samples(
+    folder: Path, data: Any, keys: Sequence[str] | None, predictor: inference.Predictor, given: Mapping[str, Any]
+) -> SampleSet:
+    """The labelled samples that `data` names, their columns as they were in training; without it, those that the run set aside whose
+    `best/` this is."""
+    run = runs.run_of(folder)
     if isinstance(data, (str, os.PathLike)):
-        options = replace(run.data if run else DataConfig(), **given, bit_depth=_bit_depth(predictor))
-        samples, _ = open_for_evaluation(
-            os.fspath(data), predictor.labels, kind=predictor.kind, task=predictor.task, options=options
+        samples, facts = open_for_evaluation(
+            os.fspath(data),
+            predictor.labels,
+            kind=predictor.kind,
+            task=predictor.task,
+            options=replace(_reading(run, predictor.schema), **given, bit_depth=_bit_depth(predictor)),
+            schema=predictor.schema,
         )
+        for notice in facts.notices:
+            log.info("%s", notice)
         return samples
     if data is not None:
         options = DataConfig(data="data sets given in Python", leaks="ignore", bit_depth=_bit_depth(predictor))
-        return from_datasets(data, data, label_names=predictor.labels.names, options=options).val
+        names = predictor.labels.names
+        return from_datasets(data, data, label_names=names, keys=keys, options=options, schema=predictor.schema).val
     if run is None:
         raise ConfigError(f"{folder} is not in a run, so there is no data set aside for it; give --data FOLDER")
-    if run.data.data == CUSTOM_DATA:
+    config = run.resolved().config
+    if config.data.data == CUSTOM_DATA:
         raise ConfigError(f"{folder} was trained on data sets given in Python; give the data to evaluate on")
-    splits = labelled(open_splits(run), run)
+    splits = labelled(open_splits(config), config)
     return splits.val if splits.test is None else splits.test
 
 
@@ -85,7 +101,20 @@ def _bit_depth(predictor: inference.Predictor) -> int | None:
     return preprocess.bit_depth or FULL if isinstance(preprocess, PicturePreprocess) else None
 
 
+def _reading(run: Run | None, schema: Schema | None) -> DataConfig:
+    """How data are read where nobody says: as the run did, but for columns that the model knows itself."""
+    if run is None:
+        return DataConfig()
+    try:
+        options = run.resolved().config.data
+    except ConfigError as error:
+        log.warning("%s; what it says of the data is not used", error)
+        return DataConfig()
+    columns = ("text", "image", "audio", "label", "label_delimiter", "split")
+    return replace(options, **dict.fromkeys(columns)) if schema else options  # type: ignore[arg-type]
+
+
 def _warn_of_trained(folder: Path, samples: SampleSet) -> None:
-    record = folder.parent / "splits.json"
-    if record.is_file() and (known := read_splits(record).trained_on(samples)):
+    run = runs.run_of(folder)
+    if run and (known := read_splits(run.path / "splits.json").trained_on(samples)):
         log.warning("%d of these %d %s were trained on: the numbers are optimistic", known, len(samples), samples.kind.nouns)

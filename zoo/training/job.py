@@ -79,6 +79,7 @@ def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
         task=splits.task,
         seed=seed,
     )
+    model.schema = splits.facts.schema
     if splits.task is Task.REGRESSION:
         values = splits.train.targets
         model.scale_outputs(values.mean(axis=0).tolist(), np.maximum(values.std(axis=0), 1e-6).tolist())

@@ -37,7 +37,7 @@ def inspect(
     /,
     *,
     backbone: Annotated[str | None, Parameter(completer=flags.COMPLETERS["backbone"])] = None,
-    out: Path | None = None,
+    out: Annotated[Path | None, Parameter(converter=flags.place)] = None,
     options: Annotated[Flags | None, Parameter(name="*")] = None,
     common: Common = flags.NONE,
 ) -> Answer:

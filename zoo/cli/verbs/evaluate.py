@@ -21,7 +21,7 @@ else:
 
 
 def evaluate(
-    best: Path,
+    best: Annotated[Path, Parameter(converter=flags.place)],
     /,
     *,
     data: str | None = None,

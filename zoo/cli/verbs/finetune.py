@@ -24,7 +24,7 @@ def finetune(
     backbone: Annotated[str | None, Parameter(completer=flags.COMPLETERS["backbone"])] = None,
     *,
     recipe: Annotated[str | None, Parameter(completer=flags.COMPLETERS["recipe"])] = None,
-    config: Path | None = None,
+    config: Annotated[Path | None, Parameter(converter=flags.place)] = None,
     dry_run: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     options: Annotated[Flags | None, Parameter(name="*")] = None,
     common: Common = flags.NONE,

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def predict(
-    best: Path,
+    best: Annotated[Path, Parameter(converter=flags.place)],
     inputs: list[str],
     /,
     *,
     top: Annotated[int | None, Parameter(converter=flags.exactly)] = None,
     threshold: Annotated[float | None, Parameter(converter=flags.exactly)] = None,
-    out: Path | None = None,
+    out: Annotated[Path | None, Parameter(converter=flags.place)] = None,
     column: str | None = None,
     engine: str = "auto",
     csv: Annotated[bool, Parameter(negative="", show_default=False)] = False,
@@ -36,7 +36,8 @@ def predict(
     """Say what is in pictures, texts or recordings. What cannot be read is named on stderr.
 
     With --out, any number of inputs is answered in little memory, and a call
-    that was stopped goes on where it was; what cannot be read is listed in
+    that was stopped goes on where it was. The file has a row for each input;
+    what cannot be read has none but its reason, and is listed in
     OUT.unreadable.csv.
 
     Try:
@@ -48,16 +49,19 @@ def predict(
 
     Args:
         best: The `best` folder of a run, or a published folder.
-        inputs: Files and folders of pictures or recordings; texts; tables of either; or `-` for the lines of stdin.
+        inputs: Files and folders of pictures or recordings; texts; tables of either; or `-` for the lines of stdin (in
+            UTF-8).
         top: How many classes to give for an input, most probable first. [default: 1; all with --json]
         threshold: Probability from which a label holds, where several may. [default: each label's own]
         out: File for the answers: .csv, .jsonl or .parquet.
-        column: Column of a table that has the inputs; two with a comma for pairs of texts. [default: guessed]
+        column: Column of a table that has the inputs; two with a comma for pairs of texts. [default: what training read, if it
+            is there, else guessed]
         engine: What runs the network with --out: torch, compile, onnxruntime, openvino; auto is the one expected to be done first.
         csv: Print comma-separated values: input, rank, label, probability.
         batch_size: Inputs in one forward pass.
         weights: File or folder of the pretrained weights, for a folder that holds the trained tensors alone.
     """
+    inputs = ["-" if one == flags.STDIN else one for one in inputs]
     if csv and common.json:
         raise ConfigError("--csv and --json exclude each other; give one of them")
     if csv and out is not None:
@@ -91,6 +95,8 @@ def predict(
 
 
 def _values(answer: Prediction, top: int | None) -> dict[str, Any]:
+    if answer.error is not None:
+        return {"input": answer.input, "label": None, "error": answer.error}
     if answer.values:
         return {"input": answer.input, "values": answer.values}
     return {
@@ -102,7 +108,9 @@ def _values(answer: Prediction, top: int | None) -> dict[str, Any]:
 
 
 def _rows(answer: Prediction, top: int) -> list[dict[str, Any]]:
-    """Of one input: its most probable classes, its values, or the labels that hold."""
+    """Of one input: its most probable classes, its values, or the labels that hold; nothing, if it could not be read."""
+    if answer.error is not None:
+        return []
     if answer.values:
         return [{"input": answer.input, "value": name, "predicted": value} for name, value in answer.values.items()]
     ranked = list(answer.probabilities.items())

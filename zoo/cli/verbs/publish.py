@@ -13,7 +13,7 @@ from zoo.cli.flags import Common
 
 
 def publish(
-    best: Path,
+    best: Annotated[Path, Parameter(converter=flags.place)],
     /,
     *,
     to: str,

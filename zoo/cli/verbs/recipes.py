@@ -46,7 +46,7 @@ def show(name: Annotated[str, Parameter(completer=flags.COMPLETERS["copied"])], 
 @recipes.command
 def copy(
     name: Annotated[str, Parameter(completer=flags.COMPLETERS["copied"])],
-    to: Path = Path(),
+    to: Annotated[Path, Parameter(converter=flags.place)] = Path(),
     /,
     *,
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,

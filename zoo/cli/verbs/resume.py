@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from zoo.cli import flags
 from zoo.cli.answer import Answer
@@ -10,7 +13,7 @@ from zoo.cli.flags import Common
 from zoo.cli.verbs.finetune import finished
 
 
-def resume(run: Path, /, *, common: Common = flags.NONE) -> Answer:
+def resume(run: Annotated[Path, Parameter(converter=flags.place)], /, *, common: Common = flags.NONE) -> Answer:
     """Go on with a run from its last whole checkpoint, with the options it was started with.
 
     Try:

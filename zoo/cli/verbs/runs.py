@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from zoo.cli import flags
 from zoo.cli.answer import Answer, table
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from zoo.runs import Run
 
 
-def runs(folder: Path = Path("runs"), /, *, common: Common = flags.NONE) -> Answer:
+def runs(folder: Annotated[Path, Parameter(converter=flags.place)] = Path("runs"), /, *, common: Common = flags.NONE) -> Answer:
     """List the runs of a folder, oldest first.
 
     Try:

@@ -25,6 +25,7 @@ from zoo.data.sources.datasets_targets import Encoding, encoding_of
 from zoo.data.sources.folders import ALL
 from zoo.data.sources.tabular import digests
 from zoo.errors import DataError
+from zoo.types import Schema
 
 _LOOKED_AT = 100
 """Images of each part whose values are looked at."""
@@ -37,6 +38,7 @@ def open_parts(
     task: str = "auto",
     streaming: bool = False,
     bit_depth: int | None = None,
+    schema: Schema | None = None,
 ) -> Source:
     """The parts of a user's data as a checked source; a single one is to be split, and called `all`.
 
@@ -48,12 +50,13 @@ def open_parts(
         task: `auto`: what the targets look like.
         streaming: iterables are read through once, onto the disk.
         bit_depth: of 16-bit images; None: what the values of some of them need.
+        schema: what a model read, where there is one: its columns come before those that are guessed.
 
     Raises: DataError naming the row; UnknownName for a column; ConfigError.
     """
     if "train" not in given:
         raise DataError("the training data are None; give samples with their targets")
-    tables = [open_rows(title, dataset, keys, streaming) for title, dataset in given.items()]
+    tables = [open_rows(title, dataset, keys, streaming, schema) for title, dataset in given.items()]
     read = [_read(table) for table in tables]
     names = label_names if label_names is not None else _stated_names(given["train"], tables[0])
     column = "the target" if tables[0].keys is None else tables[0].keys[-1]
@@ -78,7 +81,14 @@ def open_parts(
         task=encoding.task,
         kind=next(iter(sets.values())).kind,
         bit_depth=depth,
+        schema=_schema(tables[0], sets["train"]),
     )
+
+
+def _schema(table: Given, samples: SampleSet) -> Schema:
+    """Which columns were read."""
+    pairs = isinstance(samples, TextSet) and samples.seconds is not None
+    return Schema(table.keys[:-1], table.keys[-1:], pairs=pairs) if table.keys else Schema(pairs=pairs)
 
 
 def _bit_depth(tables: Sequence[Given], asked: int | None) -> tuple[int | None, list[str]]:
@@ -205,10 +215,10 @@ class Pictures:
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         item, target = self.table.read(index)
         name = self.table.name(index)
-        return _picture(item, name, self.bit_depth), self.encoding.encode(name, target)
+        return image_from(item, name, self.bit_depth), self.encoding.encode(name, target)
 
 
-def _picture(item: Any, name: str, bit_depth: int | None) -> Any:
+def image_from(item: Any, name: str, bit_depth: int | None) -> Any:
     """Arrays, files and encoded bytes as pictures; what `DatasetSet` takes, or refuses, as it is. Raises: DataError."""
     if isinstance(item, Path):
         return open_picture(item, bit_depth=bit_depth)

@@ -12,6 +12,7 @@ from torch.utils.data import IterableDataset
 
 from zoo.data.rows_on_disk import RowsOnDisk
 from zoo.errors import ConfigError, DataError, UnknownName
+from zoo.types import Schema
 
 Keys = Sequence[str]
 """Columns: of the sample and of its class; of both texts of a pair and of its class."""
@@ -104,8 +105,9 @@ def parts_of(data: Any) -> tuple[Any, Any, Any]:
     return (*data, None, None)[:3]
 
 
-def open_rows(title: str, dataset: Any, keys: Keys | None, streaming: bool = False) -> Given:
-    """The rows of one part. keys: None: guessed. streaming: an iterable is read through once, onto the disk.
+def open_rows(title: str, dataset: Any, keys: Keys | None, streaming: bool = False, schema: Schema | None = None) -> Given:
+    """The rows of one part. keys: None: those of the schema, which a model read, if they are there, else guessed. streaming: an
+    iterable is read through once, onto the disk.
 
     Raises: DataError, UnknownName, ConfigError.
     """
@@ -130,6 +132,8 @@ def open_rows(title: str, dataset: Any, keys: Keys | None, streaming: bool = Fal
             )
         return Given(title, rows, first, None)
     names = [str(name) for name in first]
+    if keys is None and schema and schema.inputs and {*schema.inputs, *schema.labels} <= set(names):
+        keys = (*schema.inputs, *schema.labels)
     return Given(title, rows, first, _guess(title, rows, names) if keys is None else _checked(keys, names, title))
 
 

@@ -17,6 +17,7 @@ from zoo.data.sources.datasets import open_parts
 from zoo.data.sources.tables_values import SPLIT_WORDS
 from zoo.errors import ConfigError, DataError
 from zoo.folders import exists, expanded, is_file
+from zoo.types import Schema
 
 PREFIX = "hf:"
 
@@ -30,9 +31,9 @@ def _is_saved(spec: str) -> bool:
     return any(is_file(expanded(spec) / name) for name in ("dataset_dict.json", "state.json"))
 
 
-def open_library(options: DataConfig) -> Source:
-    """The data set as a checked source; the columns are those of the options, else guessed. The network is asked for `hf:NAME` alone,
-    where the library's cache has it not.
+def open_library(options: DataConfig, schema: Schema | None = None) -> Source:
+    """The data set as a checked source; the columns are those of the options, else of the schema, which a model read, else guessed. The
+    network is asked for `hf:NAME` alone, where the library's cache has it not.
 
     Raises: DataError if it cannot be had, or has no part to train on; ConfigError, UnknownName for columns.
     """
@@ -41,7 +42,7 @@ def open_library(options: DataConfig) -> Source:
         found = _load(spec)
     parts = _by_split(spec, found)
     return replace(
-        open_parts(parts, keys=_keys(options), task=options.task, bit_depth=options.bit_depth),
+        open_parts(parts, keys=_keys(options), task=options.task, bit_depth=options.bit_depth, schema=schema),
         description=f"data set {spec}",
         licence=_licence(parts),
     )
@@ -51,11 +52,11 @@ def _load(spec: str) -> Any:
     import datasets  # its import takes a second
 
     try:
-        if _is_saved(spec.removeprefix(PREFIX)):
-            return datasets.load_from_disk(str(expanded(spec.removeprefix(PREFIX))))
         name, _, configuration = spec.removeprefix(PREFIX).partition(":")
         if not name:
             raise DataError(f"{spec}: name a data set, hf:NAME or hf:NAME:CONFIGURATION")
+        if _is_saved(spec.removeprefix(PREFIX)):
+            return datasets.load_from_disk(str(expanded(spec.removeprefix(PREFIX))))
         with contextlib.nullcontext() if exists(Path(name)) else _patient(name):
             return datasets.load_dataset(name, configuration or None)
     except DataError:

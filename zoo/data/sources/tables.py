@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from zoo.data.on_disk import DiskStrings, Spool, Strings
 from zoo.data.sources.tables_columns import Columns, choose
 from zoo.data.sources.tables_labels import Codes, Resolved, Targets, TaskName, check_enough, resolve, spellings
-from zoo.data.sources.tables_rows import bad_row, is_table, read_rows
+from zoo.data.sources.tables_rows import Values, bad_row, is_table, read_rows
 from zoo.data.sources.tables_values import Chosen, Label, take_inputs, take_label, take_split
 from zoo.errors import DataError, UnknownName
-from zoo.types import Kind
+from zoo.types import Kind, Schema
 
 __all__ = [
     "Chosen", "Columns", "Table", "choose", "choose_columns", "is_table", "read_rows", "read_table",
@@ -36,7 +36,9 @@ __all__ = [
 ]  # fmt: skip
 
 _SAMPLE = 1000
-"""Rows from which columns are told."""
+"""Rows from which columns are told,"""
+_FEWEST, _CELLS = 50, 1 << 20
+"""or fewer, but so many at least, where they would have more fields than this."""
 _CHUNK = 8192
 """Python strings that wait to go into an array."""
 _TASKS = ("classification", "multilabel", "regression")
@@ -84,6 +86,8 @@ class _Gathered:
     codes: array[int] = field(default_factory=lambda: array("q"))
     splits: bytearray = field(default_factory=bytearray)
     unreadable: list[tuple[int, str]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    """What there is to say of the file as a whole."""
     total: int = 0
 
 
@@ -93,6 +97,7 @@ def read_table(
     *,
     task: str | None = None,
     kind: Kind | None = None,
+    schema: Schema | None = None,
     max_unreadable: float = 0.01,
     on_disk: bool = False,
 ) -> Table:
@@ -104,6 +109,7 @@ def read_table(
     Args:
         task: `classification`, `multilabel` or `regression`; None: told by the labels, and said where it is regression.
         kind: what the model takes, which helps to guess; None: not known.
+        schema: what the model read; its columns come before those that are guessed.
         max_unreadable: share of the rows that may be left out, 0 to 1.
         on_disk: keep texts (or paths) in a file of their own, not in memory.
 
@@ -112,7 +118,7 @@ def read_table(
     """
     if task is not None and task not in _TASKS:
         raise UnknownName("task", task, _TASKS, f"(tasks: {', '.join(_TASKS)})")
-    chosen = choose_columns(path, columns, kind=kind)
+    chosen = choose_columns(path, columns, kind=kind, schema=schema)
     gathered = _gather(path, chosen, on_disk)
     _check_share(path, gathered, max_unreadable)
     codes = np.array(gathered.codes, np.int64)
@@ -130,7 +136,7 @@ def read_table(
     check_enough(str(path), resolved, resolved.targets[codes])
     unreadable = [line for _, line in gathered.unreadable]
     notices = [chosen.notice] if chosen.notice else []
-    notices += resolved.notices + _doubts(chosen.kind, inputs, list(gathered.labels), resolved, codes, numbers)
+    notices += gathered.notices + resolved.notices + _doubts(chosen.kind, inputs, list(gathered.labels), resolved, codes, numbers)
     if unreadable:
         notices.append(f"{len(unreadable):,} rows cannot be read and left out: {_first(unreadable)}")
     splits = np.array(_SPLITS)[np.frombuffer(bytes(gathered.splits), np.uint8)[sound]] if chosen.split else None
@@ -140,22 +146,40 @@ def read_table(
     )  # fmt: skip
 
 
-def choose_columns(path: Path, columns: Columns, *, labelled: bool = True, kind: Kind | None = None) -> Chosen:
+def choose_columns(
+    path: Path, columns: Columns, *, labelled: bool = True, kind: Kind | None = None, schema: Schema | None = None
+) -> Chosen:
     """Which columns of a file are what, by its first rows. Raises: as `choose`; DataError if there are no rows, or none is whole."""
-    with contextlib.closing(read_rows(path)) as rows:
-        sample = [values for _, values in itertools.islice(rows, _SAMPLE)]
-    whole = [values for values in sample if not isinstance(values, DataError)]
-    flawed = [values for values in sample if isinstance(values, DataError)]
+    whole, flawed = _sample(path, None)
+    names = list(dict.fromkeys(name for values in whole for name in values))
+    unseen = [name for name in columns.asked if name not in names]
+    if unseen and whole:  # of a type that nobody would guess
+        whole, flawed = _sample(path, [*names, *unseen])
     if flawed and not whole:
         raise flawed[0]
-    return choose(path, whole, columns, labelled=labelled, kind=kind)
+    return choose(path, whole, columns, labelled=labelled, kind=kind, schema=schema)
+
+
+def _sample(path: Path, only: Sequence[str] | None) -> tuple[list[Values], list[DataError]]:
+    """The first rows, and why some of them cannot be read."""
+    whole: list[Values] = []
+    flawed: list[DataError] = []
+    with contextlib.closing(read_rows(path, only)) as rows:
+        for _, values in itertools.islice(rows, _SAMPLE):
+            if isinstance(values, DataError):
+                flawed.append(values)
+                continue
+            whole.append(values)
+            if len(whole) >= _FEWEST and len(whole) * len(values) > _CELLS:
+                break
+    return whole, flawed
 
 
 def _gather(path: Path, chosen: Chosen, on_disk: bool) -> _Gathered:
     """Every row, checked by itself."""
     gathered = _Gathered([[] for _ in chosen.inputs], [Spool() for _ in chosen.inputs if on_disk])
     waiting: list[tuple[str, ...]] = []
-    for number, values in read_rows(path, chosen.names):
+    for number, values in read_rows(path, chosen.names, gathered.notices):
         gathered.total += 1
         if isinstance(values, DataError):
             gathered.unreadable.append((number, str(values)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from os import PathLike
+from pathlib import PurePath
 from typing import Any
 
 from zoo.data import sounds
@@ -12,7 +13,7 @@ from zoo.data.pictures import suffixes
 from zoo.data.sources.tables_rows import Values
 from zoo.data.sources.tables_values import SPLIT_WORDS, Chosen, is_missing
 from zoo.errors import ConfigError, DataError, UnknownName
-from zoo.types import Kind
+from zoo.types import Kind, Schema
 
 _TEXT_WORDS = frozenset({
     "text", "texts", "sentence", "review", "body", "content", "contents", "comment", "question", "document", "message",
@@ -52,44 +53,90 @@ class Columns:
     split: str | None = None
     """Holds train, val or test; guessed if it is called `split`."""
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Those of the sample that were named."""
+        return (*(self.text or ()), *(one for one in (self.image, self.audio) if one))
 
-def choose(path: Path, sample: Sequence[Values], columns: Columns, *, labelled: bool = True, kind: Kind | None = None) -> Chosen:
-    """Decide which columns are what.
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """All that were named."""
+        return (*self.inputs, *(self.label or ()), *((self.split,) if self.split else ()))
+
+
+def choose(
+    place: str | PathLike[str],
+    sample: Sequence[Values],
+    columns: Columns,
+    *,
+    labelled: bool = True,
+    kind: Kind | None = None,
+    schema: Schema | None = None,
+    flag: str = "--column",
+) -> Chosen:
+    """Decide which columns are what: as asked for, else as a model read them, else guessed.
 
     Args:
-        path: of the table.
+        place: of the table, for messages.
         sample: its first rows, some hundreds.
         labelled: whether labels are wanted; predicting needs none.
         kind: what the model takes, if that is known: other columns are then no inputs to guess.
+        schema: what the model read; None: there is no model, or it does not say.
+        flag: without labels, what names the input.
 
     Raises: UnknownName with the nearest column; ConfigError naming the columns that could be meant, and the flag.
     """
     if not sample:
-        raise DataError(f"{path}: no rows")
-    look = _Sample(path, sample, "" if labelled else "--column")
-    look.require((*_asked(columns), *(columns.label or ()), *((columns.split,) if columns.split else ())))
-    split = columns.split or look.split()
-    taken = {*_asked(columns), *(columns.label or ()), split}
+        raise DataError(f"{place}: no rows")
+    look = _Sample(place, sample, "" if labelled else flag)
+    look.require(columns.asked)
+    known = schema or Schema()
+    trained = () if kind is None or columns.inputs else look.all_of(known.inputs)
+    labels = columns.label or look.all_of(known.labels)
+    split = columns.split or (known.split if known.split in look.names else look.split())
+    taken = {*columns.inputs, *trained, *labels, split}
     free = [name for name in look.names if name not in taken]
-    labels = columns.label or (look.named(free, _LABEL_WORDS, "--label") if labelled else ())
-    free = [name for name in free if name not in labels]
-    kind, inputs = _asked_inputs(look, columns) or look.guess_inputs(free, kind)
+    inputs_told, labels_told = bool(columns.inputs or trained), bool(labels) or not labelled
+    if not labels_told:
+        labels = look.named(free, _LABEL_WORDS, "--label")
+        free = [name for name in free if name not in labels]
+    if kind is not None and trained:
+        inputs = trained
+    else:
+        pairs = schema.pairs if schema else None
+        kind, inputs = _asked_inputs(look, columns) or look.guess_inputs(free, kind, pairs)
+    _check_pairs(look, kind, inputs, schema)
     if labelled and not labels:
         labels = look.guess_label([name for name in free if name not in inputs])
-    both = [name for name in inputs if name in labels]
+    both = [name for name in inputs if labelled and name in labels]
     if both:
-        raise ConfigError(f"{path}: {both[0]!r} cannot be input and label at once; choose another with --{kind} or --label")
-    guessed = [f"{kind} {' and '.join(map(repr, inputs))}"] if not _asked(columns) else []
-    flags = [look.flag(kind)] if guessed else []
-    if labelled and columns.label is None:
-        guessed.append(f"label {labels[0]!r}")
-        flags.append("--label")
-    notice = f"columns guessed: {', '.join(guessed)} ({', '.join(flags)} name others)" if guessed else None
-    return Chosen(kind, inputs, tuple(labels) if labelled else (), columns.delimiter, split, notice)
+        raise ConfigError(f"{place}: {both[0]!r} cannot be input and label at once; choose another with --{kind} or --label")
+    notice = _guesses(look, kind, known, () if inputs_told else inputs, () if labels_told else labels)
+    if not labelled:
+        return Chosen(kind, inputs, (), None, split, notice)
+    return Chosen(kind, inputs, tuple(labels), columns.delimiter or known.label_delimiter, split, notice)
 
 
-def _asked(columns: Columns) -> tuple[str, ...]:
-    return (*(columns.text or ()), *(one for one in (columns.image, columns.audio) if one))
+def _guesses(look: _Sample, kind: Kind, known: Schema, inputs: tuple[str, ...], labels: tuple[str, ...]) -> str | None:
+    """What to say of columns that were guessed, and of those that a model read in their place; None: none was."""
+    guessed = [f"{kind} {' and '.join(map(repr, inputs))}"] if inputs else []
+    guessed += [f"label {labels[0]!r}"] if labels else []
+    flags = [look.flag(kind)] * bool(inputs) + ["--label"] * bool(labels)
+    if not guessed:
+        return None
+    absent = [name for name in (*known.inputs * bool(inputs), *known.labels * bool(labels)) if name not in look.names]
+    instead = f" in place of {', '.join(map(repr, absent))}, which training read" if absent else ""
+    return f"columns guessed: {', '.join(guessed)}{instead} ({', '.join(flags)} name others)"
+
+
+def _check_pairs(look: _Sample, kind: Kind, inputs: tuple[str, ...], schema: Schema | None) -> None:
+    """Raises: ConfigError where a model of pairs of texts would get single ones, or the other way round."""
+    if kind is not Kind.TEXT or schema is None or schema.pairs == (len(inputs) == 2):
+        return
+    listed, flag = " and ".join(map(repr, inputs)), look.flag(kind)
+    if schema.pairs:
+        raise ConfigError(f"{look.place}: the model takes pairs of texts, and {listed} is one; name both columns, {flag} A,B")
+    raise ConfigError(f"{look.place}: the model takes single texts, and {listed} are pairs; name one column with {flag}")
 
 
 def _asked_inputs(look: _Sample, columns: Columns) -> tuple[Kind, tuple[str, ...]] | None:
@@ -110,24 +157,25 @@ def _asked_inputs(look: _Sample, columns: Columns) -> tuple[Kind, tuple[str, ...
     for name in names:
         found = look.path_kind(name)
         if found:
-            raise ConfigError(f"{look.path}: {name!r} holds paths of {found.nouns}, not texts; {look.instead(found, name)}")
+            raise ConfigError(f"{look.place}: {name!r} holds paths of {found.nouns}, not texts; {look.instead(found, name)}")
         if look.numbers(name):
             offer = [other for other in look.names if look.holds_texts(other)]
             hint = f" (it could be {' or '.join(map(repr, offer))})" if offer else ""
             flag = look.flag(Kind.TEXT)
-            raise ConfigError(f"{look.path}: {name!r} holds numbers, not texts; name the column of texts with {flag}{hint}")
+            raise ConfigError(f"{look.place}: {name!r} holds numbers, not texts; name the column of texts with {flag}{hint}")
     return Kind.TEXT, names
 
 
 class _Sample:
     """The first rows of a table, column by column."""
 
-    def __init__(self, path: Path, rows: Sequence[Values], flag: str = "") -> None:
+    def __init__(self, place: str | PathLike[str], rows: Sequence[Values], flag: str = "") -> None:
         """flag: what names the input in the command at hand; empty: one flag a kind."""
-        self.path = path
+        self.place = place
         self._flag = flag
+        self._rows = rows
         self.names = list(dict.fromkeys(name for values in rows for name in values))
-        self._present = {name: [one[name] for one in rows if not is_missing(one.get(name))] for name in self.names}
+        self._present: dict[str, list[Any]] = {}
 
     def flag(self, kind: Kind) -> str:
         """What names the column of inputs."""
@@ -140,10 +188,16 @@ class _Sample:
     def require(self, names: Sequence[str]) -> None:
         for name in names:
             if name not in self.names:
-                raise UnknownName("column", name, self.names, f"(columns of {self.path}: {self._listed(self.names)})")
+                raise UnknownName("column", name, self.names, f"(columns of {self.place}: {self._listed(self.names)})")
+
+    def all_of(self, names: Sequence[str]) -> tuple[str, ...]:
+        """These columns, if all of them are there; else none."""
+        return tuple(names) if all(name in self.names for name in names) else ()
 
     def values(self, name: str) -> list[Any]:
         """What is not missing."""
+        if name not in self._present:
+            self._present[name] = [one[name] for one in self._rows if not is_missing(one.get(name))]
         return self._present[name]
 
     def split(self) -> str | None:
@@ -160,13 +214,19 @@ class _Sample:
             raise self._ambiguous(found, [f"{flag} {name}" for name in found])
         return tuple(found)
 
-    def guess_inputs(self, free: Sequence[str], wanted: Kind | None) -> tuple[Kind, tuple[str, ...]]:
-        """Paths by what they are, texts by name, else the one column that can hold nothing else."""
+    def guess_inputs(self, free: Sequence[str], wanted: Kind | None, pairs: bool | None) -> tuple[Kind, tuple[str, ...]]:
+        """Paths by what they are, texts by name, else the one column that can hold nothing else.
+
+        pairs: whether the model takes pairs of texts; None: not known.
+        """
         paths = {name: kind for name in free if (kind := self.path_kind(name)) and wanted in (None, kind)}
         if len(paths) > 1:
             paths = {name: kind for name, kind in paths.items() if _fold(name) in _PATH_WORDS} or paths
         others = [name for name in free if not self.path_kind(name) and not self.numbers(name) and wanted in (None, Kind.TEXT)]
-        texts = self._pair(others) or [(name,) for name in others if _fold(name) in _TEXT_WORDS]
+        texts = [] if pairs is False else self._pair(others)
+        if not paths and not texts and pairs:
+            raise ConfigError(f"{self.place}: which columns are the pairs of texts? Name both with {self.flag(Kind.TEXT)} A,B")
+        texts = texts or [(name,) for name in others if _fold(name) in _TEXT_WORDS]
         if not paths and not texts:
             texts = [(name,) for name in others if self.holds_texts(name)]
             self._check_header(free)
@@ -177,7 +237,7 @@ class _Sample:
         if not found:
             columns = self._listed(self.names)
             flags = [self.flag(one) for one in ([wanted] if wanted else Kind)]
-            raise ConfigError(f"{self.path}: which column is the input? Name it with {' or '.join(flags)} (columns: {columns})")
+            raise ConfigError(f"{self.place}: which column is the input? Name it with {' or '.join(flags)} (columns: {columns})")
         return found[0]
 
     def guess_label(self, rest: Sequence[str]) -> tuple[str, ...]:
@@ -186,7 +246,7 @@ class _Sample:
         if len(rest) == 1 and self.path_kind(rest[0]) is None and self._repeats(rest[0]):
             return tuple(rest)
         columns = self._listed(self.names)
-        raise ConfigError(f"{self.path}: which column holds the labels? Name it with --label (columns: {columns})")
+        raise ConfigError(f"{self.place}: which column holds the labels? Name it with --label (columns: {columns})")
 
     def path_kind(self, name: str) -> Kind | None:
         """Whether most of the values end like names of pictures or recordings; that the files exist is checked row by row."""
@@ -226,11 +286,11 @@ class _Sample:
         for name in names:
             if name in self.values(name) or _is_number(name):
                 reason = f"the first line seems to be data, not names of columns ({name!r})"
-                raise DataError(f"{self.path}: {reason}; add a line such as text,label above it")
+                raise DataError(f"{self.place}: {reason}; add a line such as text,label above it")
 
     def _ambiguous(self, names: Sequence[str], flags: Sequence[str]) -> ConfigError:
         listed = " or ".join(flags)
-        return ConfigError(f"{self.path}: {self._listed([repr(name) for name in names])} could each be meant; say {listed}")
+        return ConfigError(f"{self.place}: {self._listed([repr(name) for name in names])} could each be meant; say {listed}")
 
     @staticmethod
     def _listed(names: Sequence[str], shown: int = 20) -> str:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.data.sources.tables_rows import Values
+from zoo.data.sources.tables_flaws import Values
 from zoo.errors import DataError
 from zoo.folders import exists, is_file
-from zoo.types import Kind
+from zoo.types import Kind, Schema
 
 Label = str | tuple[str, ...]
 """One label; or several: those of a list or of a delimited field, or one from each of several columns."""
@@ -43,6 +43,11 @@ class Chosen:
     def names(self) -> tuple[str, ...]:
         """Every column that is read, each once."""
         return tuple(dict.fromkeys((*self.inputs, *self.labels, *((self.split,) if self.split else ()))))
+
+    @property
+    def schema(self) -> Schema:
+        """The same, as it travels with a model."""
+        return Schema(self.inputs, self.labels, self.delimiter, self.split, pairs=len(self.inputs) == 2)
 
 
 def take_inputs(chosen: Chosen, values: Values, folder: Path) -> tuple[str, ...]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,27 +12,34 @@ from zoo.data.on_disk import Strings
 from zoo.data.sets import DIGEST, Integers, SampleSet, Source, TextSet
 from zoo.data.sources.folders import ALL
 from zoo.data.sources.reading import bit_depth_of, file_notices, file_set, read_files
-from zoo.data.sources.tables import Columns, Table, choose_columns, read_rows, read_table, take_inputs
-from zoo.data.sources.tables_rows import bad_row
+from zoo.data.sources.tables import Columns, Table, read_table
 from zoo.data.targets import Targets
-from zoo.errors import ConfigError, DataError
-from zoo.types import Kind, Task
+from zoo.types import Kind, Schema, Task
 
 TEXT_DIGEST = b"\x00text\x00"
 """Between the texts of a pair, so that no pair has the digest of another."""
 
 
-def open_table(path: Path, options: DataConfig, kind: Kind | None = None, place: Path | None = None) -> Source:
+def open_table(
+    path: Path, options: DataConfig, kind: Kind | None = None, place: Path | None = None, schema: Schema | None = None
+) -> Source:
     """A table as checked samples, by split where it has a column for that.
 
     kind: what a model takes, where that is known: it tells paths from the texts beside them.
     place: the cache, which remembers which files were checked; None: all are.
+    schema: what a model read, where there is one: its columns come before those that are guessed.
 
     Raises: DataError, ConfigError, UnknownName.
     """
     task = None if options.task == "auto" else options.task
     table = read_table(
-        path, columns(options), task=task, kind=kind, max_unreadable=options.max_unreadable, on_disk=options.streaming
+        path,
+        columns(options),
+        task=task,
+        kind=kind,
+        schema=schema,
+        max_unreadable=options.max_unreadable,
+        on_disk=options.streaming,
     )
     labels = table.labels if table.task == "classification" else table.labels.astype(np.float32)
     splits = (
@@ -67,6 +72,7 @@ def open_table(path: Path, options: DataConfig, kind: Kind | None = None, place:
         task=Task(table.task),
         kind=table.kind,
         bit_depth=bit_depth,
+        schema=table.columns.schema,
         examined=table.kind is Kind.TEXT,
     )
 
@@ -80,33 +86,6 @@ def columns(options: DataConfig) -> Columns:
     return Columns(
         names(options.text), options.image, options.audio, names(options.label), options.label_delimiter, options.split
     )
-
-
-def open_inputs(path: Path, kind: Kind, column: str | None = None) -> Iterator[tuple[str, Any]]:
-    """The inputs in a table one by one, each under its row's name: a text, a pair of texts or a path; a `DataError` in its place says why
-    there is none.
-
-    Raises: DataError, ConfigError, UnknownName, as `read_table`.
-    """
-    names = None if column is None else tuple(part.strip() for part in column.split(","))
-    if kind is not Kind.TEXT and names is not None and len(names) > 1:
-        raise ConfigError(f"--column {column}: pairs are for texts; {kind.nouns} are one column of paths")
-    single = names[0] if names else None
-    wanted = {Kind.TEXT: Columns(text=names), Kind.IMAGE: Columns(image=single), Kind.AUDIO: Columns(audio=single)}[kind]
-    chosen = choose_columns(path, wanted, labelled=False, kind=kind)
-    if chosen.kind is not kind:
-        raise DataError(f"{path}: no column of {kind.nouns} is found, which the model takes; name it with --column")
-    for number, values in read_rows(path, only=chosen.inputs):
-        name = f"{path.name}, row {number}"
-        if isinstance(values, DataError):
-            yield name, values
-            continue
-        try:
-            found = take_inputs(chosen, values, path.parent)
-        except DataError as error:
-            yield name, bad_row(path, number, str(error))
-            continue
-        yield name, str(path.parent / found[0]) if kind is not Kind.TEXT else found[0] if len(found) == 1 else found
 
 
 def _texts(table: Table, labels: Targets, rows: Integers) -> TextSet:
