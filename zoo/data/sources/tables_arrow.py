@@ -5,6 +5,8 @@ A column that nobody reads may hold anything: dates that Python does not know, b
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
 import urllib.parse
@@ -15,7 +17,7 @@ from typing import Any
 
 from natsort import natsorted
 
-from zoo.data.sources.tables_flaws import Row, bad_row, flaw
+from zoo.data.sources.tables_flaws import Row, Values, bad_row, flaw
 from zoo.data.sources.tables_values import SPLIT_WORDS
 from zoo.errors import DataError, first_line
 from zoo.folders import is_folder
@@ -38,7 +40,7 @@ def read_parquet(path: Path, only: Collection[str] | None, notices: list[str]) -
     def batches() -> Batches:
         with parquet.ParquetFile(path, page_checksum_verification=True, buffer_size=_BUFFER) as file:
             names = _columns(path, file.schema_arrow, only)
-            yield file.schema_arrow, names
+            yield file.schema_arrow
             yield from file.iter_batches(_BATCH, columns=names)
 
     return _rows(path, "Parquet", batches, tolerant=only is None)
@@ -54,7 +56,7 @@ def read_arrow(path: Path, only: Collection[str] | None, notices: list[str]) -> 
             source.seek(0)
             schema = (pyarrow.ipc.open_file if framed else pyarrow.ipc.open_stream)(source).schema
             names = _columns(path, schema, only)
-            yield schema, names
+            yield schema
             source.seek(0)
             options = pyarrow.ipc.IpcReadOptions(included_fields=[schema.names.index(name) for name in names])
             if framed:
@@ -128,7 +130,7 @@ def _wanted(keys: dict[str, str | None], only: Collection[str] | None) -> dict[s
 
 
 def _rows(path: Path, form: str, batches: Callable[[], Batches], *, tolerant: bool) -> Iterator[Row]:
-    """The rows of the batches, behind a schema and the names of their columns.
+    """The rows of the batches that stand behind a schema.
 
     tolerant: a value that cannot be read is None, since nobody may want it; else it makes its row a DataError.
     """
@@ -137,24 +139,30 @@ def _rows(path: Path, form: str, batches: Callable[[], Batches], *, tolerant: bo
     number = 0
     try:
         found = batches()
-        schema, names = next(found)
+        schema = next(found)
         classes = _class_names(schema.metadata or {})
         for batch in found:
-            columns = [_values(batch.column(place), classes.get(name)) for place, name in enumerate(batch.schema.names)]
-            flawed = any(wrong for _, wrong in columns)
-            for row in zip(*(values for values, _ in columns), strict=True) if columns else [()] * batch.num_rows:
-                number += 1
-                if flawed and not tolerant and any(isinstance(value, DataError) for value in row):
-                    reasons = [f"{name}: {value}" for name, value in zip(names, row, strict=True) if isinstance(value, DataError)]
-                    yield number, bad_row(path, number, reasons[0])
-                    continue
-                plain = (None if isinstance(value, DataError) else value for value in row) if flawed else row
-                yield number, dict(zip(batch.schema.names, plain, strict=True))
+            names = batch.schema.names
+            columns = [_values(batch.column(place), classes.get(name)) for place, name in enumerate(names)]
+            rows = zip(*(values for values, _ in columns)) if columns else itertools.repeat((), batch.num_rows)  # noqa: B905
+            plain: Iterator[Values | DataError] = (dict(zip(names, row)) for row in rows)  # noqa: B905 - two million checks of what is so
+            if any(wrong for _, wrong in columns):
+                plain = itertools.starmap(functools.partial(_sound, path, tolerant), enumerate(plain, number + 1))
+            yield from enumerate(plain, number + 1)
+            number += batch.num_rows
     except (pyarrow.ArrowException, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.strerror:
             raise  # of the disk; pyarrow's own have none
         after = f" after row {number:,}" if number else ""
         raise DataError(f"{path}: cut off, damaged, or not {form}{after}: {first_line(error)}") from error
+
+
+def _sound(path: Path, tolerant: bool, number: int, values: Any) -> Values | DataError:
+    """A row of whose values some may be a DataError."""
+    if tolerant:
+        return {name: None if isinstance(value, DataError) else value for name, value in values.items()}
+    flawed = next((f"{name}: {value}" for name, value in values.items() if isinstance(value, DataError)), None)
+    return values if flawed is None else bad_row(path, number, flawed)
 
 
 def _columns(path: Path, schema: Any, only: Collection[str] | None) -> list[str]:

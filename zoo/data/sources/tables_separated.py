@@ -34,13 +34,12 @@ def read_separated(path: Path, only: Collection[str] | None, notices: list[str])
         delimiter, quoting = _dialect(path, stream.readlines(_HEAD))
     with open_text(path, "") as stream:
         records = _records(path, csv.reader(stream, delimiter=delimiter, quoting=quoting, strict=True))
-        names = _header(path, next((record.fields for record in records if record.fields), []))
+        names = _header(path, next((fields for fields, _, _ in records if fields), []))
         wanted = [index for index, name in enumerate(names) if name and (only is None or name in only)]
         swallowing: list[str] = []
-        for number, record in enumerate(records, 1):
-            fields = record.fields
-            if record.lines >= _SPAN and _swallows(record, delimiter, len(names)):
-                swallowing.append(f"row {number:,}, lines {record.line:,} to {record.line + record.lines - 1:,}")
+        for number, (fields, line, lines) in enumerate(records, 1):
+            if lines >= _SPAN and _swallows(fields, lines, delimiter, len(names)):
+                swallowing.append(f"row {number:,}, lines {line:,} to {line + lines - 1:,}")
             if isinstance(fields, str):
                 yield number, bad_row(path, number, fields)
             elif len(fields) not in (0, len(names)):
@@ -57,20 +56,11 @@ def read_separated(path: Path, only: Collection[str] | None, notices: list[str])
         )
 
 
-@dataclass(frozen=True)
-class _Record:
-    """What stands between two ends of rows."""
+def _records(path: Path, reader: Any) -> Iterator[tuple[list[str] | str, int, int]]:
+    """The fields of each record, or why it has none; the line on which it begins, and how many it has.
 
-    fields: list[str] | str
-    """The fields; or why there are none."""
-    line: int
-    """Where it begins."""
-    lines: int
-    """How many it has."""
-
-
-def _records(path: Path, reader: Any) -> Iterator[_Record]:
-    """Each record. Raises: DataError if a quotation mark stays open."""
+    Raises: DataError if a quotation mark stays open.
+    """
     while True:
         line = reader.line_num + 1
         try:
@@ -82,15 +72,15 @@ def _records(path: Path, reader: Any) -> Iterator[_Record]:
                 raise DataError(f"{path}, line {line:,}: a quotation mark is opened here and never closed; close it") from error
             lines = f"line {line:,}" if reader.line_num == line else f"lines {line:,} to {reader.line_num:,}"
             fields = f"a quotation mark within a quoted field ({lines}); write it twice"
-        yield _Record(fields, line, reader.line_num - line + 1)
+        yield fields, line, reader.line_num - line + 1
 
 
-def _swallows(record: _Record, delimiter: str, width: int) -> bool:
+def _swallows(fields: list[str] | str, lines: int, delimiter: str, width: int) -> bool:
     """Whether a record of many lines seems to hold rows: most lines within its longest field have as many fields as a row."""
-    if record.lines >= _VERY_LONG or isinstance(record.fields, str):
+    if lines >= _VERY_LONG or isinstance(fields, str):
         return True
-    inside = max(record.fields, key=len).splitlines()[1:-1]
-    rows = sum(len(fields) == width for fields in csv.reader(inside, delimiter=delimiter))
+    inside = max(fields, key=len).splitlines()[1:-1]
+    rows = sum(len(one) == width for one in csv.reader(inside, delimiter=delimiter))
     return width > 1 and 2 * rows >= len(inside)
 
 
