@@ -44,6 +44,7 @@ def tiff(values: np.ndarray, **more: int) -> bytes:
     }
     tags |= {258: [8 * values.dtype.itemsize] * len(planes), 273: offsets[:-1], 279: [len(strip) for strip in strips]}
     tags |= {284: 2} if separate else {}
+    tags |= {262: 1, 338: 2} if len(planes) == 2 else {}  # grey and transparency
     tags |= {TAGS[name]: value for name, value in more.items()}
     place = int(offsets[-1]) + 2 + 12 * len(tags) + 4
     entries, behind = b"", b""
@@ -65,7 +66,15 @@ def tiff(values: np.ndarray, **more: int) -> bytes:
     )
 
 
-TAGS = {"photometric": 262, "sample_format": 339, "compression": 259, "subfile": 254, "sub_ifds": 330, "extra": 338}
+TAGS = {
+    "photometric": 262,
+    "sample_format": 339,
+    "compression": 259,
+    "subfile": 254,
+    "sub_ifds": 330,
+    "bands": 277,
+    "copyright": 33432,
+}
 
 
 def fits(values: np.ndarray, **cards: object) -> bytes:
@@ -100,6 +109,22 @@ def test_tiff_whose_white_is_zero():
 def test_tiff_in_planes_of_16_bits():
     planes = np.stack([RAMP, RAMP.T, RAMP[::-1]])
     assert np.array_equal(read(tiff(planes)), np.moveaxis(planes >> 8, 0, -1))
+
+
+def test_nothing_is_printed_without_a_name(capfd, recwarn):
+    """libtiff writes to stderr by itself, Pillow warns of tags."""
+    with pytest.raises(DataError, match="a: damaged, or compressed in a way that cannot be read"):
+        read(tiff(GREY, compression=50001))
+    with pytest.raises(DataError, match="Invalid value for samples per pixel"):
+        read(tiff(GREY, bands=65535))
+    assert read(tiff(GREY, copyright=1 << 30)).shape == (8, 8, 3)
+    assert capfd.readouterr() == ("", "")
+    assert not recwarn.list
+
+
+def test_transparency_in_a_plane_of_its_own_is_not_taken_for_none():
+    with pytest.raises(DataError, match="transparency in a plane of its own; save it with interleaved channels"):
+        read(tiff(np.stack([GREY, GREY])))
 
 
 def test_tiff_of_signed_bytes():
@@ -187,6 +212,13 @@ def test_photoshop_with_further_channels(packed, tmp_path):
     assert check_file(tmp_path / "a.psd").bands
     (tmp_path / "a.psd").write_bytes(psd(channels[:3], mode=3, packed=packed))
     assert not check_file(tmp_path / "a.psd").bands
+
+
+def test_photoshop_of_16_bits():
+    with pytest.raises(
+        DataError, match="a Photoshop file of a colour mode or depth that cannot be read; save it in RGB with 8 bits"
+    ):
+        read(psd(np.zeros((3, 4, 8), np.uint8), mode=3, bits=16))
 
 
 def test_photoshop_without_a_merged_image():
@@ -285,3 +317,29 @@ def test_lab_is_converted():
     colours = Image.fromarray(np.random.default_rng(0).integers(40, 216, (8, 8, 3), dtype=np.uint8))
     converted = ImageCms.profileToProfile(colours, srgb, lab, outputMode="LAB")
     assert np.abs(read(saved(converted, "TIFF")).astype(int) - np.asarray(colours)).mean() < 3
+
+
+def test_xpm_of_other_colours():
+    def xpm(colour: str) -> bytes:
+        return f'/* XPM */\nstatic char * a[] = {{\n"1 1 1 1",\n"@ c #{colour}",\n"@"}};\n'.encode()
+
+    assert read(xpm("aabbcc"))[0, 0].tolist() == [0xAA, 0xBB, 0xCC]
+    with pytest.raises(DataError, match="other than 6 hexadecimal digits"):
+        read(xpm("abc"))
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF"])
+def test_xmp_turns_nothing(form):
+    """Programs that turn pixels may leave an orientation in XMP, which browsers do not look at."""
+    colours = Image.fromarray(np.dstack([GREY, GREY.T, GREY]))
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
+    options = {"PNG": {"pnginfo": PngInfo()}, "WEBP": {"xmp": xmp, "lossless": True}, "TIFF": {"tiffinfo": {700: xmp}}}[form]
+    if form == "PNG":
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode())
+    content = saved(colours, form, **options)
+    assert np.array_equal(read(content), np.asarray(colours))
+    with Image.open(io.BytesIO(content)) as image:
+        if form != "TIFF":  # which Pillow turns by itself as it loads it
+            assert np.array_equal(np.asarray(open_picture(image)), np.asarray(colours))
+        image.load()
+        assert {"xmp", "XML:com.adobe.xmp"} & set(image.info)

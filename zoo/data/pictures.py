@@ -90,8 +90,9 @@ def open_picture(
 ) -> Image.Image:
     """An image as 8-bit RGB, upright.
 
-    The EXIF orientation is applied; transparency is laid over white; grey of 16 bits is scaled by 255 / (2 ** bit_depth - 1) and rounded
-    (Pillow's own conversion saturates); palette, CMYK and 1-bit images are converted; an animation gives its first frame.
+    The orientation that EXIF says is applied, that of XMP is not; transparency is laid over white; grey of 16 bits is scaled by
+    255 / (2 ** bit_depth - 1) and rounded (Pillow's own conversion saturates); palette, CMYK and 1-bit images are converted; an animation
+    gives its first frame.
 
     Args:
         source: a path, the bytes of a file, a binary stream, or a PIL image (which is left as it is).
@@ -149,7 +150,7 @@ def _reason(error: Exception) -> str:
     said = (str(error) or type(error).__name__).splitlines()[0]
     if "MAX_TEXT_CHUNK" in said or "text chunks" in said:
         return "more than 1 MB of text stands in this PNG beside its image; save it without metadata"
-    if said.startswith("decoder error"):
+    if said.startswith(("decoder error", "unknown raw mode")):
         return f"damaged, or compressed in a way that cannot be read ({said})"
     if not isinstance(error, (ValueError, OSError, SyntaxError)):
         return f"damaged, or of a kind that cannot be read ({type(error).__name__}: {said})"
@@ -180,7 +181,13 @@ def _quiet() -> Iterator[None]:
 
 def _decoded(source: Source, at_least: int | None = None, sha256: str = "") -> _Decoded:
     if isinstance(source, Image.Image):
-        return _Decoded(ImageOps.exif_transpose(source), Values(), False)
+        before = source.info
+        source.info = before.copy()
+        try:
+            _forget_xmp(source)
+            return _Decoded(ImageOps.exif_transpose(source), Values(), False)
+        finally:
+            source.info = before
     if isinstance(source, (str, os.PathLike)):
         source = read_file(Path(source), sha256, _look)
     return _decode(source if isinstance(source, bytes) else source.read(), at_least)
@@ -192,7 +199,8 @@ def _open(file: IO[bytes], start: bytes) -> Image.Image:
         with _quiet():
             image = Image.open(file, formats=formats())
     except (UnidentifiedImageError, KeyError):
-        raise ValueError(why_not(start)) from None
+        with _quiet():
+            raise ValueError(why_not(start)) from None
     if image.width * image.height > MAX_PIXELS:
         raise Image.DecompressionBombError
     return image
@@ -201,14 +209,26 @@ def _open(file: IO[bytes], start: bytes) -> Image.Image:
 def _decode(content: bytes, at_least: int | None = None) -> _Decoded:
     with _open(io.BytesIO(content), content) as image:
         check_written(content, image.format or "")
-        with _quiet():
+        _forget_xmp(image)
+        # The tags of a TIFF are read as they are asked for.
+        with _quiet() if image.format == "TIFF" else contextlib.nullcontext():
             values = values_of(image, content)
         if at_least is not None:
             image.draft(None, (at_least, at_least))  # does something for JPEG alone
         image.load()
         # An MPO file of a phone is a photo with a preview or a depth map behind it, and a PSD has its layers merged: no animations.
-        several = image.format not in ("MPO", "PSD") and getattr(image, "is_animated", False)
-        with _quiet():
-            image.getexif()  # kept, for what turns the image
+        with _quiet() if image.format == "TIFF" else contextlib.nullcontext():
+            several = image.format not in ("MPO", "PSD") and getattr(image, "is_animated", False)
+        _forget_xmp(image)  # a PNG has it behind its pixels
+        if "exif" in image.info:
+            with _quiet():
+                image.getexif()  # kept, for what turns the image
         ImageOps.exif_transpose(image, in_place=True)
         return _Decoded(image, values, several)
+
+
+def _forget_xmp(image: Image.Image) -> None:
+    """Only EXIF says how an image is turned. Pillow would follow XMP too, which programs leave there when they have turned the pixels, and
+    which hardly another reader looks at."""
+    for name in ("xmp", "XML:com.adobe.xmp"):
+        image.info.pop(name, None)

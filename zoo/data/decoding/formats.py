@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
+import logging
 import threading
 from dataclasses import dataclass
 from functools import cache
@@ -93,6 +94,8 @@ def _registered() -> dict[str, str]:
     """Ending to Pillow's name of the format, once its plug-ins and that for HEIF are there."""
     with _REGISTERING:
         Image.init()
+        tiff.hush()
+        logging.getLogger("PIL").addHandler(logging.NullHandler())  # as libtiff's, its lines name no file
         if importlib.util.find_spec("pillow_heif"):
             importlib.import_module("pillow_heif").register_heif_opener()
         return dict(Image.registered_extensions())
@@ -134,11 +137,13 @@ def why_not(content: bytes) -> str:
 
 def _of_format(name: str, content: bytes) -> str:
     """What is wrong with a file that begins as this format does."""
-    said = tiff.unknown(content) if name == "TIFF" else ""
-    if said:
-        return f"{said}; save it with 8 or 16 bits a channel, uncompressed or by LZW or Deflate"
     try:
         Image.OPEN[name][0](io.BytesIO(content), "")
     except Exception as error:
-        return f"begins as a {name} file and cannot be read: {str(error) or type(error).__name__}"
+        reason = str(error) or type(error).__name__
+        if name == "TIFF" and (reason == "unknown pixel mode" or reason.isdecimal()):  # the number of an unknown compression
+            return f"{tiff.described(content)}; save it with 8 or 16 bits a channel, uncompressed or by LZW or Deflate"
+        if name == "PSD" and reason.startswith("("):  # Photoshop's colour mode and bits
+            return "a Photoshop file of a colour mode or depth that cannot be read; save it in RGB with 8 bits a channel"
+        return f"begins as a {name} file and cannot be read: {reason}"
     return f"begins as a {name} file and cannot be read"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from PIL import Image
@@ -30,6 +31,8 @@ def values_of(image: Image.Image, content: bytes) -> Values:
         return _fits(content)
     if image.format == "PSD":
         return _psd(image)
+    if image.format == "XPM" and any(len(colour) != 6 for colour in re.findall(rb"\sc\s+#([0-9A-Fa-f]+)", content)):
+        raise ValueError("an XPM image whose colours have other than 6 hexadecimal digits; save it as PNG")
     return Values(inverted=image.format == "XBM", sixteen=image.format == "PPM")
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes.util
 import io
+from pathlib import Path
 from typing import Any
 
+import PIL
 from PIL import ImageFile, TiffImagePlugin
-from PIL.TiffTags import TAGS_V2
+from PIL.TiffTags import TAGS_V2, TAGS_V2_GROUPS
 
 from zoo.data.decoding.values import Values
 
@@ -35,8 +39,13 @@ def values(image: TiffImagePlugin.TiffImageFile, content: bytes) -> Values:
     bits, samples = _numbers(tags, _BITS, 1), _numbers(tags, _SAMPLE_FORMAT, 1)
     if content[8:10] == _CANON or (tags.get(_SUBFILE, 0) & 1 and (_SUB_IFDS in tags or _DNG in tags)):
         raise ValueError("a camera raw file, whose first image is a small preview; develop it to JPEG or TIFF")
+    if tags.get(_PLANES) == _SEPARATE and image.mode in ("LA", "La", "PA"):  # Pillow leaves the second plane empty
+        raise ValueError("a TIFF with its transparency in a plane of its own; save it with interleaved channels")
     if tags.get(_PLANES) == _SEPARATE and max(bits) == 16 and tags.get(_COMPRESSION, 1) == 1:
         _read_by_libtiff(image)
+    exif = image.getexif()  # kept for when the image is turned as it is loaded
+    for group in TAGS_V2_GROUPS.keys() & exif.keys():
+        exif.get_ifd(group)
     integers = image.mode.startswith("I")
     return Values(
         inverted=integers and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO,
@@ -53,6 +62,16 @@ def _numbers(tags: Any, tag: int, default: int) -> tuple[int, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
+def hush() -> None:
+    """Let libtiff print nothing: its lines on stderr name no file, and what matters of them comes as an error too."""
+    libraries = [*Path(PIL.__file__).parent.with_name("pillow.libs").glob("libtiff*"), ctypes.util.find_library("tiff")]
+    for library in filter(None, libraries):
+        with contextlib.suppress(OSError, AttributeError):
+            loaded = ctypes.CDLL(str(library))
+            loaded.TIFFSetErrorHandler(None)
+            loaded.TIFFSetWarningHandler(None)
+
+
 def _read_by_libtiff(image: TiffImagePlugin.TiffImageFile) -> None:
     """Have libtiff decode it: Pillow's own decoder takes separate planes of 16 bits for planes of 8."""
     mode = image.mode
@@ -61,8 +80,8 @@ def _read_by_libtiff(image: TiffImagePlugin.TiffImageFile) -> None:
     image.tile = [ImageFile._Tile("libtiff", (0, 0, width, height), 0, (f"{mode};16N", False, image.tag_v2.offset))]
 
 
-def unknown(content: bytes) -> str:
-    """What a TIFF holds that Pillow does not read; empty if that is not to be told from its tags."""
+def described(content: bytes) -> str:
+    """What a TIFF holds that Pillow does not read."""
     large = b"\x2b" in content[2:4]  # BigTIFF
     try:
         tags = TiffImagePlugin.ImageFileDirectory_v2(content[: 16 if large else 8])
@@ -72,7 +91,7 @@ def unknown(content: bytes) -> str:
         bits, kind = max(_numbers(tags, _BITS, 1)), _numbers(tags, _SAMPLE_FORMAT, 1)[0]
         number, photometric, bands = tags.get(_COMPRESSION, 1), tags.get(_PHOTOMETRIC, 0), tags.get(_SAMPLES, 1)
     except Exception:  # of a damaged file, whatever Pillow raises
-        return ""
+        return "a TIFF of an unknown kind"
     if number not in TiffImagePlugin.COMPRESSION_INFO:
         return f"a TIFF compressed by {_COMPRESSIONS.get(number, f'method {number}')}"
     names = {number: name for name, number in TAGS_V2[_PHOTOMETRIC].enum.items()}
