@@ -4,6 +4,7 @@
 # make test      lint, and the tests: of what takes long, a sample
 # make test-slow what takes long: kills, crashes, fuzz, every architecture
 # make fuzz      many more odd inputs, others each time: FUZZ=400 of them for each test
+# make corpus   the test files of other projects against independent readers: fetches some hundred megabytes, needs ImageMagick
 # make mutants   break each promised rule, one at a time, and see that its tests fail
 # make bench     zoo and its peers on the same pictures, into benchmarks/RESULTS.md: an hour or two on an idle machine
 
@@ -11,7 +12,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: install demo lint test test-slow fuzz mutants bench
+.PHONY: install demo lint test test-slow fuzz corpus mutants bench
 
 install: .venv/installed
 
@@ -39,6 +40,11 @@ test-slow: install
 FUZZ ?= 400
 fuzz: install
 	OMP_NUM_THREADS=1 ZOO_FUZZ_EXAMPLES=$(FUZZ) $(BIN)/python -m pytest -n 2 tests/fuzz --timeout 3600
+
+CORPUS ?= images
+corpus: install
+	$(PIP) --editable '.[corpus]'
+	$(BIN)/python tests/corpus/run.py $(CORPUS)
 
 mutants: install
 	$(BIN)/python tests/mutants/run.py
