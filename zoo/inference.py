@@ -196,7 +196,7 @@ class Predictor(nn.Module):
         if not isinstance(item, (str, os.PathLike, Image.Image, bytes)):
             raise DataError(f"{name}: a {type(item).__name__}; expected a path, a PIL picture or a tensor")
         bit_depth = self.preprocess.bit_depth if isinstance(self.preprocess, PicturePreprocess) else None
-        called = name if isinstance(item, bytes) else None  # a path is its own name
+        called = None if isinstance(item, (str, os.PathLike)) else name  # a path is its own name
         return open_picture(item, called, at_least=self.preprocess.decode_at, bit_depth=bit_depth)
 
     def _outputs(self, samples: Sequence[Tensor]) -> Tensor:

@@ -1,6 +1,7 @@
 """Sixteen-bit images are scaled by what the whole data set uses, alike in training, evaluation and prediction."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,6 +155,14 @@ def test_a_model_scales_as_it_was_trained(tmp_path, monkeypatch):
     Image.fromarray(grey * 8).save(tmp_path / "bright.png")
     with pytest.raises(DataError, match=r"bright\.png: values up to 4,096, and images of this data set have 10 bits"):
         predictor.predict([tmp_path / "bright.png"])
+    dark = images(tmp_path / "dark", 200)
+    files = sorted(dark.rglob("*.png"))
+    shares = [one.probabilities[path.parent.name] for path, one in zip(files, predictor.predict(files), strict=True)]
+    published = shutil.copytree(run.best, tmp_path / "published")  # where no config.yaml of a run is near
+    measured = zoo.evaluate(published, data=str(dark)).values["log_loss"].value
+    assert measured == pytest.approx(-np.log(shares).mean(), rel=1e-5)
+    with pytest.raises(DataError, match="#0: whole numbers of 32 bits|#0: values up to"):
+        predictor.predict([Image.fromarray(np.full((32, 32), 70, np.int32) * 100)])
     whole = replace(predictor.preprocess, bit_depth=None)
     assert torch.equal(
         whole.prepare(open_picture(tmp_path / "plain.png")), predictor.preprocess.prepare(open_picture(tmp_path / "plain.png"))

@@ -20,6 +20,8 @@ from zoo.data.decoding import tiff
 _NOT_DECODED = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "EPS", "WMF"})
 """Formats that Pillow recognises and cannot decode by itself; for EPS and WMF it would run another program on the file."""
 
+_FREQUENT = frozenset({"JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"})
+
 _RAW = ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .sr2 .srf .srw .x3f"  # fmt: skip
 
 _BUILD = "this build of Pillow cannot read it: save it as PNG or JPEG"
@@ -103,9 +105,10 @@ def _registered() -> dict[str, str]:
 
 @cache
 def formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read."""
+    """Pillow's names of the formats that are read; a file is tried by each in turn, so those that most files have come first."""
     _registered()
-    return tuple(name for name in Image.ID if name in Image.OPEN and name not in _NOT_DECODED)
+    read = [name for name in Image.ID if name in Image.OPEN and name not in _NOT_DECODED]
+    return tuple(sorted(read, key=lambda name: name not in _FREQUENT))
 
 
 @cache

@@ -16,6 +16,8 @@ _MERGED = 1057
 Formats Specification, "Image Resource IDs")."""
 _CARD, _BLOCK = 80, 2880
 """Bytes of a line of a FITS header, and of what a header is a multiple of (FITS Standard 4.0, section 3)."""
+_PLAIN = Values()
+_OF = {"XBM": Values(inverted=True), "PPM": Values(sixteen=True)}
 
 
 def values_of(image: Image.Image, content: bytes) -> Values:
@@ -33,7 +35,7 @@ def values_of(image: Image.Image, content: bytes) -> Values:
         return _psd(image)
     if image.format == "XPM" and any(len(colour) != 6 for colour in re.findall(rb"\sc\s+#([0-9A-Fa-f]+)", content)):
         raise ValueError("an XPM image whose colours have other than 6 hexadecimal digits; save it as PNG")
-    return Values(inverted=image.format == "XBM", sixteen=image.format == "PPM")
+    return _OF.get(image.format or "", _PLAIN)
 
 
 def _png(image: Image.Image, content: bytes) -> Values:
@@ -44,7 +46,7 @@ def _png(image: Image.Image, content: bytes) -> Values:
         image.info["transparency"] = transparent * 255 // ((1 << bits) - 1)
     if image.mode == "RGB" and bits == 16 and isinstance(transparent, tuple):
         image.info["transparency"] = tuple(one >> 8 for one in transparent)
-    return Values(sixteen=True, upper=bits == 16 and not image.mode.startswith("I"))
+    return _PLAIN if bits != 16 else Values(sixteen=True, upper=not image.mode.startswith("I"))
 
 
 def _psd(image: Any) -> Values:
