@@ -109,7 +109,10 @@ class TestFromTheShell:
         Path("bad.jpg").write_text("not a picture")
         status, answer, _, err = command(capsys, "predict", run.best, "bad.jpg", photos / "test" / "digit 1", "--json")
         assert status == 0
-        assert len(answer["predictions"]) == 8
+        first, *rest = answer["predictions"]
+        assert (first["label"], first["error"]) == (None, answer["unreadable"][0])
+        assert len(rest) == 8
+        assert all(one["label"] for one in rest)
         assert "bad.jpg" in err
 
     def test_dry_run_keeps_nothing(self, capsys, photos):

@@ -407,10 +407,10 @@ def _lines(kind: Kind, schema: Schema | None) -> Iterator[Named]:
 
     They are UTF-8 (paths: the bytes of the file system), whatever the locale is.
     """
-    stream = getattr(sys.stdin, "buffer", None)
-    if stream is None:
+    if sys.stdin is None:
         raise DataError("-: there is no stdin to read; give a file")
-    for number, line in enumerate(stream):
+    bare = getattr(sys.stdin, "buffer", None)  # a program may have put texts in its place
+    for number, line in enumerate(bare or (text.encode(errors="surrogatepass") for text in sys.stdin)):
         content = line.removeprefix(codecs.BOM_UTF8 if number == 0 else b"").rstrip(b"\r\n")
         if kind is not Kind.TEXT:
             if content:

@@ -76,15 +76,17 @@ def test_the_folder_needs_nothing_but_itself_and_its_base_weights(table, weights
     assert zoo.load(moved).predict("purr")[0] == zoo.load(found.best).predict("purr")[0]
 
 
-def test_a_published_folder_is_measured_on_columns_that_are_named(table, weights, tmp_path):
+def test_a_published_folder_is_measured_on_columns_that_are_named(table, weights, tmp_path, caplog):
     found = run(table, weights, strategy="full", out=str(tmp_path / "run"))
     moved = tmp_path / "moved"
     zoo.publish(found.best, moved)
     lines = [f"{number},{line}" for number, line in enumerate(table.read_text().splitlines()[1:])]
     other = tmp_path / "other.csv"
     other.write_text("category,what it says,animal,length\n" + "\n".join(lines))
-    with pytest.raises(UnknownName, match="body"):
+    caplog.set_level("INFO", logger="zoo")
+    with pytest.raises(DataError, match="the model has no class '0'"):
         zoo.evaluate(found.best, other)
+    assert "label 'category' in place of 'body', 'kind', which training read" in caplog.text
     expected = zoo.evaluate(moved, table, text="body", label="kind").values["accuracy"]
     assert zoo.evaluate(moved, other, text="what it says", label="animal").values["accuracy"] == expected
     assert zoo.evaluate(found.best, other, text="what it says", label="animal").values["accuracy"] == expected

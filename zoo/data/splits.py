@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from zoo.data.sources import datasets
 from zoo.data.sources.folders import ALL
 from zoo.errors import ConfigError, DataError
 from zoo.types import Kind, Labels, Schema, Task
+
+log = logging.getLogger("zoo")
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,8 @@ def open_for_evaluation(
     spec = os.fspath(data)
     asked = replace(options or DataConfig(), data=spec, task=task.value)
     source = open_source(asked, None, trainable=False, only=_MEASURED, kind=kind, schema=schema)
+    for notice in source.notices:
+        log.info("%s", notice)
     part = next((name for name in _MEASURED if name in source.parts), "")
     if not part:
         raise DataError(f"{spec}: there is train but neither test nor val; name the samples to evaluate on")

@@ -71,7 +71,7 @@ def _samples(
     `best/` this is."""
     run = runs.run_of(folder)
     if isinstance(data, (str, os.PathLike)):
-        samples, facts = open_for_evaluation(
+        samples, _ = open_for_evaluation(
             os.fspath(data),
             predictor.labels,
             kind=predictor.kind,
@@ -79,8 +79,6 @@ def _samples(
             options=replace(_reading(run, predictor.schema), **given, bit_depth=_bit_depth(predictor)),
             schema=predictor.schema,
         )
-        for notice in facts.notices:
-            log.info("%s", notice)
         return samples
     if data is not None:
         options = DataConfig(data="data sets given in Python", leaks="ignore", bit_depth=_bit_depth(predictor))

@@ -19,6 +19,7 @@ from PIL import Image
 
 from zoo.backbones.sounds import Sound
 from zoo.data.sources.tables import Columns, choose, choose_columns, read_rows, take_inputs
+from zoo.data.sources.tables_embedded import content_of, embedded
 from zoo.data.sources.tables_rows import bad_row, flaw
 from zoo.data.sources.tables_values import Chosen
 from zoo.errors import ConfigError, DataError
@@ -43,7 +44,12 @@ def open_inputs(path: Path, kind: Kind, column: str | None = None, schema: Schem
 
     Raises: DataError, ConfigError, UnknownName, as `read_table`.
     """
-    chosen = choose_columns(path, _asked(kind, column), labelled=False, kind=kind, schema=schema)
+    asked = _asked(kind, column)
+    inside = embedded(path, asked, kind, schema)
+    if inside is not None:
+        yield from _files_in(path, inside[0])
+        return
+    chosen = choose_columns(path, asked, labelled=False, kind=kind, schema=schema)
     if chosen.kind is not kind:
         raise DataError(f"{path}: no column of {kind.nouns} is found, which the model takes; name it with --column")
     if chosen.notice:
@@ -62,6 +68,14 @@ def open_inputs(path: Path, kind: Kind, column: str | None = None, schema: Schem
         yield name, str(path.parent / found[0]) if kind is not Kind.TEXT else found[0] if len(found) == 1 else found
     for notice in notices:
         log.warning("%s", notice)
+
+
+def _files_in(path: Path, column: str) -> Iterator[Named]:
+    """The content of the files that stand in a column."""
+    for number, values in read_rows(path, [column]):
+        name = f"{path.name}, row {number}"
+        content = values if isinstance(values, DataError) else content_of(values.get(column))
+        yield name, bad_row(path, number, f"{column} is empty") if content is None else content
 
 
 def _asked(kind: Kind, column: str | None) -> Columns:

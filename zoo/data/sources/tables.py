@@ -14,7 +14,7 @@ import contextlib
 import itertools
 import reprlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from zoo.data.on_disk import DiskStrings, Spool, Strings
 from zoo.data.sources.tables_columns import Columns, choose
 from zoo.data.sources.tables_labels import Codes, Resolved, Targets, TaskName, check_enough, resolve, spellings
-from zoo.data.sources.tables_rows import Values, bad_row, is_table, read_rows
+from zoo.data.sources.tables_rows import Row, Values, bad_row, is_table, read_rows
 from zoo.data.sources.tables_values import Chosen, Label, take_inputs, take_label, take_split
 from zoo.errors import DataError, UnknownName
 from zoo.types import Kind, Schema
@@ -34,6 +34,9 @@ __all__ = [
     "Chosen", "Columns", "Table", "choose", "choose_columns", "is_table", "read_rows", "read_table",
     "take_inputs", "take_label", "take_split",
 ]  # fmt: skip
+
+Rows = Callable[[Path, Collection[str] | None, list[str] | None], Generator[Row]]
+"""What gives the rows of a file, as `read_rows` does."""
 
 _SAMPLE = 1000
 """Rows from which columns are told,"""
@@ -100,6 +103,8 @@ def read_table(
     schema: Schema | None = None,
     max_unreadable: float = 0.01,
     on_disk: bool = False,
+    rows: Rows = read_rows,
+    folder: Path | None = None,
 ) -> Table:
     """Read every row of a table once, and check it.
 
@@ -112,14 +117,16 @@ def read_table(
         schema: what the model read; its columns come before those that are guessed.
         max_unreadable: share of the rows that may be left out, 0 to 1.
         on_disk: keep texts (or paths) in a file of their own, not in memory.
+        rows: what gives the rows.
+        folder: to which paths are relative; None: that of the table.
 
     Raises: DataError: the file cannot be read, more rows must be left out (naming the first), or all labels are the same.
         ConfigError and UnknownName: the columns or the task must be named, or named otherwise.
     """
     if task is not None and task not in _TASKS:
         raise UnknownName("task", task, _TASKS, f"(tasks: {', '.join(_TASKS)})")
-    chosen = choose_columns(path, columns, kind=kind, schema=schema)
-    gathered = _gather(path, chosen, on_disk)
+    chosen = choose_columns(path, columns, kind=kind, schema=schema, rows=rows)
+    gathered = _gather(path, chosen, on_disk, rows, path.parent if folder is None else folder)
     _check_share(path, gathered, max_unreadable)
     codes = np.array(gathered.codes, np.int64)
     resolved = resolve(list(gathered.labels), codes, chosen.labels, task)
@@ -147,24 +154,30 @@ def read_table(
 
 
 def choose_columns(
-    path: Path, columns: Columns, *, labelled: bool = True, kind: Kind | None = None, schema: Schema | None = None
+    path: Path,
+    columns: Columns,
+    *,
+    labelled: bool = True,
+    kind: Kind | None = None,
+    schema: Schema | None = None,
+    rows: Rows = read_rows,
 ) -> Chosen:
     """Which columns of a file are what, by its first rows. Raises: as `choose`; DataError if there are no rows, or none is whole."""
-    whole, flawed = _sample(path, None)
+    whole, flawed = _sample(path, None, rows)
     names = list(dict.fromkeys(name for values in whole for name in values))
     unseen = [name for name in columns.asked if name not in names]
     if unseen and whole:  # of a type that nobody would guess
-        whole, flawed = _sample(path, [*names, *unseen])
+        whole, flawed = _sample(path, [*names, *unseen], rows)
     if flawed and not whole:
         raise flawed[0]
     return choose(path, whole, columns, labelled=labelled, kind=kind, schema=schema)
 
 
-def _sample(path: Path, only: Sequence[str] | None) -> tuple[list[Values], list[DataError]]:
+def _sample(path: Path, only: Sequence[str] | None, read: Rows) -> tuple[list[Values], list[DataError]]:
     """The first rows, and why some of them cannot be read."""
     whole: list[Values] = []
     flawed: list[DataError] = []
-    with contextlib.closing(read_rows(path, only)) as rows:
+    with contextlib.closing(read(path, only, None)) as rows:
         for _, values in itertools.islice(rows, _SAMPLE):
             if isinstance(values, DataError):
                 flawed.append(values)
@@ -175,11 +188,11 @@ def _sample(path: Path, only: Sequence[str] | None) -> tuple[list[Values], list[
     return whole, flawed
 
 
-def _gather(path: Path, chosen: Chosen, on_disk: bool) -> _Gathered:
+def _gather(path: Path, chosen: Chosen, on_disk: bool, rows: Rows, folder: Path) -> _Gathered:
     """Every row, checked by itself."""
     gathered = _Gathered([[] for _ in chosen.inputs], [Spool() for _ in chosen.inputs if on_disk])
     waiting: list[tuple[str, ...]] = []
-    for number, values in read_rows(path, chosen.names, gathered.notices):
+    for number, values in rows(path, chosen.names, gathered.notices):
         gathered.total += 1
         if isinstance(values, DataError):
             gathered.unreadable.append((number, str(values)))
@@ -187,7 +200,7 @@ def _gather(path: Path, chosen: Chosen, on_disk: bool) -> _Gathered:
         try:
             label = take_label(chosen, values)
             split = _SPLITS.index(take_split(chosen, values)) if chosen.split else 0
-            inputs = take_inputs(chosen, values, path.parent)
+            inputs = take_inputs(chosen, values, folder)
         except DataError as error:
             gathered.unreadable.append((number, str(bad_row(path, number, str(error)))))
             continue

@@ -20,13 +20,15 @@ from natsort import natsorted
 from zoo.data.sources.tables_flaws import Row, Values, bad_row, flaw
 from zoo.data.sources.tables_values import SPLIT_WORDS
 from zoo.errors import DataError, first_line
-from zoo.folders import is_folder
+from zoo.folders import is_folder, special
 
 _BATCH = 1024
 """Rows in memory at a time."""
+_FEW = 4
+"""Rows in memory at a time, where they hold whole files."""
 _BUFFER = 1 << 20
 """Bytes of a column that are read at a time."""
-_PARQUET = (".parquet", ".pq")
+_PARQUET, _ARROW = (".parquet", ".pq"), (".arrow", ".feather")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 """What stands in the name of a folder for a column that is empty there."""
 
@@ -41,7 +43,8 @@ def read_parquet(path: Path, only: Collection[str] | None, notices: list[str]) -
         with parquet.ParquetFile(path, page_checksum_verification=True, buffer_size=_BUFFER) as file:
             names = _columns(path, file.schema_arrow, only)
             yield file.schema_arrow
-            yield from file.iter_batches(_BATCH, columns=names)
+            for group in range(file.num_row_groups):  # pyarrow itself would hold several at once
+                yield from file.iter_batches(_rows_of(file.schema_arrow, names), row_groups=[group], columns=names)
 
     return _rows(path, "Parquet", batches, tolerant=only is None)
 
@@ -67,7 +70,8 @@ def read_arrow(path: Path, only: Collection[str] | None, notices: list[str]) -> 
             for batch in whole:
                 for column in batch.columns:
                     _as_bytes(column).validate(full=True)  # nothing of the file was checked, and a wrong offset ends the process
-                yield from (batch.slice(start, _BATCH) for start in range(0, batch.num_rows, _BATCH))
+                size = _rows_of(schema, names)
+                yield from (batch.slice(start, size) for start in range(0, batch.num_rows, size))
 
     return _rows(path, "Arrow", batches, tolerant=only is None)
 
@@ -85,6 +89,54 @@ def read_folder(path: Path, only: Collection[str] | None, notices: list[str]) ->
         for _, values in read_parquet(file, inside, notices):
             number += 1
             yield number, values if isinstance(values, DataError) else values | _wanted(keys, only)
+
+
+def media_of(path: Path) -> dict[str, str | None]:
+    """Columns that hold whole files, or their paths, as `datasets` writes images and audio: `image` or `audio` where the file says so, None
+    where it does not, `binary` for bytes alone. Empty for other tables, and for what cannot be opened."""
+    import pyarrow
+    from pyarrow import parquet, types
+
+    files = [path]
+    if special(path):
+        return {}
+    try:
+        if is_folder(path):
+            files = _parts(path)[:1]
+        if files[0].name.lower().endswith(_PARQUET):
+            schema = parquet.read_schema(files[0])
+        elif files[0].name.lower().endswith(_ARROW):
+            with pyarrow.OSFile(str(files[0])) as source:
+                framed = source.read(6) == b"ARROW1"
+                source.seek(0)
+                schema = (pyarrow.ipc.open_file if framed else pyarrow.ipc.open_stream)(source).schema
+        else:
+            return {}
+    except (pyarrow.ArrowException, ValueError, OSError, DataError):
+        return {}  # whoever reads its rows says what is wrong
+    said = _features(schema.metadata or {})
+    found: dict[str, str | None] = {}
+    for field in schema:
+        if _holds_files(field.type):
+            kind = str(said.get(field.name, {}).get("_type", "")).casefold()
+            found[field.name] = kind if kind in ("image", "audio") else None
+        elif types.is_binary(field.type) or types.is_large_binary(field.type):
+            found[field.name] = "binary"
+    return found
+
+
+def _holds_files(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_struct(kind)) and {field.name for field in kind} == {"bytes", "path"} and len(kind) == 2
+
+
+def _rows_of(schema: Any, names: list[str]) -> int:
+    """How many rows are in memory at a time."""
+    from pyarrow import types
+
+    kinds = [schema.field(name).type for name in names]
+    return _FEW if any(_holds_files(kind) or types.is_binary(kind) or types.is_large_binary(kind) for kind in kinds) else _BATCH
 
 
 def is_partitioned(path: Path) -> bool:
@@ -224,10 +276,19 @@ def _as_bytes(column: Any) -> Any:
 
 def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
     """Names of the numbered classes of a column, as the datasets library writes them beside the columns."""
+    items = {name: own.get("feature", own) for name, own in _features(metadata).items()}
+    return {
+        name: own["names"]
+        for name, own in items.items()
+        if isinstance(own, dict) and own.get("_type") == "ClassLabel" and "names" in own
+    }
+
+
+def _features(metadata: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
+    """What the datasets library writes of columns beside them."""
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        items = {name: own.get("feature", own) for name, own in features.items() if isinstance(own, dict)}
-        return {name: own["names"] for name, own in items.items() if own.get("_type") == "ClassLabel"}
+        return {name: own for name, own in features.items() if isinstance(own, dict)}
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}  # written by another library, or another version of this one: the numbers remain
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from zoo.data.sets import DIGEST, Integers, SampleSet, Source, TextSet
 from zoo.data.sources.folders import ALL
 from zoo.data.sources.reading import bit_depth_of, file_notices, file_set, read_files
 from zoo.data.sources.tables import Columns, Table, read_table
+from zoo.data.sources.tables_embedded import Unpacked, embedded
+from zoo.data.sources.tables_rows import read_rows
 from zoo.data.targets import Targets
 from zoo.types import Kind, Schema, Task
 
@@ -32,14 +35,22 @@ def open_table(
     Raises: DataError, ConfigError, UnknownName.
     """
     task = None if options.task == "auto" else options.task
+    asked, root, rows = columns(options), path.parent, read_rows
+    inside = embedded(path, asked, kind, schema)
+    if inside is not None:
+        unpacked = Unpacked(inside[0])
+        asked = replace(asked, image=inside[0]) if inside[1] is Kind.IMAGE else replace(asked, audio=inside[0])
+        root, rows = unpacked.folder, unpacked.rows
     table = read_table(
         path,
-        columns(options),
+        asked,
         task=task,
         kind=kind,
         schema=schema,
         max_unreadable=options.max_unreadable,
         on_disk=options.streaming,
+        rows=rows,
+        folder=root,
     )
     labels = table.labels if table.task == "classification" else table.labels.astype(np.float32)
     splits = (
@@ -53,8 +64,8 @@ def open_table(
     if table.kind is Kind.TEXT:
         parts = {split: _texts(table, labels, rows) for split, rows in splits.items() if len(rows)}
     else:
-        root, names = path.parent, [str(name) for name in table.inputs[0]]
-        results, bad = read_files(root, names, table.kind, options.max_unreadable, place, options.bit_depth)
+        names, remembered = [str(name) for name in table.inputs[0]], None if inside else place
+        results, bad = read_files(root, names, table.kind, options.max_unreadable, remembered, options.bit_depth)
         bit_depth = bit_depth_of(results, options.bit_depth)
         parts = {
             split: file_set(root, table.kind, rows, names, results, labels, bit_depth)
