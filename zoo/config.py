@@ -71,14 +71,15 @@ class DataConfig:
     """Data"""
 
     data: str = "builtin:digits"
-    """Folder of pictures or recordings (DIR/CLASS/* or DIR/{train,val,test}/CLASS/*), a table (.csv, .tsv, .jsonl, .parquet) of texts
-    or paths, a data set of the library datasets (hf:NAME, hf:NAME:CONFIGURATION, a folder that it saved), or builtin:digits."""
+    """Folder of pictures or recordings (DIR/CLASS/* or DIR/{train,val,test}/CLASS/*), a table (.csv, .tsv, .jsonl, .parquet, .arrow)
+    of texts or paths, a folder of Parquet files, a data set of the library datasets (hf:NAME, hf:NAME:CONFIGURATION, a folder that it
+    saved), or builtin:digits."""
     text: str | None = None
     """Column of a table that holds the texts; two with a comma for pairs. Empty: guessed."""
     image: str | None = None
-    """Column that holds the paths of pictures, relative to the table. Empty: guessed."""
+    """Column that holds the paths of pictures, relative to the table, or the pictures themselves. Empty: guessed."""
     audio: str | None = None
-    """Column that holds the paths of recordings, relative to the table. Empty: guessed."""
+    """Column that holds the paths of recordings, relative to the table, or the recordings themselves. Empty: guessed."""
     label: str | None = None
     """Column that holds the label; several with commas where each is a label of its own. Empty: guessed."""
     label_delimiter: str | None = None
