@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -36,6 +36,8 @@ MAX_BYTES = 1 << 30
 """Bytes of the largest file that is read: one image of so many pixels takes less, whatever its format."""
 _LARGE = 1 << 26
 """Bytes from which the header is looked at before the file is read."""
+
+_NOTHING = contextlib.nullcontext()
 
 
 class _Locks:
@@ -71,8 +73,7 @@ class Checked:
     """Whether it has bands beyond red, green, blue and transparency, which are left out."""
 
 
-@dataclass(frozen=True)
-class _Decoded:
+class _Decoded(NamedTuple):
     """An upright image with the values of its file."""
 
     image: Image.Image
@@ -211,13 +212,13 @@ def _decode(content: bytes, at_least: int | None = None) -> _Decoded:
         check_written(content, image.format or "")
         _forget_xmp(image)
         # The tags of a TIFF are read as they are asked for.
-        with _quiet() if image.format == "TIFF" else contextlib.nullcontext():
+        with _quiet() if image.format == "TIFF" else _NOTHING:
             values = values_of(image, content)
         if at_least is not None:
             image.draft(None, (at_least, at_least))  # does something for JPEG alone
         image.load()
         # An MPO file of a phone is a photo with a preview or a depth map behind it, and a PSD has its layers merged: no animations.
-        with _quiet() if image.format == "TIFF" else contextlib.nullcontext():
+        with _quiet() if image.format == "TIFF" else _NOTHING:
             several = image.format not in ("MPO", "PSD") and getattr(image, "is_animated", False)
         _forget_xmp(image)  # a PNG has it behind its pixels
         if "exif" in image.info:
