@@ -16,7 +16,7 @@ import zoo
 PACKAGE = Path(zoo.__file__).parent
 FLOORS = [
     {"errors", "memory", "interrupts"},
-    {"types", "content", "strategy", "folders", "locks", "streams", "plugins", "runtimes"},
+    {"types", "content", "scale", "strategy", "folders", "locks", "streams", "plugins", "runtimes"},
     {"cache"},
     {"config"},
     {"registry", "decisions"},

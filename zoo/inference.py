@@ -100,9 +100,13 @@ class Predictor(nn.Module):
         return "torch" if self._engine is None else self._engine.name
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Outputs `[B, C] float32` of a batch of samples: of pictures `[B, 3, size, size]`, uint8, or float32 and normalised."""
+        """Outputs of a batch of samples (of pictures `[B, 3, size, size]`, uint8, or float32 and normalised): logits `[B, C] float32`,
+        or of a regression the values `[B, K] float64` in their own unit."""
         outputs: Tensor = self.model(batch)
-        return outputs
+        if self.model.scale is None:
+            return outputs
+        mean, std = (torch.tensor(one, dtype=torch.float64) for one in (self.model.scale.mean, self.model.scale.std))
+        return outputs.double() * std.to(outputs.device) + mean.to(outputs.device)
 
     def predict(self, inputs: Any, *, batch_size: int = 32, skip_unreadable: bool = False) -> Predictions:
         """Predictions in the order of the inputs; the same for one whatever comes beside it.
@@ -207,10 +211,8 @@ class Predictor(nn.Module):
                 samples = [self.preprocess.ready(one) for one in samples]
             batch = self.preprocess.collate(samples)
             rows = self._by_engine(batch)
-            if rows is not None:
-                return rows.double()
-            outputs: Tensor = self.model(batch.to(device))
-            return outputs.double().cpu()
+            outputs: Tensor = self.model(batch.to(device)) if rows is None else rows
+            return torch.from_numpy(self.model.predicted(outputs.cpu().numpy()))
 
     def _by_engine(self, batch: Tensor) -> Tensor | None:
         """The outputs, or None where torch is to compute them: without an engine, and from when one has failed."""

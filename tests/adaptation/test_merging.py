@@ -11,6 +11,7 @@ from zoo.adaptation import freezing, merging
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.base import Backbone
 from zoo.errors import RunFailed
+from zoo.scale import Scale
 from zoo.strategy import Full, LoRA
 from zoo.types import Task
 
@@ -82,7 +83,8 @@ def test_values_that_are_not_finite_are_refused(adapted: Build) -> None:
 def test_the_task_and_the_unit_of_the_outputs_are_kept(tiny: Callable[..., Backbone]) -> None:
     model = AdaptedModel.build(tiny("vit"), 2, strategy="lora:4", task="regression").eval()
     torch.nn.init.normal_(model.head.weight)
-    model.scale_outputs([10.0, -1.0], [4.0, 0.5])
+    model.scale = Scale((10.0, -1.0), (4.0, 0.5))
     merged = merging.merge(model)
     assert merged.task is Task.REGRESSION
+    assert merged.scale == model.scale
     torch.testing.assert_close(merged(pictures(model)), model(pictures(model)), rtol=0, atol=1e-4)

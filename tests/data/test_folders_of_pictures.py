@@ -90,7 +90,7 @@ def test_a_linked_file_is_read(make_folder):
 def test_missing_folder(tmp_path):
     refused(tmp_path / "nowhere", "no such folder; expected DIR/<class>")
     (tmp_path / "file").touch()
-    refused(tmp_path / "file", "not a folder")
+    refused(tmp_path / "file", "not a table that can be read")
 
 
 def test_no_class_folders(make_folder, tmp_path):

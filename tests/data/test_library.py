@@ -53,10 +53,36 @@ def test_a_folder_of_data_files(tmp_path, monkeypatch):
     assert sum(len(samples) for samples in splits.parts().values()) == 40
 
 
-def test_columns_are_named_both_or_none(tmp_path):
+def test_columns_are_guessed_where_they_are_not_named(tmp_path):
     made().save_to_disk(tmp_path / "saved")
-    with pytest.raises(ConfigError, match="--label"):
-        opened(tmp_path / "saved", text="body")
+    for options in ({}, {"text": "body"}, {"label": "kind"}):
+        assert opened(tmp_path / "saved", **options).labels.names == NAMES
+
+
+def test_parts_that_are_not_used_are_named(tmp_path):
+    parts = {"train": made(TEXTS[:30]), "dev": made(TEXTS[30:]), "validation_mismatched": made(TEXTS[:4])}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    splits = opened(tmp_path / "saved")
+    assert {name: len(samples) for name, samples in splits.parts().items()} == {"train": 30, "val": 10}
+    assert any("of its parts, validation_mismatched are not used" in line for line in splits.facts.notices)
+
+
+def test_a_test_set_without_labels_is_left_out(tmp_path):
+    parts = {"train": made(TEXTS[:24]), "validation": made(TEXTS[24:32])}
+    unlabelled = made(TEXTS[32:]).map(lambda row: {"kind": -1})  # as GLUE has them
+    datasets.DatasetDict({**parts, "test": unlabelled}).save_to_disk(tmp_path / "saved")
+    splits = opened(tmp_path / "saved")
+    assert {name: len(samples) for name, samples in splits.parts().items()} == {"train": 24, "val": 8}
+    assert "test is left out: none of its 8 rows has a label" in splits.facts.notices
+
+
+def test_rows_that_cannot_be_read_are_counted(tmp_path):
+    datasets.Dataset.from_dict({"text": [*TEXTS, ""], "label": [*map(len, TEXTS), 5]}).save_to_disk(tmp_path / "saved")
+    with pytest.raises(
+        DataError, match=r"1 of 41 rows cannot be read, more than --max-unreadable 1.00%: train\[40\]: text is empty"
+    ):
+        opened(tmp_path / "saved")
+    assert opened(tmp_path / "saved", max_unreadable=0.1).facts.unreadable == ("train[40]: text is empty",)
 
 
 def test_a_missing_column_is_named_with_the_nearest(tmp_path):

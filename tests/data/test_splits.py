@@ -379,11 +379,10 @@ def test_targets_that_contradict_the_items():
         (iter([1]), Pairs([0]), "train: a list_iterator has no length"),
         (Pairs([]), Pairs([0]), "train: the data set is empty"),
         (Pairs([0, 1]), None, "too few pictures to set any aside for val and test"),
-        (Pairs([0, 0]), Pairs([0]), "one class only"),
+        (Pairs([0, 0]), Pairs([0]), r"one label only \(0\)"),
         (Pairs([0, 1]), Pairs([0, 2]), "val: train has no class '2'"),
-        (Pairs([0, -1]), Pairs([0]), r"train\[1\]: class -1"),
-        (Pairs([0, 0.5]), Pairs([0]), r"train\[1\]: class 0\.5; expected a whole number"),
-        (Pairs([0, "cat"]), Pairs([0]), r"train\[1\]: class 'cat'; expected a whole number, as in the first row"),
+        (Pairs([0, None]), Pairs([0]), r"train\[1\]: the target is empty"),
+        (Pairs([0, {"is": 1}]), Pairs([0]), r"train\[1\]: the target holds a dict, expected one label"),
         (TensorDataset(torch.zeros(2, 3, 4, 4)), Pairs([0]), r"train\[0\]: expected \(sample, class\)"),
     ],
 )
@@ -394,7 +393,7 @@ def test_datasets_that_are_refused(train, val, match):
 
 
 def test_fewer_class_names_than_classes():
-    with pytest.raises(DataError, match=r"val\[1\]: class 1, but there are 1 class names"):
+    with pytest.raises(DataError, match="the target is '1', which is not one of the 1 class names"):
         from_datasets(Pairs([0, 0]), Pairs([0, 1]), label_names=["only"])
 
 

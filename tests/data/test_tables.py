@@ -211,8 +211,8 @@ def test_parquet_cut_off_or_damaged(make_parquet):
         ("a\0b,pos\n", "row 5: a NUL character; remove it"),
         ("  ,pos\n", "row 5: text is empty"),
         ("a fine film,\n", "row 5: label is empty"),
-        ("a fine film,NaN\n", "row 5: label is empty"),
-        ("\na fine film,null\n", "row 6: label is empty"),
+        ("a fine film,NaN\n", "row 5: label is 'NaN', which stands for no label here"),
+        ("\na fine film,null\n", "row 6: label is 'null', which stands for no label here"),
     ],
 )
 def test_rows_of_csv_that_are_left_out(make_file, added, line):
@@ -435,7 +435,9 @@ def test_lists_and_delimiters_are_multilabel(make_file, make_parquet):
     assert any("--label-delimiter '|'" in line for line in read(make_file("a.csv", "text,label\nq w,a|b\ne r,b|c\n")).notices)
     with pytest.raises(ConfigError, match="each row has one label; multilabel takes several columns"):
         read(make_file("a.csv", REVIEWS), task="multilabel")
-    refused(make_file("a.jsonl", '{"text": "q w", "label": [0, 1, 0]}\n'), "label has '0' twice; give the names of the labels")
+    refused(make_file("a.jsonl", '{"text": "q w", "label": ["x", "x"]}\n'), "label has 'x' twice; give each label once")
+    table = read(make_file("a.jsonl", '{"text": "q w", "label": [0, 1, 0]}\n{"text": "q r", "label": [0, 1, 1]}\n'))
+    assert (table.task, table.names, table.labels.tolist()) == ("multilabel", ("0", "1", "2"), [[0, 1, 0], [0, 1, 1]])
 
 
 def test_classes_of_the_datasets_library_have_their_names(make_parquet):

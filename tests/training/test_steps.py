@@ -18,6 +18,7 @@ from zoo.config import OptimConfig, resolve
 from zoo.data import open_splits
 from zoo.data.loaders import Batch
 from zoo.evaluation import metrics
+from zoo.scale import Scale
 from zoo.training import job as jobs
 from zoo.training import launch, loop, optim, probe
 from zoo.training.collect import collect, prepare
@@ -104,8 +105,9 @@ class TestLoss:
         assert_close(found, expected)
 
     def test_values_are_in_units_of_their_spread(self):
-        outputs, targets, spread = torch.tensor([[3.0, 10.0]]), torch.tensor([[1.0, 30.0]]), torch.tensor([2.0, 10.0])
-        assert_close(losses(Task.REGRESSION, outputs, targets, scale=spread), [(1.0 + 4.0) / 2])
+        outputs, targets = torch.tensor([[3.0, 10.0]]), np.array([[1.7e9 + 4.0, 30.0]])
+        learnt = torch.from_numpy(Scale((1.7e9, 10.0), (2.0, 5.0)).standardised(targets))
+        assert_close(losses(Task.REGRESSION, outputs, learnt), [(1.0 + 36.0) / 2])
 
     @pytest.mark.parametrize("clip", [0.05, 1e9])
     def test_gradients_are_clipped_where_they_are_longer(self, made, clip):
@@ -182,11 +184,9 @@ class TestPrecision:
         assert machine.scaler.get_scale() == scale
 
 
-def test_a_solved_head_has_the_values_own_units():
-    """Behind the scaling of outputs that a stepped regression begins with."""
+def test_a_solved_head_is_the_candidate():
     rng = np.random.default_rng(0)
     model = AdaptedModel.build(VIT, 2, strategy="lp-ft", weights="random", image_size=32, task="regression")
-    model.scale_outputs([1000.0, -3.0], [50.0, 0.2])
     width = model.backbone.feature_dim
     weight, bias = rng.normal(size=(2, width)).astype(np.float32), np.array([900.0, 2.0], np.float32)
     probe.put(Candidate("centred", 1.0, weight, bias, 1, True, 0.5), model)

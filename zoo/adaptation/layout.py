@@ -105,7 +105,7 @@ def _timm_config(model: AdaptedModel) -> dict[str, Any]:
     if (
         slot is None
         or not is_plain_linear(model.head)
-        or model.output_std is not None
+        or model.scale is not None
         or not isinstance(preprocess, PicturePreprocess)
     ):
         return {}

@@ -36,9 +36,7 @@ def merge(model: AdaptedModel) -> AdaptedModel:
         merged_from=model.merged_from or model.plan.strategy,
         task=model.task,
     )
-    merged.schema = model.schema
-    if model.output_mean is not None and model.output_std is not None:
-        merged.scale_outputs(model.output_mean.tolist(), model.output_std.tolist())
+    merged.schema, merged.scale = model.schema, model.scale
     return merged
 
 

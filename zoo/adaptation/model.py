@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zoo import backbones, registry
@@ -16,6 +18,7 @@ from zoo.backbones import generator
 from zoo.backbones.base import Backbone
 from zoo.errors import ConfigError
 from zoo.registry import HeadFactory
+from zoo.scale import Scale
 from zoo.strategy import LoRA, Strategy, parse
 from zoo.types import Labels, Schema, Task
 
@@ -55,9 +58,8 @@ class AdaptedModel(nn.Module):
         """What the outputs are: logits of classes, logits of labels, or values."""
         self.schema: Schema | None = None
         """Where its samples and targets stood in the data; None: nobody said."""
-        self.output_mean: Tensor | None
-        self.output_std: Tensor | None
-        self.scale_outputs(None, None)
+        self.scale: Scale | None = None
+        """Of a regression that learns standardised values, what they are standardised by; None: outputs are in the values' own unit."""
         self._live = frozenset(self.plan.live)
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name in self.plan.tensors)
@@ -114,20 +116,22 @@ class AdaptedModel(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """A batch of samples as `Preprocess.collate` gives it, or ready already, to logits `[B, num_outputs] float32`, whatever the
-        autocast dtype."""
+        autocast dtype. Of a regression, what `predicted` takes."""
         inputs = self.backbone.ready(batch)
         features = self.backbone.tokens(inputs) if self.takes_tokens else self.backbone(inputs)
         logits: Tensor = self.head(features).float()
-        return logits if self.output_std is None or self.output_mean is None else logits * self.output_std + self.output_mean
+        return logits
 
-    def scale_outputs(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
-        """Multiply the head's outputs by `std` and add `mean`, `[K]` each, so that a head which begins near zero begins near the values
-        that are to be predicted, whatever their unit. None: leave them as they are."""
-        for name, values in (("output_mean", mean), ("output_std", std)):
-            tensor = (
-                None if values is None else torch.tensor(list(values), dtype=torch.float32, device=next(self.parameters()).device)
-            )
-            self.register_buffer(name, tensor, persistent=False)
+    def predicted(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The model's outputs `[B, num_outputs]` with their meaning: of a regression the values in their own unit, in float64, as float32
+        has no room for values far from zero; of other tasks the logits as they are."""
+        return np.asarray(outputs, dtype=np.float64) if self.scale is None else self.scale.restored(outputs)
+
+    def learnt(self, targets: Tensor) -> Tensor:
+        """Targets as the outputs are compared with them in training: of a regression `[B, K] float32`, standardised; else as they are."""
+        if self.task is not Task.REGRESSION:
+            return targets
+        return targets.float() if self.scale is None else torch.from_numpy(self.scale.standardised(targets.numpy()))
 
     def train(self, mode: bool = True) -> Self:
         """As torch's, except that what the plan does not name stays in eval mode."""

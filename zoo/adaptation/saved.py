@@ -26,6 +26,7 @@ from zoo.backbones.base import Backbone, WeightsOrigin
 from zoo.backbones.unfilled import unfilled
 from zoo.errors import CheckpointError, UnknownName
 from zoo.registry import BackboneSpec, HeadFactory
+from zoo.scale import Scale
 from zoo.strategy import LoRA, parse
 from zoo.types import Kind, Labels, Schema
 
@@ -128,9 +129,7 @@ def _block(model: AdaptedModel, kind: str) -> dict[str, Any]:
         "preprocess": backbone.preprocess.to_dict(),
         "strategy": str(strategy),
         "merged_from": str(model.merged_from) if model.merged_from else None,
-        "output": None
-        if model.output_mean is None or model.output_std is None
-        else {"mean": model.output_mean.tolist(), "std": model.output_std.tolist()},
+        "output": None if model.scale is None else {"mean": list(model.scale.mean), "std": list(model.scale.std)},
         "head": {
             "name": "linear" if layout.is_plain_linear(model.head) else model.head_name,
             "in_features": backbone.token_dim if model.takes_tokens else backbone.feature_dim,
@@ -240,7 +239,7 @@ def _rebuild(
         task=block["task"],
     )
     if block.get("output"):
-        model.scale_outputs(block["output"]["mean"], block["output"]["std"])
+        model.scale = Scale(tuple(block["output"]["mean"]), tuple(block["output"]["std"]))
     model.merged_from = parse(block["merged_from"]) if block["merged_from"] else None
     model.schema = Schema.from_dict(block["schema"]) if block.get("schema") else None
     return model

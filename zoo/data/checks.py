@@ -10,6 +10,7 @@ from zoo.data import targets
 from zoo.data.sets import SampleSet, Source
 from zoo.data.sources.folders import ALL, LAYOUT, Listing
 from zoo.errors import DataError, nearest
+from zoo.scale import Scale
 from zoo.types import Labels, Task
 
 SPLITS = ("train", "val", "test")
@@ -57,6 +58,20 @@ def check_readable(source: Source, trained: SampleSet) -> None:
         names = ", ".join(source.classes[index] for index in sorted(missing)[:_SHOWN])
         reasons = f": {'; '.join(source.unreadable[:5])}" if source.unreadable else " in train"
         raise DataError(f"{source.description}: no {source.kind.nouns} of the class {names} can be read{reasons}")
+
+
+def check_values(samples: SampleSet, labels: Labels) -> None:
+    """Check that the values to learn stay apart in float32, once they are centred and scaled: one that is far from all others takes the
+    whole range. Raises: DataError naming its sample."""
+    learnt = Scale.of(samples.targets).standardised(samples.targets)
+    for index, name in enumerate(labels.names):
+        values = samples.targets[:, index]
+        if 2 * len(np.unique(learnt[:, index])) < len(np.unique(values)):
+            far = int(np.abs(values - np.median(values)).argmax())
+            raise DataError(
+                f"{samples.name(far)}: {name} is {values[far]:g}, so far from the others that float32 cannot tell most of these apart; "
+                "leave the sample out, or give the values on another scale (their logarithms)"
+            )
 
 
 def similar_names(labels: Labels) -> list[str]:

@@ -29,7 +29,7 @@ def open_source(
 
     Args:
         place: the cache, which remembers the files that were checked; None: all are.
-        trainable: a folder must have classes to train on: two or more, none of them empty.
+        trainable: there must be something to learn: two classes or more, in a folder none of them empty.
         only: parts of a folder, of which the first that there is is read, and no other; empty: all.
         kind: what a model takes, where that is known: in a table, it tells paths from the texts beside them.
         schema: what a model read, where there is one: its columns come before those that are guessed.
@@ -40,10 +40,10 @@ def open_source(
     if spec.startswith(builtin.PREFIX):
         return builtin.open_builtin(spec)
     if library.is_library(spec):
-        return library.open_library(options, schema)
+        return library.open_library(options, schema, trainable)
     path = expanded(spec)
     if is_table(path) or is_partitioned(path):
-        return tabular.open_table(path, options, kind, place, schema)
+        return tabular.open_table(path, options, kind, place, schema, trainable)
     if is_file(path) or special(path):
         read_rows(path)  # says what it is, and what is read
     listing = list_folder(path)

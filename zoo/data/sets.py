@@ -38,7 +38,7 @@ class SampleSet(ABC):
     kind: ClassVar[Kind] = Kind.IMAGE
 
     targets: Targets
-    """`[N] int64`, indices into the class names; of other tasks `[N, C] float32` (`zoo.data.targets`)."""
+    """`[N] int64`, indices into the class names; of other tasks `[N, C]` floats (`zoo.data.targets`)."""
     digests: Texts
     """`[N]`, of type `DIGEST`."""
 

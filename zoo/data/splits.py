@@ -134,6 +134,8 @@ def _split(source: Source, options: DataConfig, seed: int) -> Splits:
             raise DataError(f"{source.description}: train has one class only ({', '.join(trained)}); at least two are needed")
         for name, samples in parts.items():
             checks.check_known(name, [labels.names[index] for index in np.unique(samples.targets)], trained, "train")
+    if source.task is Task.REGRESSION:
+        checks.check_values(parts["train"], labels)
     parts, leaks, notices = checks.resolve_leaks(parts, options.leaks)
     if not all(samples.digests.astype(bool).all() for samples in parts.values()):
         notices.append("samples that are not in memory are not hashed, so identical ones in two splits are not looked for")
@@ -148,27 +150,35 @@ _MEASURED = ("test", "val", ALL)
 
 
 def open_for_evaluation(
-    data: str | os.PathLike[str],
+    data: Any,
     labels: Labels,
     *,
     kind: Kind = Kind.IMAGE,
     task: Task = Task.CLASSIFICATION,
     options: DataConfig | None = None,
+    keys: Sequence[str] | None = None,
     schema: Schema | None = None,
 ) -> tuple[SampleSet, DataFacts]:
     """Labelled samples for a model that knows `labels`; classes are matched by name, whatever their order or number here.
 
     Args:
-        data: as `open_splits` takes it; of splits, `test` is taken, else `val`.
+        data: a place as `open_splits` takes it, of whose splits `test` is taken, else `val`; or one data set as `from_datasets` takes it.
         labels, kind, task: the model's.
         options: which columns of a table are what, and how many samples may be unreadable.
+        keys: of data given in Python, as `from_datasets` takes them.
         schema: the columns that the model read: they come before those that are guessed.
 
     Raises: DataError: as `open_splits`, and if there is a class that the model does not know, or another kind of sample.
     """
-    spec = os.fspath(data)
-    asked = replace(options or DataConfig(), data=spec, task=task.value)
-    source = open_source(asked, None, trainable=False, only=_MEASURED, kind=kind, schema=schema)
+    asked = replace(options or DataConfig(), task=task.value)
+    if isinstance(data, (str, os.PathLike)):
+        spec = os.fspath(data)
+        source = open_source(replace(asked, data=spec), None, trainable=False, only=_MEASURED, kind=kind, schema=schema)
+    else:
+        spec = datasets.DESCRIPTION
+        source = datasets.open_parts(
+            {"train": data}, asked, label_names=labels.names, keys=keys, kind=kind, schema=schema, trainable=False
+        )
     for notice in source.notices:
         log.info("%s", notice)
     part = next((name for name in _MEASURED if name in source.parts), "")
@@ -235,7 +245,7 @@ def from_datasets(
     """
     known = options or DataConfig(data="data sets given in Python", leaks="ignore")
     given = {name: one for name, one in {"train": train, "val": val, "test": test}.items() if one is not None}
-    source = datasets.open_parts(given, label_names, keys, known.task, known.streaming, known.bit_depth, schema)
+    source = datasets.open_parts(given, known, label_names=label_names, keys=keys, schema=schema)
     return _split(source, known, seed)
 
 

@@ -1,4 +1,4 @@
-"""What is to be predicted, as arrays: `[N] int64` class numbers; `[N, C] float32`, 1 where a label holds; `[N, K] float32` values."""
+"""What is to be predicted, as arrays: `[N] int64` class numbers; `[N, C] float32`, 1 where a label holds; `[N, K] float64` values."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from zoo.types import Labels, Task
 
 Targets = NDArray[Any]
 
+DTYPES: dict[Task, Any] = {Task.CLASSIFICATION: np.int64, Task.MULTILABEL: np.float32, Task.REGRESSION: np.float64}
+"""Of what type they are."""
 BINS = 10
 """Groups of like values in which samples are set aside for regression: their deciles."""
 
@@ -21,7 +23,7 @@ def text(targets: Targets, index: int, labels: Labels, task: Task) -> str:
         return labels.names[int(targets[index])]
     if task is Task.MULTILABEL:
         return "|".join(name for name, holds in zip(labels.names, targets[index], strict=True) if holds)
-    return "|".join(f"{value:.7g}" for value in targets[index].tolist())
+    return "|".join(repr(value).removesuffix(".0") for value in targets[index].tolist())
 
 
 def strata(targets: Targets, task: Task) -> NDArray[np.int64]:

@@ -89,7 +89,7 @@ def damage(run: Run) -> str | None:
     return None
 
 
-def choose_thresholds(targets: Targets, logits: NDArray[np.float32]) -> list[float] | None:
+def choose_thresholds(targets: Targets, logits: NDArray[np.float64]) -> list[float] | None:
     """For each label, the probability from which it is said to hold, chosen on validation samples; None where every label keeps 0.5.
 
     A label of few samples keeps 0.5: what is best by chance for so few, which may be to say it always, is not best for others (the
@@ -114,19 +114,19 @@ class Measure(contextlib.AbstractContextManager["Measure"]):
         if self.cut is not None:
             self.extractor = Extractor(self.cut.prefix, self.cut.where, model.backbone, config, self.device)
 
-    def __call__(self, parts: Mapping[str, SampleSet]) -> dict[str, tuple[Targets, NDArray[np.float32]]]:
-        """Targets (`zoo.data.targets`) and logits `[N, C] float32` of sets of samples, by their names."""
+    def __call__(self, parts: Mapping[str, SampleSet]) -> dict[str, tuple[Targets, NDArray[np.float64]]]:
+        """Targets (`zoo.data.targets`) and what the model predicts (`AdaptedModel.predicted`) of sets of samples, by their names."""
         batch_size, wanted = self.config.optim.batch_size, [Wanted(samples) for samples in parts.values()]
         found = {}
         if self.cut is not None and self.extractor is not None and all(one.known for one in wanted):
             for (name, samples), rows in zip(parts.items(), self.extractor.all_rows(wanted), strict=True):
                 logits, targets = collect(self.cut.tail, EvalRows(rows, samples, batch_size=batch_size), self.device)
-                found[name] = targets, logits
+                found[name] = targets, self.model.predicted(logits)
             return found
         how = loading(self.config.loader, workers(self.config), self.device.type)
         for name, samples in parts.items():
             logits, targets = outputs(self.model, samples, self.device, batch_size, **how)
-            found[name] = targets, logits
+            found[name] = targets, self.model.predicted(logits)
         return found
 
     def whole(self, samples: SampleSet, count: int) -> NDArray[np.float32]:

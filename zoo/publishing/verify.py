@@ -14,7 +14,7 @@ import torch
 from zoo import config, inference, memory, runs
 from zoo.backbones.pictures import PicturePreprocess
 from zoo.config import DataConfig
-from zoo.data import SampleSet, from_datasets, open_for_evaluation, open_splits, read_splits
+from zoo.data import SampleSet, open_for_evaluation, open_splits, read_splits
 from zoo.data.decoding.values import FULL
 from zoo.errors import ConfigError, UnknownName
 from zoo.evaluation import metrics
@@ -50,7 +50,14 @@ def evaluate(
     _warn_of_trained(folder, samples)
     logits, targets = outputs(predictor.model, samples, torch.device("cpu"), batch_size)
     own = [one for one in wanted if one.name not in metrics.names(predictor.task)]
-    report = report_on(targets, logits, predictor.labels, task=predictor.task, thresholds=predictor.thresholds, extra_metrics=own)
+    report = report_on(
+        targets,
+        predictor.model.predicted(logits),
+        predictor.labels,
+        task=predictor.task,
+        thresholds=predictor.thresholds,
+        extra_metrics=own,
+    )
     names = [one.name for one in wanted] or list(report.values)
     return replace(report, values={name: report.values[name] for name in names})
 
@@ -67,23 +74,21 @@ def _checked(options: Mapping[str, Any], data: Any) -> dict[str, Any]:
 def _samples(
     folder: Path, data: Any, keys: Sequence[str] | None, predictor: inference.Predictor, given: Mapping[str, Any]
 ) -> SampleSet:
-    """The labelled samples that `data` names, their columns as they were in training; without it, those that the run set aside whose
+    """The labelled samples that `data` names or is, their columns as they were in training; without it, those that the run set aside whose
     `best/` this is."""
     run = runs.run_of(folder)
-    if isinstance(data, (str, os.PathLike)):
+    if data is not None:
+        read_as_then = _reading(run, predictor.schema) if isinstance(data, (str, os.PathLike)) else DataConfig()
         samples, _ = open_for_evaluation(
-            os.fspath(data),
+            data,
             predictor.labels,
             kind=predictor.kind,
             task=predictor.task,
-            options=replace(_reading(run, predictor.schema), **given, bit_depth=_bit_depth(predictor)),
+            keys=keys,
+            options=replace(read_as_then, **given, bit_depth=_bit_depth(predictor)),
             schema=predictor.schema,
         )
         return samples
-    if data is not None:
-        options = DataConfig(data="data sets given in Python", leaks="ignore", bit_depth=_bit_depth(predictor))
-        names = predictor.labels.names
-        return from_datasets(data, data, label_names=names, keys=keys, options=options, schema=predictor.schema).val
     if run is None:
         raise ConfigError(f"{folder} is not in a run, so there is no data set aside for it; give --data FOLDER")
     config = run.resolved().config

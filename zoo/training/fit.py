@@ -80,8 +80,6 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
         options.settle("measured", keep_features=way.keep_features)
     if machine.is_main_process:
         log.info("%s\n%s", model.plan.summary(), way.why)
-    if way.name == "solved":
-        model.scale_outputs(None, None)  # what is solved has the values' own unit
     frozen = freezing.frozen_digests(model)
     if way.cut is None:
         values = _on_samples(options, splits, metric, machine, model)
@@ -142,7 +140,7 @@ def _start_from_probe(options: Settling, splits: Splits, metric: Metric, machine
         train, val = extractor.all_rows(wanted)
         options.settle("measured", **extractor.options)  # an engine may have failed
     if machine.is_main_process:  # the others get the head's values when the model is prepared for several processes
-        solved = probe.solve([train], val, splits, metric, options.config, machine.device, [])
+        solved = probe.solve([train], val, splits, model, metric, options.config, machine.device, [])
         probe.put(solved.tried.candidate, model)
         log.info("%s\nprobe: val %s %.4f; from there, everything trains", extractor.work, metric.name, solved.best.value)
 
@@ -200,7 +198,7 @@ def _solved(
         trackers: list[Tracker] = [MetricsFile(run.path / "metrics.jsonl", 0)]
         trackers += [TensorBoard(run.path / "tensorboard", 0)] if options.config.output.tensorboard else []
         try:
-            solved = probe.solve(train, val, splits, metric, options.config, machine.device, trackers)
+            solved = probe.solve(train, val, splits, model, metric, options.config, machine.device, trackers)
         finally:
             for tracker in trackers:
                 tracker.close()

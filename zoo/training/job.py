@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import accelerate
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -30,6 +29,7 @@ from zoo.data.splits import Splits
 from zoo.errors import ConfigError
 from zoo.evaluation.metrics import Metric
 from zoo.runs import Run
+from zoo.scale import Scale
 from zoo.training import checkpoint, micro_batches
 from zoo.training.loop import Job
 from zoo.training.rows import EvalRows, TrainRows
@@ -81,8 +81,7 @@ def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
     )
     model.schema = splits.facts.schema
     if splits.task is Task.REGRESSION:
-        values = splits.train.targets
-        model.scale_outputs(values.mean(axis=0).tolist(), np.maximum(values.std(axis=0), 1e-6).tolist())
+        model.scale = Scale.of(splits.train.targets)
     if source is not None and chosen.keep_head:
         log.info("%d outputs begin as in %s", transfer.keep_rows(source, model), chosen.init_from)
     return model

@@ -183,10 +183,9 @@ def train_step(
             with generator.held():
                 seed_forward(config.machine.seed, step, number, accelerator.process_index)
                 logits = model(inputs)
-            targets, weights = batch.targets.to(accelerator.device), batch.weights.to(accelerator.device)
-            each = losses(
-                job.model.task, logits, targets, label_smoothing=config.optim.label_smoothing, scale=job.model.output_std
-            )
+            targets = job.model.learnt(batch.targets).to(accelerator.device)
+            weights = batch.weights.to(accelerator.device)
+            each = losses(job.model.task, logits, targets, label_smoothing=config.optim.label_smoothing)
             each = each * weights
             if job.class_weights is not None:
                 each = each * job.class_weights.to(targets.device)[targets]
@@ -230,7 +229,8 @@ def validate(job: Job, accelerator: Accelerator) -> tuple[Report, np.ndarray]:
     logits, targets = collect(job.model, job.val, accelerator.device, accelerator.gather)
     labels = job.model.labels
     assert labels is not None  # a job's model always has them
-    report = report_on(targets, logits, labels, task=job.model.task, extra_metrics=[job.metric], intervals=False)
+    outputs = job.model.predicted(logits)
+    report = report_on(targets, outputs, labels, task=job.model.task, extra_metrics=[job.metric], intervals=False)
     return report, logits
 
 

@@ -86,12 +86,14 @@ def solve(
     train: Sequence[Rows],
     val: Rows,
     splits: Splits,
+    model: AdaptedModel,
     metric: Metric,
     config: FinetuneConfig,
     device: torch.device,
     trackers: list[Tracker],
 ) -> Solved:
-    """Solve the linear head for every scaling of the features and strength of the L2 penalty, and choose by validation: see `choose`.
+    """Solve the linear head of `model` for every scaling of the features and strength of the L2 penalty, and choose by validation: see
+    `choose`. The model is left as it is.
 
     Args:
         train: features `[N, D]` of the training samples, one for each view; all views count.
@@ -102,7 +104,7 @@ def solve(
     """
     began = time.perf_counter()
     task, classes = splits.task, len(splits.labels)
-    targets = np.concatenate([splits.train.targets] * len(train))
+    targets = np.concatenate([model.learnt(torch.from_numpy(splits.train.targets)).numpy()] * len(train))
     weights = solving.balanced(targets, classes) if config.data.class_weights == "balanced" else None
     validation = val.read()
     second = metrics.get(SECOND[task], task)
@@ -112,7 +114,7 @@ def solve(
         candidates = solving.sweep(blocks(train), targets, classes, loss=LOSSES[task], class_weights=weights, device=device)
         for candidate in candidates:
             logits = solving.logits(candidate, validation)
-            outputs = from_logits(task, splits.val.targets, logits)
+            outputs = from_logits(task, splits.val.targets, model.predicted(logits))
             value, loss = _value(metric, outputs), _value(second, outputs)
             number = len(records) + 1
             records.append(_record(candidate, number, {metric.name: value, second.name: loss}, time.perf_counter() - began))
@@ -165,14 +167,11 @@ def blocks(views: Sequence[Rows]) -> list[NDArray[np.float32]]:
 
 @torch.no_grad()
 def put(candidate: Candidate, model: AdaptedModel) -> None:
-    """Make the head, a Linear, the solution; where the model scales its outputs, in these units."""
-    head, weight, bias = model.head, torch.as_tensor(candidate.weight), torch.as_tensor(candidate.bias)
+    """Make the head, a Linear, the solution."""
+    head = model.head
     assert isinstance(head, nn.Linear)  # else the way would be another
-    if model.output_std is not None and model.output_mean is not None:
-        mean, std = model.output_mean.to(weight.device), model.output_std.to(weight.device)
-        weight, bias = weight / std[:, None], (bias - mean) / std
-    head.weight.copy_(weight)
-    head.bias.copy_(bias)
+    head.weight.copy_(torch.as_tensor(candidate.weight))
+    head.bias.copy_(torch.as_tensor(candidate.bias))
 
 
 @contextlib.contextmanager

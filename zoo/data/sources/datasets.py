@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,89 +17,111 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Subset
 
+from zoo.config import DataConfig
 from zoo.data.decoding.values import depth_of
 from zoo.data.pictures import count_bits, open_picture
-from zoo.data.sets import DIGEST, DatasetSet, SampleSet, Source, Texts, TextSet
-from zoo.data.sources.datasets_rows import Columns, Given, Keys, open_rows
-from zoo.data.sources.datasets_targets import Encoding, encoding_of
+from zoo.data.sets import DIGEST, DatasetSet, Integers, SampleSet, Source, Texts, TextSet
+from zoo.data.sources.datasets_rows import Columns as OfColumns
+from zoo.data.sources.datasets_rows import Given, Keys, aliased, open_rows
 from zoo.data.sources.folders import ALL
-from zoo.data.sources.tabular import digests
-from zoo.errors import DataError
-from zoo.types import Schema
+from zoo.data.sources.tables import gather
+from zoo.data.sources.tables_columns import Columns, choose, is_picture, kind_of
+from zoo.data.sources.tabular import as_targets, columns, from_table
+from zoo.data.sources.values import Chosen, Label, take_label
+from zoo.data.targets import Targets
+from zoo.errors import ConfigError, DataError, shown
+from zoo.types import Kind, Schema, Task
 
 _LOOKED_AT = 100
 """Images of each part whose values are looked at."""
 
+DESCRIPTION = "data sets given in Python"
+
 
 def open_parts(
     given: Mapping[str, Any],
+    options: DataConfig,
+    *,
+    description: str = DESCRIPTION,
     label_names: Sequence[str] | None = None,
     keys: Keys | None = None,
-    task: str = "auto",
-    streaming: bool = False,
-    bit_depth: int | None = None,
+    kind: Kind | None = None,
     schema: Schema | None = None,
+    trainable: bool = True,
 ) -> Source:
     """The parts of a user's data as a checked source; a single one is to be split, and called `all`.
 
     Args:
         given: by split; `train` is there.
-        label_names: class names in the order of the class numbers; None: those that the data say, else texts in natural order, else
-            the numbers.
-        keys: columns, where rows are dictionaries; None: guessed.
-        task: `auto`: what the targets look like.
-        streaming: iterables are read through once, onto the disk.
-        bit_depth: of 16-bit images; None: what the values of some of them need.
-        schema: what a model read, where there is one: its columns come before those that are guessed.
+        options: which columns are what, the task, how many rows may be unreadable, and whether iterables are read through once, onto the
+            disk.
+        description: what people call the data.
+        label_names: class names in the order of the class numbers; None: those that the data say, else those that occur.
+        keys: columns, where rows are dictionaries: (sample, class), or (text, second text, class); None: as the options say, or guessed.
+        kind: what the model takes, where there is one.
+        schema: what the model read: its columns come before those that are guessed.
+        trainable: there must be something to learn.
 
     Raises: DataError naming the row; UnknownName for a column; ConfigError.
     """
     if "train" not in given:
         raise DataError("the training data are None; give samples with their targets")
-    tables = [open_rows(title, dataset, keys, streaming, schema) for title, dataset in given.items()]
-    read = [_read(table) for table in tables]
-    names = label_names if label_names is not None else _stated_names(given["train"], tables[0])
-    column = "the target" if tables[0].keys is None else tables[0].keys[-1]
-    encoding = encoding_of([targets for _, targets in read], names, column, task)
-    pictures = [table for table, (items, _) in zip(tables, read, strict=True) if items is None]
-    depth, said = _bit_depth(pictures, bit_depth)
-    sets = {
-        table.title: _sample_set(table, items, encoding, encoding.encode_all(table.name, targets), depth)
-        for table, (items, targets) in zip(tables, read, strict=True)
-    }
-    if len({samples.kind for samples in sets.values()}) > 1:
-        raise DataError(f"the parts are not alike: {', '.join(f'{title} has {own.kind.nouns}' for title, own in sets.items())}")
-    notices = (
-        [] if tables[0].keys is None or keys else [f"data sets given in Python: {' and '.join(tables[0].keys)} are used (keys=)"]
+    train, *others = [open_rows(title, dataset, options.streaming) for title, dataset in given.items()]
+    chosen = _choose(train, options, keys, kind, schema)
+    parts = [train, *(_alike(train, chosen, part, options, keys) for part in others)]
+    taken = not is_picture(train.first_values[chosen.inputs[0]])
+    table = gather(
+        description,
+        parts,
+        chosen,
+        task=None if options.task == "auto" else options.task,
+        stated=label_names if label_names is not None else _stated_names(given["train"], train, chosen),
+        max_unreadable=options.max_unreadable,
+        on_disk=options.streaming and taken,
+        taken=taken,
+        trainable=trainable,
     )
+    if taken:
+        source = from_table(table, description, Path.cwd(), OwnTexts, options)
+        return source if train.named else replace(source, schema=Schema(pairs=len(chosen.inputs) == 2))
+    depth, said = _bit_depth(parts, chosen.inputs[0], options.bit_depth)
+    targets = as_targets(table)
+    sets: dict[str, SampleSet] = {}
+    for part in parts:
+        rows = np.arange(len(table)) if table.splits is None else np.flatnonzero(table.splits == part.title)
+        if len(rows):
+            numbers = table.numbers[rows]
+            sets[ALL if table.splits is None else part.title] = DatasetSet(
+                title=part.title,
+                dataset=Pictures(part, chosen, table.codes, table.meanings, depth),
+                bit_depth=depth,
+                numbers=numbers,
+                targets=targets[rows],
+                digests=_picture_digests(part, chosen.inputs[0], numbers),
+            )
     return Source(
-        description="data sets given in Python",
-        licence="unknown",
-        classes=encoding.names,
-        parts=sets if len(sets) > 1 else {ALL: sets["train"]},
-        notices=[*notices, *encoding.notices, *said],
-        task=encoding.task,
-        kind=next(iter(sets.values())).kind,
+        description,
+        "unknown",
+        table.names,
+        sets,
+        table.unreadable,
+        notices=[*table.notices, *said],
+        task=Task(table.task),
+        kind=chosen.kind,
         bit_depth=depth,
-        schema=_schema(tables[0], sets["train"]),
+        schema=chosen.schema if train.named else Schema(),
     )
 
 
-def _schema(table: Given, samples: SampleSet) -> Schema:
-    """Which columns were read."""
-    pairs = isinstance(samples, TextSet) and samples.seconds is not None
-    return Schema(table.keys[:-1], table.keys[-1:], pairs=pairs) if table.keys else Schema(pairs=pairs)
-
-
-def _bit_depth(tables: Sequence[Given], asked: int | None) -> tuple[int | None, list[str]]:
+def _bit_depth(parts: Sequence[Given], column: str, asked: int | None) -> tuple[int | None, list[str]]:
     """Bits that 16-bit values use, as was asked or as some images need, which are spread evenly over the data (to read all of them would
     take as long as an epoch), and a notice; None where the first has none. What does not fit is an error when it is read."""
-    if asked is not None or not tables or not _bits(next(tables[0].items())[0], tables[0].name(0)):
+    if asked is not None or not _bits(parts[0].first_values[column], parts[0].name(0)):
         return asked, []
     bits = [
-        _bits(table.read(int(index))[0], table.name(int(index)))
-        for table in tables
-        for index in np.unique(np.linspace(0, len(table) - 1, _LOOKED_AT).astype(int))
+        _bits(part.row(int(index))[column], part.name(int(index)))
+        for part in parts
+        for index in np.unique(np.linspace(0, len(part) - 1, _LOOKED_AT).astype(int))
     ]
     depth = depth_of(max(bits))
     return depth, [f"images of 16 bits are read as of {depth} bits, as {len(bits):,} of them need at most (--bit-depth)"]
@@ -110,90 +132,65 @@ def _bits(item: Any, name: str) -> int:
     return count_bits(content, name) if isinstance(content, (Path, bytes, Image.Image)) else 0
 
 
-def _is_text(item: Any) -> bool:
-    return isinstance(item, str) or (isinstance(item, tuple | list) and bool(item) and all(isinstance(one, str) for one in item))
+def _choose(
+    part: Given, options: DataConfig, keys: Keys | None, kind: Kind | None = None, schema: Schema | None = None
+) -> Chosen:
+    """Which columns of a part are what. Raises: ConfigError, UnknownName."""
+    asked, sample = columns(options), part.sample()
+    if not part.named:
+        if keys is not None:
+            form = type(part.first).__name__
+            raise ConfigError(f"{part.title}: its rows are no dictionaries but {form}s, so keys name nothing; leave them out")
+        keys = part.names
+    if keys is None:
+        known = schema if schema and schema.inputs and {*schema.inputs, *schema.labels} <= set(part.names) else None
+        return choose(part.title, sample, asked if known else _told(part, asked), kind=kind, schema=known, header=False)
+    if isinstance(keys, str) or len(keys) not in (2, 3):
+        raise ConfigError(f"keys is {keys!r}; expected (sample, class), or (text, second text, class)")
+    *inputs, label = keys
+    kind = kind_of(sample, inputs[0]) if len(inputs) == 1 and inputs[0] in part.names else Kind.TEXT
+    named: dict[str, Any] = {"text": None, kind.value: tuple(inputs) if kind is Kind.TEXT else inputs[0], "label": (label,)}
+    return choose(part.title, sample, replace(asked, **named), header=False)
 
 
-def _read(table: Given) -> tuple[list[Any] | None, Sequence[Any]]:
-    """The texts (None: these are pictures), and the targets as they are given."""
-    first, _ = next(table.items())
-    if _is_text(first):
-        pairs = list(table.items())
-        return [item for item, _ in pairs], [target for _, target in pairs]
-    stated = _stated_targets(table.rows) if table.keys is None else _column(table.rows, table.keys[-1])
-    return None, [target for _, target in table.items()] if stated is None else stated
+def _told(part: Given, asked: Columns) -> Columns:
+    """What was asked for, and where that leaves it open which column has the classes or the pictures, what `datasets` says."""
+    pictures = [name for name, one in (getattr(part.rows, "features", None) or {}).items() if type(one).__name__ == "Image"]
+    if asked.label is None and len(part.classes) == 1:
+        asked = replace(asked, label=tuple(part.classes))
+    if not (asked.text or asked.image or asked.audio) and len(pictures) == 1:
+        asked = replace(asked, image=pictures[0])
+    return asked
 
 
-def _column(rows: Any, name: str) -> Sequence[Any] | None:
-    """A column without the others: a picture beside it need not be decoded."""
-    if isinstance(rows, Columns):
-        return rows.columns[name]
-    return list(rows[name]) if hasattr(rows, "column_names") else None
-
-
-def _stated_targets(dataset: Any) -> Sequence[Any] | None:
-    """`[N]` from `.targets` or `.labels`, through torch's Subset; None where there are none that can be trusted."""
-    if isinstance(dataset, Subset):
-        whole = _stated_targets(dataset.dataset)
-        return None if whole is None else [whole[index] for index in dataset.indices]
-    if getattr(dataset, "target_transform", None) is not None:
-        return None  # what `dataset[i]` gives is not what the attribute says
-    for name in ("targets", "labels"):
-        values = np.asarray(getattr(dataset, name, ()))
-        if values.ndim == 1 and len(values) == len(dataset) and np.issubdtype(values.dtype, np.integer):
-            found: list[int] = values.tolist()
-            return found
-    return None
-
-
-def _stated_names(train: Any, table: Given) -> Sequence[str] | None:
-    """Class names that a data set says: torchvision's `classes`, or a ClassLabel's `names`."""
-    while isinstance(train, Subset) and not hasattr(train, "classes"):
-        train = train.dataset
-    feature = (getattr(train, "features", None) or {}).get(table.keys[-1]) if table.keys else None
-    names: Sequence[str] | None = getattr(feature, "names", None) or getattr(train, "classes", None)
-    return names
-
-
-def _sample_set(
-    table: Given, items: list[Any] | None, encoding: Encoding, targets: np.ndarray, bit_depth: int | None
-) -> SampleSet:
-    numbers = np.arange(len(table), dtype=np.int64)
-    if items is None:
-        return DatasetSet(
-            title=table.title,
-            dataset=Pictures(table, encoding, bit_depth),
-            bit_depth=bit_depth,
-            numbers=numbers,
-            targets=targets,
-            digests=_picture_digests(table),
+def _alike(train: Given, chosen: Chosen, part: Given, options: DataConfig, keys: Keys | None) -> Given:
+    """Another part with its columns called as those of train. Raises: DataError if it holds something else."""
+    if not set(chosen.inputs) <= set(part.names):
+        own = _choose(part, options, keys if part.named else None)
+        if len(own.inputs) == len(chosen.inputs) and len(own.labels) == len(chosen.labels):
+            part = aliased(part, (*own.inputs, *own.labels), (*chosen.inputs, *chosen.labels))
+    name = chosen.inputs[0]
+    if name not in part.first_values:
+        raise DataError(
+            f"the parts are not alike: {train.title} has {', '.join(train.names)}, {part.title} has {', '.join(part.names)}"
         )
-    texts = [
-        _texts(table.name(index), item, len(items[0]) if not isinstance(items[0], str) else 1) for index, item in enumerate(items)
-    ]
-    columns = [np.array(column, dtype=np.dtypes.StringDType()) for column in zip(*texts, strict=True)]
-    seconds = columns[1] if len(columns) == 2 else None
-    return OwnTexts(
-        title=table.title,
-        texts=columns[0],
-        seconds=seconds,
-        numbers=numbers,
-        targets=targets,
-        digests=digests(columns[0], seconds),
-    )
+    kind, in_memory = kind_of([part.first_values], name), [is_picture(one.first_values[name]) for one in (train, part)]
+    if kind is not chosen.kind or len(set(in_memory)) > 1:
+        own_kind = kind.nouns if kind is not chosen.kind else f"{kind.nouns} of another form"
+        raise DataError(f"the parts are not alike: {train.title} has {chosen.kind.nouns}, {part.title} has {own_kind}")
+    return part
 
 
-def _texts(name: str, item: Any, count: int) -> tuple[str, ...]:
-    """The one or two texts of a row. Raises: DataError naming it."""
-    texts = (item,) if isinstance(item, str) or not isinstance(item, tuple | list) else tuple(item)
-    if len(texts) != count or count > 2:
-        raise DataError(f"{name}: {len(texts)} texts, and {count} in the first row; give one, or a pair, in each")
-    for text in texts:
-        if not isinstance(text, str):
-            raise DataError(f"{name}: the text is {text!r}, a {type(text).__name__}; give a text, or leave the row out")
-        if not text.strip():
-            raise DataError(f"{name}: the text is empty; leave the row out")
-    return texts
+def _stated_names(data: Any, part: Given, chosen: Chosen) -> Sequence[str] | None:
+    """Class names that a data set says: torchvision's `classes`, or a ClassLabel's `names`."""
+    if len(chosen.labels) > 1:
+        return None
+    if chosen.labels[0] in part.classes:
+        return part.classes[chosen.labels[0]]
+    while isinstance(data, Subset) and not hasattr(data, "classes"):
+        data = data.dataset
+    names: Sequence[str] | None = getattr(data, "classes", None)
+    return names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,20 +205,26 @@ class OwnTexts(TextSet):
 class Pictures:
     """The rows of a part as `DatasetSet` takes them."""
 
-    table: Given
-    encoding: Encoding
+    part: Given
+    chosen: Chosen
+    codes: Mapping[Label, int]
+    """Of each label that was found, its place among the meanings."""
+    meanings: Targets
     bit_depth: int | None
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        item, target = self.table.read(index)
-        name = self.table.name(index)
-        return image_from(item, name, self.bit_depth), self.encoding.encode(name, target)
+        values, name = self.part.row(index), self.part.name(index)
+        label = take_label(self.chosen, values, typed=True)
+        if label not in self.codes:
+            raise DataError(f"{name}: gives the label {shown(label)}, which no row had when the data were read")
+        meaning = self.meanings[self.codes[label]].tolist()
+        return image_from(values[self.chosen.inputs[0]], name, self.bit_depth), tuple(meaning) if isinstance(
+            meaning, list
+        ) else meaning
 
 
 def image_from(item: Any, name: str, bit_depth: int | None) -> Any:
-    """Arrays, files and encoded bytes as pictures; what `DatasetSet` takes, or refuses, as it is. Raises: DataError."""
-    if isinstance(item, Path):
-        return open_picture(item, bit_depth=bit_depth)
+    """Arrays and encoded bytes as pictures; what `DatasetSet` takes, or refuses, as it is. Raises: DataError."""
     if isinstance(item, Mapping) and isinstance(item.get("bytes"), bytes):  # a picture that `datasets` has not decoded
         return open_picture(item["bytes"], name, bit_depth=bit_depth)
     if not isinstance(item, np.ndarray):
@@ -231,15 +234,16 @@ def image_from(item: Any, name: str, bit_depth: int | None) -> Any:
     return Image.fromarray(item)
 
 
-def _picture_digests(table: Given) -> Texts:
+def _picture_digests(part: Given, column: str, numbers: Integers) -> Texts:
     """`[N]`: sha256 of the arrays and tensors that lie in memory; empty for all if there is anything else."""
-    found = np.zeros(len(table), DIGEST)
-    if not isinstance(table.rows, Columns | list):
+    found = np.zeros(len(numbers), DIGEST)
+    if not isinstance(part.rows, OfColumns | list):
         return found
-    for index, (item, _) in enumerate(table.items()):
+    for place, number in enumerate(numbers.tolist()):
+        item = part.row(number)[column]
         values = item.numpy() if isinstance(item, Tensor) and not item.is_floating_point() else item
         if not isinstance(values, np.ndarray):
-            return np.zeros(len(table), DIGEST)
+            return np.zeros(len(numbers), DIGEST)
         content = f"{values.dtype} {values.shape} ".encode() + np.ascontiguousarray(values).tobytes()
-        found[index] = hashlib.sha256(content).hexdigest()
+        found[place] = hashlib.sha256(content).hexdigest()
     return found

@@ -1,25 +1,30 @@
-"""The rows of a user's own data, whatever form they came in, and where in each the sample and its class are."""
+"""The rows of a user's own data, whatever form they came in."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, Subset
 
 from zoo.data.rows_on_disk import RowsOnDisk
-from zoo.errors import ConfigError, DataError, UnknownName
-from zoo.types import Schema
+from zoo.data.sources.tables_arrow import named
+from zoo.data.sources.tables_flaws import Row, Values
+from zoo.data.sources.values import plain
+from zoo.errors import ConfigError, DataError
 
 Keys = Sequence[str]
 """Columns: of the sample and of its class; of both texts of a pair and of its class."""
 
-_ITEMS = {"text", "sentence", "content", "body", "document", "image", "img", "picture", "photo", "pixel_values", "x"}
-_TARGETS = {"label", "labels", "class", "classes", "target", "targets", "category", "y"}
-"""Names, in lower case, that say what a column holds."""
+SAMPLE, TARGET = "the sample", "the target"
+"""What the two halves of a row are called that has no names for them."""
+_SAMPLED = 1000
+"""Rows from which columns are told, where that reads nothing but memory."""
 
 
 @dataclass(frozen=True)
@@ -37,59 +42,149 @@ class Columns:
 
 @dataclass(frozen=True)
 class Given:
-    """The rows of one part, and where in each the sample and its target are."""
+    """The rows of one part."""
 
     title: str
+    """`train`, `val` or `test`."""
     rows: Any
     first: Any
     """The first row, read to see what it is like."""
-    keys: tuple[str, ...] | None
-    """None: rows are (sample, target)."""
+    named: bool
+    """Whether rows are dictionaries; else they are (sample, target)."""
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Names of the numbered classes of columns, as the library `datasets` states them."""
+    own: Mapping[str, str] = field(default_factory=dict)
+    """What a column is called here that is called otherwise in the part to train on."""
+
+    typed = True
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def name(self, index: int) -> str:
-        """What people call a row."""
-        return f"{self.title}[{index}]"
+    @property
+    def split(self) -> str:
+        """All rows are of one."""
+        return self.title
 
-    def read(self, index: int) -> tuple[Any, Any]:
-        """The sample (a tuple of texts if it has two columns) and its target. Raises: DataError naming the row."""
-        return self._parted(index, self.rows[index])
+    @property
+    def folder(self) -> Path:
+        """Paths begin where the program runs."""
+        return Path.cwd()
 
-    def items(self) -> Iterator[tuple[Any, Any]]:
-        """Every row in turn, each read once. Raises: DataError naming the one that cannot be read."""
-        yield self._parted(0, self.first)
-        for index in range(1, len(self)):
-            with naming(self.name(index)):
-                row = self.rows[index]
-            yield self._parted(index, row)
+    def name(self, number: int) -> str:
+        """`train[17]`."""
+        return f"{self.title}[{number}]"
 
-    def _parted(self, index: int, row: Any) -> tuple[Any, Any]:
+    def bad(self, number: int, reason: str) -> DataError:
+        """`train[17]: reason`."""
+        return DataError(f"{self.name(number)}: {' '.join(reason.split())}")
+
+    @cached_property
+    def first_values(self) -> Values:
+        """Of the first row."""
+        return self._values(self.first)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the columns."""
+        return list(self.first_values)
+
+    def sample(self) -> list[Values]:
+        """The first rows, or the first alone where more would have to be decoded."""
+        at_hand = isinstance(self.rows, Columns | list) or (hasattr(self.rows, "features") and not self._decodes())
+        found = itertools.islice(self.read(), _SAMPLED if at_hand else 1)
+        return [values for _, values in found if not isinstance(values, DataError)] or [self._values(self.first)]
+
+    def read(self, only: Collection[str] | None = None, notices: list[str] | None = None) -> Iterator[Row]:
+        """Number and values of each row, in order; a DataError in place of the values says why there are none."""
+        columns = None if only is None else self._columns(only)
+        if columns is not None:
+            yield from enumerate(dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+            return
+        for number in range(len(self)):
+            try:
+                yield number, self.row(number, again=number > 0)
+            except DataError as error:
+                yield number, error
+
+    def row(self, number: int, *, again: bool = True) -> Values:
+        """The values of a row. again: False: of the first row, as it was read. Raises: DataError naming it."""
         try:
-            if self.keys is None:
-                item, target = row
-                return item, target
-            *found, target = [row[key] for key in self.keys]
-        except Exception as error:
-            expected = "(sample, class)" if self.keys is None else f"a row with {', '.join(self.keys)}"
-            raise DataError(f"{self.name(index)}: expected {expected}: {_line(error)}") from error
-        return found[0] if len(found) == 1 else tuple(found), target
+            return self._values(self.rows[number] if again else self.first)
+        except DataError as error:
+            raise DataError(f"{self.name(number)}: {error}") from error
+        except Exception as error:  # whatever a user's code raises
+            raise self.bad(number, line(error)) from error
+
+    def _values(self, row: Any) -> Values:
+        if self.named and not isinstance(row, Mapping):
+            raise DataError(f"a {type(row).__name__}, expected a dictionary, as the first row is")
+        found = row if self.named else _of_pair(row, self._count)
+        values = {str(name): self._stated(str(name), value) for name, value in found.items()}
+        return values | {name: values[own] for name, own in self.own.items() if own in values}
+
+    @cached_property
+    def _count(self) -> int:
+        sample = self.first[0] if isinstance(self.first, tuple | list) and self.first else None
+        return len(sample) if isinstance(sample, tuple | list) and all(isinstance(one, str) for one in sample) else 1
+
+    def _stated(self, column: str, value: Any) -> Any:
+        return named(plain(value), list(self.classes[column])) if column in self.classes else value
+
+    def _columns(self, only: Collection[str]) -> dict[str, Sequence[Any]] | None:
+        """These columns without the others: a picture beside them need not be decoded. None where that cannot be had."""
+        if not self.named:
+            (name, *more) = only
+            stated = stated_targets(self.rows) if not more and self.own.get(name, name) == TARGET else None
+            return None if stated is None else {name: stated}
+        own = {name: self.own.get(name, name) for name in only}
+        if isinstance(self.rows, Columns):
+            return {name: self.rows.columns[one] for name, one in own.items() if one in self.rows.columns}
+        if not hasattr(self.rows, "select_columns") or self.rows.format["type"] == "custom":
+            return None
+        there = {name: one for name, one in own.items() if one in self.rows.column_names}
+        return {name: [self._stated(one, value) for value in self.rows.select_columns([one])[one]] for name, one in there.items()}
+
+    def _decodes(self) -> bool:
+        return any(hasattr(feature, "decode_example") for feature in self.rows.features.values())
 
 
-@contextlib.contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Turn whatever a user's code raises into a DataError that begins with `name`."""
+def _of_pair(row: Any, count: int) -> Values:
+    """A row that is (sample, target); the sample is a pair of texts where `count` is 2."""
     try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"{name}: {_line(error)}") from error
+        sample, target = row
+    except (TypeError, ValueError) as error:
+        raise DataError(f"expected (sample, class): {line(error)}") from error
+    if count == 1:
+        return {SAMPLE: sample, TARGET: target}
+    if not isinstance(sample, tuple | list) or len(sample) != count or count > 2:
+        raise DataError(f"{shape(sample)}, and {count} texts in the first row; give one, or a pair, in each")
+    return {"the text": sample[0], "the second text": sample[1], TARGET: target}
 
 
-def _line(error: Exception) -> str:
+def shape(sample: Any) -> str:
+    """What a sample is, for people."""
+    return f"{len(sample)} texts" if isinstance(sample, tuple | list) else f"a {type(sample).__name__}"
+
+
+def line(error: Exception) -> str:
+    """An exception of a user's code in one line."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}".removesuffix(": ")
+
+
+def stated_targets(dataset: Any) -> Sequence[Any] | None:
+    """`[N]` from `.targets` or `.labels`, through torch's Subset; None where there are none that can be trusted."""
+    if isinstance(dataset, Subset):
+        whole = stated_targets(dataset.dataset)
+        return None if whole is None else [whole[index] for index in dataset.indices]
+    if getattr(dataset, "target_transform", None) is not None:
+        return None  # what `dataset[i]` gives is not what the attribute says
+    for name in ("targets", "labels"):
+        values = np.asarray(getattr(dataset, name, ()))
+        if values.ndim == 1 and len(values) == len(dataset) and np.issubdtype(values.dtype, np.integer):
+            found: list[int] = values.tolist()
+            return found
+    return None
 
 
 def parts_of(data: Any) -> tuple[Any, Any, Any]:
@@ -105,12 +200,8 @@ def parts_of(data: Any) -> tuple[Any, Any, Any]:
     return (*data, None, None)[:3]
 
 
-def open_rows(title: str, dataset: Any, keys: Keys | None, streaming: bool = False, schema: Schema | None = None) -> Given:
-    """The rows of one part. keys: None: those of the schema, which a model read, if they are there, else guessed. streaming: an
-    iterable is read through once, onto the disk.
-
-    Raises: DataError, UnknownName, ConfigError.
-    """
+def open_rows(title: str, dataset: Any, streaming: bool = False) -> Given:
+    """The rows of one part. streaming: an iterable is read through once, onto the disk. Raises: DataError."""
     rows = _rows(title, dataset)
     if streaming and isinstance(rows, Iterable) and (isinstance(rows, IterableDataset) or not hasattr(rows, "__getitem__")):
         rows = RowsOnDisk(title, rows)
@@ -123,18 +214,29 @@ def open_rows(title: str, dataset: Any, keys: Keys | None, streaming: bool = Fal
         raise DataError(f"{title}: a {type(dataset).__name__} has no length or no index; {hint}")
     if not count:
         raise DataError(f"{title}: the data set is empty")
-    with naming(f"{title}[0]"):
+    try:
         first = rows[0]
-    if not isinstance(first, Mapping):
-        if keys is not None:
-            raise ConfigError(
-                f"{title}: its rows are no dictionaries but {type(first).__name__}s, so keys name nothing; leave them out"
-            )
-        return Given(title, rows, first, None)
-    names = [str(name) for name in first]
-    if keys is None and schema and schema.inputs and {*schema.inputs, *schema.labels} <= set(names):
-        keys = (*schema.inputs, *schema.labels)
-    return Given(title, rows, first, _guess(title, rows, names) if keys is None else _checked(keys, names, title))
+    except Exception as error:
+        raise DataError(f"{title}[0]: {line(error)}") from error
+    given = Given(title, rows, first, isinstance(first, Mapping), _classes(rows))
+    if not given.named:
+        given.row(0, again=False)  # (sample, target), or refused
+    return given
+
+
+def aliased(part: Given, own: Sequence[str], common: Sequence[str]) -> Given:
+    """The same rows, whose columns `own` are called `common` too."""
+    return replace(part, own=dict(zip(common, own, strict=True)))
+
+
+def _classes(rows: Any) -> dict[str, Sequence[str]]:
+    """Names of numbered classes, and of those in lists, by column, as `datasets` states them."""
+    features = getattr(rows, "features", None) or {}
+    found = {
+        name: getattr(one, "names", None) or getattr(getattr(one, "feature", None), "names", None)
+        for name, one in features.items()
+    }
+    return {str(name): names for name, names in found.items() if names}
 
 
 def _rows(title: str, dataset: Any) -> Any:
@@ -145,35 +247,19 @@ def _rows(title: str, dataset: Any) -> Any:
             raise DataError(f"{title}: {len(samples):,} samples and {len(targets):,} classes; give as many of both")
         return list(zip(samples, targets, strict=True))
     module = type(dataset).__module__.partition(".")[0]
+    if module == "polars" and hasattr(dataset, "collect"):
+        dataset = dataset.collect()
     if module in ("pandas", "polars") and hasattr(dataset, "columns"):
+        names = [str(name) for name in dataset.columns]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise DataError(f"{title}: two columns are called {twice[0]!r}; give each its own name")
         return Columns({str(name): dataset[name].to_list() for name in dataset.columns})
+    if module == "datasets" and getattr(dataset, "format", {}).get("type") not in (None, "custom"):
+        return dataset.select_columns(dataset.format["columns"]).with_format(None)  # the same rows, as arrays of a library
     return dataset
 
 
 def _are_arrays(data: Any) -> bool:
     """Whether this is a pair of arrays, of samples and of classes."""
     return isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, np.ndarray) for part in data)
-
-
-def _checked(keys: Keys, names: list[str], title: str) -> tuple[str, ...]:
-    if isinstance(keys, str) or len(keys) not in (2, 3):
-        raise ConfigError(f"keys is {keys!r}; expected (sample, class), or (text, second text, class)")
-    for key in keys:
-        if key not in names:
-            raise UnknownName("column", key, names, f"in {title} (it has: {', '.join(names)})")
-    return tuple(keys)
-
-
-def _guess(title: str, rows: Any, names: list[str]) -> tuple[str, ...]:
-    """Raises: DataError unless one column alone can be the class, and one the sample."""
-    kinds = {name: type(feature).__name__ for name, feature in (getattr(rows, "features", None) or {}).items()}
-    targets = [name for name in names if kinds.get(name) == "ClassLabel"] or [
-        name for name in names if name.casefold() in _TARGETS
-    ]
-    others = [name for name in names if name not in targets]
-    items = others if len(others) == 1 else [name for name in others if kinds.get(name) == "Image" or name.casefold() in _ITEMS]
-    if len(targets) != 1 or len(items) != 1:
-        raise DataError(
-            f"{title}: which of the columns {', '.join(names)} are the sample and its class? give keys=(SAMPLE, CLASS)"
-        )
-    return items[0], targets[0]

@@ -11,6 +11,7 @@ from pathlib import Path
 from natsort import natsorted
 
 from zoo.data import pictures, sounds
+from zoo.data.sources.values import split_of
 from zoo.errors import DataError
 from zoo.folders import exists, is_folder
 from zoo.types import Kind
@@ -21,8 +22,6 @@ LAYOUT = "expected DIR/<class>/*.jpg (or *.wav), or DIR/{train,val,test}/<class>
 
 SUFFIXES: dict[Kind, Callable[[], frozenset[str]]] = {Kind.IMAGE: pictures.suffixes, Kind.AUDIO: sounds.suffixes}
 """What gives the endings of the names of each kind of file (Pillow takes a moment to say them)."""
-
-_SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,9 @@ def _roles(root: Path, folders: dict[str, str]) -> dict[str, str]:
     """Split to the folder that holds it; empty where the folders are classes. (A class may be called `train`: a vehicle.)"""
     by_role: dict[str, list[str]] = {}
     for name in folders.values():
-        if name.casefold() in _SPLITS:
-            by_role.setdefault(_SPLITS[name.casefold()], []).append(name)
-    others = [name for name in folders.values() if name.casefold() not in _SPLITS]
+        if role := split_of(name):
+            by_role.setdefault(role, []).append(name)
+    others = [name for name in folders.values() if split_of(name) is None]
     if others and len(by_role) < 2:
         return {}
     if others:

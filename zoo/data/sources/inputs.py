@@ -21,7 +21,7 @@ from zoo.backbones.sounds import Sound
 from zoo.data.sources.tables import Columns, choose, choose_columns, read_rows, take_inputs
 from zoo.data.sources.tables_embedded import content_of, embedded
 from zoo.data.sources.tables_rows import bad_row, flaw
-from zoo.data.sources.tables_values import Chosen
+from zoo.data.sources.values import Chosen
 from zoo.errors import ConfigError, DataError
 from zoo.types import Kind, Schema
 

@@ -14,8 +14,8 @@ from zoo.backbones import hub
 from zoo.config import DataConfig
 from zoo.data.sets import Source
 from zoo.data.sources.datasets import open_parts
-from zoo.data.sources.tables_values import SPLIT_WORDS
-from zoo.errors import ConfigError, DataError
+from zoo.data.sources.values import split_of
+from zoo.errors import DataError
 from zoo.folders import exists, expanded, is_file
 from zoo.types import Schema
 
@@ -31,21 +31,18 @@ def _is_saved(spec: str) -> bool:
     return any(is_file(expanded(spec) / name) for name in ("dataset_dict.json", "state.json"))
 
 
-def open_library(options: DataConfig, schema: Schema | None = None) -> Source:
+def open_library(options: DataConfig, schema: Schema | None = None, trainable: bool = True) -> Source:
     """The data set as a checked source; the columns are those of the options, else of the schema, which a model read, else guessed. The
-    network is asked for `hf:NAME` alone, where the library's cache has it not.
+    network is asked for `hf:NAME` alone, where the library's cache has it not. trainable: there must be something to learn.
 
     Raises: DataError if it cannot be had, or has no part to train on; ConfigError, UnknownName for columns.
     """
     spec = options.data
     with _quiet():
         found = _load(spec)
-    parts = _by_split(spec, found)
-    return replace(
-        open_parts(parts, keys=_keys(options), task=options.task, bit_depth=options.bit_depth, schema=schema),
-        description=f"data set {spec}",
-        licence=_licence(parts),
-    )
+    parts, notices = _by_split(spec, found)
+    source = open_parts(parts, options, description=f"data set {spec}", schema=schema, trainable=trainable)
+    return replace(source, licence=_licence(parts), notices=[*notices, *source.notices])
 
 
 def _load(spec: str) -> Any:
@@ -66,32 +63,23 @@ def _load(spec: str) -> Any:
         raise DataError(f"{spec}: {reason}; is the name right, and is it in the cache or the network there?") from error
 
 
-def _by_split(spec: str, found: Any) -> dict[str, Any]:
-    """Its parts by our names of splits; one alone is to be split."""
+def _by_split(spec: str, found: Any) -> tuple[dict[str, Any], list[str]]:
+    """Its parts by our names of splits, and what to say of the others; one alone is to be split."""
     if not isinstance(found, Mapping):
-        return {"train": found}
+        return {"train": found}, []
     named: dict[str, Any] = {}
+    unused: list[str] = []
     for name, part in found.items():
-        role = SPLIT_WORDS.get(str(name).casefold())
+        role = split_of(str(name))
         if role and role not in named:
             named[role] = part
-    if "train" in named:
-        return named
-    if len(found) == 1:
-        return {"train": next(iter(found.values()))}
-    raise DataError(f"{spec}: its parts are {', '.join(map(str, found))}; none of them is called train")
-
-
-def _keys(options: DataConfig) -> tuple[str, ...] | None:
-    """(sample, class), or (text, second text, class), where they are named. Raises: ConfigError where one of them is."""
-    sample = options.text or options.image or options.audio
-    if sample is None and options.label is None:
-        return None
-    if sample is None or options.label is None:
-        raise ConfigError(
-            f"{options.data}: name both the column of the samples (--text, --image) and that of the labels (--label), or none"
-        )
-    return (*(part.strip() for part in sample.split(",")), options.label)
+        else:
+            unused.append(str(name))
+    if "train" not in named:
+        if len(found) > 1:
+            raise DataError(f"{spec}: its parts are {', '.join(map(str, found))}; none of them is called train")
+        named, unused = {"train": next(iter(found.values()))}, []
+    return named, [f"{spec}: of its parts, {', '.join(unused)} are not used"] if unused else []
 
 
 def _licence(parts: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import contextlib
 import itertools
 import reprlib
 from array import array
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.on_disk import DiskStrings, Spool, Strings
+from zoo.data.sources.labels import Codes, Resolved, Targets, TaskName, check_enough, resolve, spellings
+from zoo.data.sources.rows import FileRows, Reading, RowSource, is_typed
 from zoo.data.sources.tables_columns import Columns, choose
-from zoo.data.sources.tables_labels import Codes, Resolved, Targets, TaskName, check_enough, resolve, spellings
-from zoo.data.sources.tables_rows import Row, Values, bad_row, is_table, read_rows
-from zoo.data.sources.tables_values import Chosen, Label, take_inputs, take_label, take_split
+from zoo.data.sources.tables_rows import Values, is_table, read_rows
+from zoo.data.sources.values import Chosen, Label, Missing, take_inputs, take_label, take_split
 from zoo.errors import DataError, UnknownName
 from zoo.types import Kind, Schema
 
@@ -35,43 +36,46 @@ __all__ = [
     "take_inputs", "take_label", "take_split",
 ]  # fmt: skip
 
-Rows = Callable[[Path, Collection[str] | None, list[str] | None], Generator[Row]]
-"""What gives the rows of a file, as `read_rows` does."""
-
 _SAMPLE = 1000
 """Rows from which columns are told,"""
 _FEWEST, _CELLS = 50, 1 << 20
 """or fewer, but so many at least, where they would have more fields than this."""
 _CHUNK = 8192
 """Python strings that wait to go into an array."""
+_NO_CLASS = "-1"
+"""What stands for no label where classes are numbered."""
 _TASKS = ("classification", "multilabel", "regression")
 _SPLITS = ("train", "val", "test")
 _SHOWN, _PAIRS = 5, 3
-"""Rows, and pairs of rows, in a message."""
+"""RowSource, and pairs of rows, in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """The rows of a table that can be used, in the file's order."""
 
-    path: Path
     kind: Kind
     inputs: tuple[Strings, ...]
-    """`[N]` texts, or paths as they stand in the file (relative to its folder, or absolute); two arrays for pairs of texts."""
+    """`[N]` texts, or paths as they stand in the file (relative to its folder, or absolute); two arrays for pairs of texts; none where
+    the inputs stay where they are."""
     numbers: NDArray[np.int64]
     """`[N]`, counted as `read_rows` does: in CSV from 1 below the header, in JSON Lines by lines."""
     labels: Targets
     """Classification: `[N] int64`, indices into the names. Multilabel: `[N, C] int8`, 0 or 1. Regression: `[N, K] float64`."""
     task: TaskName
     names: tuple[str, ...]
-    """Of the classes, in natural order; or of the columns of labels, as they were given."""
+    """Of the classes, in natural order or as they were stated; or of the columns of labels, as they were given."""
+    codes: dict[Label, int]
+    """The different labels; of each, its place among `meanings`."""
+    meanings: Targets
+    """As `labels`, a row for each different label."""
     splits: NDArray[np.str_] | None
     """`[N]`, each `train`, `val` or `test`; None where the table has no such column."""
     columns: Chosen
     notices: list[str]
     """What was guessed, and what is doubtful; a line each."""
     unreadable: list[str]
-    """Rows that are left out, by number, each with the reason."""
+    """RowSource that are left out, by number, each with the reason."""
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -79,18 +83,20 @@ class Table:
 
 @dataclass
 class _Gathered:
-    """What has been read so far. Labels are kept once each."""
+    """What has been read so far. Labels are kept once each. RowSource are known by (place of their part, number)."""
 
     inputs: list[list[NDArray[Any]]]
     spools: list[Spool]
     """Where the inputs go instead, where they are to stay on the disk."""
     labels: dict[Label, int] = field(default_factory=dict)
+    parts: bytearray = field(default_factory=bytearray)
     numbers: array[int] = field(default_factory=lambda: array("q"))
     codes: array[int] = field(default_factory=lambda: array("q"))
     splits: bytearray = field(default_factory=bytearray)
-    unreadable: list[tuple[int, str]] = field(default_factory=list)
+    unreadable: list[tuple[int, int, str]] = field(default_factory=list)
+    unlabelled: dict[int, list[tuple[int, int, str]]] = field(default_factory=dict)
+    """By split."""
     notices: list[str] = field(default_factory=list)
-    """What there is to say of the file as a whole."""
     total: int = 0
 
 
@@ -103,53 +109,88 @@ def read_table(
     schema: Schema | None = None,
     max_unreadable: float = 0.01,
     on_disk: bool = False,
-    rows: Rows = read_rows,
+    rows: Reading = read_rows,
     folder: Path | None = None,
+    trainable: bool = True,
 ) -> Table:
-    """Read every row of a table once, and check it.
+    """Read every row of a table file once, and check it.
+
+    kind: what the model takes, which helps to guess; None: not known.
+    schema: what the model read; its columns come before those that are guessed.
+    rows: what gives the rows.
+    folder: to which paths are relative; None: that of the table.
+
+    Raises: as `gather`; ConfigError and UnknownName where the columns must be named, or named otherwise.
+    """
+    chosen = choose_columns(path, columns, kind=kind, schema=schema, rows=rows)
+    part = FileRows(path, rows, folder or path.parent)
+    return gather(str(path), [part], chosen, task=task, max_unreadable=max_unreadable, on_disk=on_disk, trainable=trainable)
+
+
+def gather(
+    place: str,
+    parts: Sequence[RowSource],
+    chosen: Chosen,
+    *,
+    task: str | None = None,
+    stated: Sequence[str] | None = None,
+    max_unreadable: float = 0.01,
+    on_disk: bool = False,
+    taken: bool = True,
+    trainable: bool = True,
+) -> Table:
+    """Read every row of some rows once, and check it.
 
     A row is left out, and listed, if its text or label is empty, its file is missing, its number is none, or the file's format is
-    broken there. Labels are brought into Unicode's NFC and lose the white space around them; texts stay as they are.
+    broken there. A validation or test set without any label is left out as a whole. Texts stay as they are.
 
     Args:
+        place: what people call the data.
+        parts: the rows, each part with a split of its own, or one alone.
         task: `classification`, `multilabel` or `regression`; None: told by the labels, and said where it is regression.
-        kind: what the model takes, which helps to guess; None: not known.
-        schema: what the model read; its columns come before those that are guessed.
+        stated: see `resolve`.
         max_unreadable: share of the rows that may be left out, 0 to 1.
         on_disk: keep texts (or paths) in a file of their own, not in memory.
-        rows: what gives the rows.
-        folder: to which paths are relative; None: that of the table.
+        taken: False: the inputs stay where they are, and the labels alone are read.
+        trainable: there must be something to learn: labels that are not all the same.
 
-    Raises: DataError: the file cannot be read, more rows must be left out (naming the first), or all labels are the same.
-        ConfigError and UnknownName: the columns or the task must be named, or named otherwise.
+    Raises: DataError: the rows cannot be read, more must be left out (naming the first), or all labels are the same. ConfigError,
+        UnknownName: the task must be named otherwise.
     """
     if task is not None and task not in _TASKS:
         raise UnknownName("task", task, _TASKS, f"(tasks: {', '.join(_TASKS)})")
-    chosen = choose_columns(path, columns, kind=kind, schema=schema, rows=rows)
-    gathered = _gather(path, chosen, on_disk, rows, path.parent if folder is None else folder)
-    _check_share(path, gathered, max_unreadable)
-    codes = np.array(gathered.codes, np.int64)
-    resolved = resolve(list(gathered.labels), codes, chosen.labels, task)
+    gathered = _gather(parts, chosen, on_disk, taken)
+    labelled = _sort_out_unlabelled(gathered)
+    _check_share(place, gathered, max_unreadable)
+    labels, codes = _used(gathered, labelled)
+    resolved = resolve(labels, codes, chosen.labels, task, stated)
     numbers = np.array(gathered.numbers, np.int64)
-    flawed = np.isin(codes, list(resolved.flawed))
-    for number, code in zip(numbers[flawed].tolist(), codes[flawed].tolist(), strict=True):
-        gathered.unreadable.append((number, str(bad_row(path, number, resolved.flawed[code]))))
+    flawed = np.isin(codes, list(resolved.flawed)) & labelled
+    for row in np.flatnonzero(flawed).tolist():
+        part, number = gathered.parts[row], int(numbers[row])
+        gathered.unreadable.append((part, number, str(parts[part].bad(number, resolved.flawed[int(codes[row])]))))
     gathered.unreadable.sort()
-    _check_share(path, gathered, max_unreadable)
-    sound = np.flatnonzero(~flawed) if resolved.flawed else slice(None)  # a slice copies nothing
+    _check_share(place, gathered, max_unreadable)
+    whole = labelled.all() and not resolved.flawed
+    sound = slice(None) if whole else np.flatnonzero(labelled & ~flawed)  # a slice copies nothing
     inputs: tuple[Strings, ...] = tuple(spool.done()[sound] for spool in gathered.spools)
     inputs = inputs or tuple(_join(chunks)[sound] for chunks in gathered.inputs)
     codes, numbers = codes[sound], numbers[sound]
-    check_enough(str(path), resolved, resolved.targets[codes])
-    unreadable = [line for _, line in gathered.unreadable]
+    splits = np.frombuffer(bytes(gathered.splits), np.uint8)[sound]
+    names = _Names(parts, np.frombuffer(bytes(gathered.parts), np.uint8)[sound], numbers)
+    if trainable:
+        check_enough(place, resolved, resolved.targets[codes])
+    unreadable = [line for *_, line in gathered.unreadable]
     notices = [chosen.notice] if chosen.notice else []
-    notices += gathered.notices + resolved.notices + _doubts(chosen.kind, inputs, list(gathered.labels), resolved, codes, numbers)
+    notices += gathered.notices + resolved.notices + _doubts(chosen.kind, inputs, labels, resolved, codes, splits, names)
     if unreadable:
         notices.append(f"{len(unreadable):,} rows cannot be read and left out: {_first(unreadable)}")
-    splits = np.array(_SPLITS)[np.frombuffer(bytes(gathered.splits), np.uint8)[sound]] if chosen.split else None
+    divided = chosen.split is not None or len(parts) > 1
     return Table(
-        path=path, kind=chosen.kind, inputs=inputs, numbers=numbers, labels=resolved.targets[codes], task=resolved.task,
-        names=resolved.names, splits=splits, columns=chosen, notices=notices, unreadable=unreadable,
+        kind=chosen.kind, inputs=inputs, numbers=numbers, labels=resolved.targets[codes], task=resolved.task, names=resolved.names,
+        codes={label: code for code, label in enumerate(labels)}, meanings=resolved.targets,
+        splits=np.array(_SPLITS)[splits] if divided else None, columns=chosen,
+        notices=notices, unreadable=unreadable,
     )  # fmt: skip
 
 
@@ -160,7 +201,7 @@ def choose_columns(
     labelled: bool = True,
     kind: Kind | None = None,
     schema: Schema | None = None,
-    rows: Rows = read_rows,
+    rows: Reading = read_rows,
 ) -> Chosen:
     """Which columns of a file are what, by its first rows. Raises: as `choose`; DataError if there are no rows, or none is whole."""
     whole, flawed = _sample(path, None, rows)
@@ -170,10 +211,10 @@ def choose_columns(
         whole, flawed = _sample(path, [*names, *unseen], rows)
     if flawed and not whole:
         raise flawed[0]
-    return choose(path, whole, columns, labelled=labelled, kind=kind, schema=schema)
+    return choose(path, whole, columns, labelled=labelled, kind=kind, schema=schema, header=not is_typed(path))
 
 
-def _sample(path: Path, only: Sequence[str] | None, read: Rows) -> tuple[list[Values], list[DataError]]:
+def _sample(path: Path, only: Sequence[str] | None, read: Reading) -> tuple[list[Values], list[DataError]]:
     """The first rows, and why some of them cannot be read."""
     whole: list[Values] = []
     flawed: list[DataError] = []
@@ -188,30 +229,78 @@ def _sample(path: Path, only: Sequence[str] | None, read: Rows) -> tuple[list[Va
     return whole, flawed
 
 
-def _gather(path: Path, chosen: Chosen, on_disk: bool, rows: Rows, folder: Path) -> _Gathered:
+@dataclass(frozen=True)
+class _Names:
+    """What people call the rows that are left."""
+
+    parts: Sequence[RowSource]
+    part: NDArray[np.uint8]
+    """`[N]`"""
+    numbers: NDArray[np.int64]
+    """`[N]`"""
+
+    def __getitem__(self, index: int) -> str:
+        return self.parts[int(self.part[index])].name(int(self.numbers[index]))
+
+
+def _gather(parts: Sequence[RowSource], chosen: Chosen, on_disk: bool, taken: bool) -> _Gathered:
     """Every row, checked by itself."""
-    gathered = _Gathered([[] for _ in chosen.inputs], [Spool() for _ in chosen.inputs if on_disk])
+    columns = chosen.inputs if taken else ()
+    gathered = _Gathered([[] for _ in columns], [Spool() for _ in columns if on_disk])
+    wanted = chosen.names if taken else [name for name in chosen.names if name not in chosen.inputs]
     waiting: list[tuple[str, ...]] = []
-    for number, values in rows(path, chosen.names, gathered.notices):
-        gathered.total += 1
-        if isinstance(values, DataError):
-            gathered.unreadable.append((number, str(values)))
-            continue
-        try:
-            label = take_label(chosen, values)
-            split = _SPLITS.index(take_split(chosen, values)) if chosen.split else 0
-            inputs = take_inputs(chosen, values, folder)
-        except DataError as error:
-            gathered.unreadable.append((number, str(bad_row(path, number, str(error)))))
-            continue
-        waiting.append(inputs)
-        gathered.numbers.append(number)
-        gathered.codes.append(gathered.labels.setdefault(label, len(gathered.labels)))
-        gathered.splits.append(split)
-        if len(waiting) == _CHUNK:
-            _store(gathered, waiting)
+    for place, part in enumerate(parts):
+        for number, values in part.read(wanted, gathered.notices):
+            gathered.total += 1
+            if isinstance(values, DataError):
+                gathered.unreadable.append((place, number, str(values)))
+                continue
+            split = 0
+            try:
+                split = _SPLITS.index(part.split or (take_split(chosen, values) if chosen.split else "train"))
+                inputs = take_inputs(chosen, values, part.folder) if taken else ()
+                label = take_label(chosen, values, typed=part.typed)
+            except DataError as error:
+                rows = gathered.unlabelled.setdefault(split, []) if isinstance(error, Missing) else gathered.unreadable
+                rows.append((place, number, str(part.bad(number, str(error)))))
+                continue
+            waiting.append(inputs)
+            gathered.parts.append(place)
+            gathered.numbers.append(number)
+            gathered.codes.append(gathered.labels.setdefault(label, len(gathered.labels)))
+            gathered.splits.append(split)
+            if len(waiting) == _CHUNK:
+                _store(gathered, waiting)
     _store(gathered, waiting)
     return gathered
+
+
+def _sort_out_unlabelled(gathered: _Gathered) -> NDArray[np.bool_]:
+    """Which rows have labels, `[N]`: without a validation or test set that has none at all, which is left out, and said; in other sets,
+    rows without one are unreadable. (Benchmarks keep the labels of their test sets: empty fields, or -1 where train has no such class.)"""
+    splits, codes = np.frombuffer(bytes(gathered.splits), np.uint8), np.array(gathered.codes, np.int64)
+    kept = np.ones(len(splits), bool)
+    nothing = gathered.labels.get(_NO_CLASS, -1)
+    if nothing >= 0 and not (codes[splits == 0] == nothing).any():
+        kept = (codes != nothing) | ~np.isin(splits, [split for split in (1, 2) if (codes[splits == split] == nothing).all()])
+    for split, name in enumerate(_SPLITS):
+        rows, marked = gathered.unlabelled.get(split, []), int((~kept & (splits == split)).sum())
+        if split and (rows or marked) and not (kept & (splits == split)).any():
+            gathered.notices.append(f"{name} is left out: none of its {len(rows) + marked:,} rows has a label")
+            gathered.total -= len(rows)
+        else:
+            gathered.unreadable += rows
+    gathered.unreadable.sort()
+    return kept
+
+
+def _used(gathered: _Gathered, labelled: NDArray[np.bool_]) -> tuple[list[Label], Codes]:
+    """The different labels of the rows that have one, and `[N]` which of them each row has (any, where it has none)."""
+    labels, codes = list(gathered.labels), np.array(gathered.codes, np.int64)
+    if labelled.all():
+        return labels, codes
+    used = np.unique(codes[labelled])
+    return [labels[code] for code in used.tolist()], np.searchsorted(used, codes).clip(max=len(used) - 1)
 
 
 def _store(gathered: _Gathered, waiting: list[tuple[str, ...]]) -> None:
@@ -231,17 +320,23 @@ def _join(chunks: list[NDArray[Any]]) -> NDArray[Any]:
     return joined
 
 
-def _check_share(path: Path, gathered: _Gathered, max_unreadable: float) -> None:
-    lines = [line for _, line in gathered.unreadable]
+def _check_share(place: str, gathered: _Gathered, max_unreadable: float) -> None:
+    lines = [line for *_, line in gathered.unreadable]
     if len(lines) > max_unreadable * gathered.total:
         share = f"{len(lines):,} of {gathered.total:,} rows cannot be read, more than --max-unreadable {max_unreadable:.2%}"
-        raise DataError(f"{path}: {share}: {_first(lines)}")
+        raise DataError(f"{place}: {share}: {_first(lines)}")
     if len(lines) == gathered.total:
-        raise DataError(f"{path}: no row can be read: {_first(lines)}")
+        raise DataError(f"{place}: no row can be read: {_first(lines)}")
 
 
 def _doubts(
-    kind: Kind, inputs: tuple[Strings, ...], labels: list[Label], resolved: Resolved, codes: Codes, numbers: NDArray[np.int64]
+    kind: Kind,
+    inputs: tuple[Strings, ...],
+    labels: list[Label],
+    resolved: Resolved,
+    codes: Codes,
+    splits: NDArray[np.uint8],
+    names: _Names,
 ) -> list[str]:
     """Labels of two spellings, rows that repeat others, and inputs with several labels."""
     used = [labels[code] for code in np.unique(codes).tolist()] if resolved.task != "regression" else []
@@ -249,17 +344,19 @@ def _doubts(
         f"labels {first!r} and {second!r} differ in case or spaces alone; give them one spelling if they are one"
         for first, second in spellings(used)
     ]
+    if not inputs:
+        return notices
     same = np.unique(resolved.targets, axis=0, return_inverse=True)[1].reshape(-1)[codes]
-    groups = _number_groups(inputs)
+    groups = _number_groups(inputs) * len(_SPLITS) + splits  # those of two splits are leaks, and told as such
     repeated, contradicting = _twins(groups, same)
     if repeated:
-        shown = "; ".join(f"row {numbers[late]:,} = row {numbers[early]:,}" for early, late in repeated[:_PAIRS])
+        shown = "; ".join(f"{names[late]} = {names[early]}" for early, late in repeated[:_PAIRS])
         notices.append(f"{len(repeated):,} rows repeat an earlier one with the same label: {shown}")
     if contradicting:
 
         def name(index: int) -> str:
             label = labels[codes[index]]
-            return f"row {numbers[index]:,} ({reprlib.repr(label if isinstance(label, str) else ', '.join(label))})"
+            return f"{names[index]} ({reprlib.repr(label if isinstance(label, str) else ', '.join(map(str, label)))})"
 
         shown = "; ".join(f"{name(early)} = {name(late)}" for early, late in contradicting[:_PAIRS])
         notices.append(f"{len(contradicting):,} rows repeat the {kind.nouns} of an earlier one with another label: {shown}")

@@ -18,7 +18,7 @@ from typing import Any
 from natsort import natsorted
 
 from zoo.data.sources.tables_flaws import Row, Values, bad_row, flaw
-from zoo.data.sources.tables_values import SPLIT_WORDS
+from zoo.data.sources.values import split_of
 from zoo.errors import DataError, first_line
 from zoo.folders import is_folder, special
 
@@ -157,7 +157,7 @@ def _parts(path: Path) -> list[Path]:
         found += [os.path.relpath(Path(folder, name), path) for name in names if _is_part(name)]
     if not found:
         raise DataError(f"{path}: a folder without Parquet files; a table is a file, or a folder of .parquet files")
-    splits = sorted({name for name in found if Path(name).stem.replace("_", "-").partition("-")[0].casefold() in SPLIT_WORDS})
+    splits = sorted({name for name in found if split_of(Path(name).stem.replace("_", "-").partition("-")[0])})
     if splits:
         raise DataError(f"{path}: its files are splits ({', '.join(splits[:3])}); `hf:{path}` reads them so, or name one of them")
     return [path / name for name in natsorted(sorted(found))]
@@ -254,7 +254,7 @@ def _values(column: Any, names: list[str] | None) -> tuple[list[Any], bool]:
         values, wrong = [_one(value) for value in (_as_bytes(column) if text else column)], True
     if wrong:
         values = [DataError(reason) if isinstance(value, str) and (reason := flaw(value)) else value for value in values]
-    return values if names is None else [_named(value, names) for value in values], wrong
+    return values if names is None else [named(value, names) for value in values], wrong
 
 
 def _one(value: Any) -> Any:
@@ -293,8 +293,8 @@ def _features(metadata: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
         return {}  # written by another library, or another version of this one: the numbers remain
 
 
-def _named(value: Any, names: list[str]) -> Any:
+def named(value: Any, names: list[str]) -> Any:
     """A class, or a list of them, by name; None for one that has none (-1 stands for no label)."""
     if isinstance(value, list):
-        return [_named(one, names) for one in value]
+        return [named(one, names) for one in value]
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else None

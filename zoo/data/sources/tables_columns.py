@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import PurePath
 from typing import Any
 
+from PIL import Image
+
 from zoo.data import sounds
 from zoo.data.pictures import suffixes
 from zoo.data.sources.tables_rows import Values
-from zoo.data.sources.tables_values import SPLIT_WORDS, Chosen, is_missing
+from zoo.data.sources.values import Chosen, is_missing, plain, split_of
 from zoo.errors import ConfigError, DataError, UnknownName
 from zoo.types import Kind, Schema
 
@@ -30,6 +32,8 @@ _LABEL_WORDS = frozenset({
     "label", "labels", "class", "classes", "category", "categories", "target", "species", "sentiment", "intent", "topic",
     "genre", "rating", "score", "stars", "emotion", "tag", "tags", "y",
 })  # fmt: skip
+_SHOWN = 5
+"""Words in a message."""
 _SAMPLED = 50
 """Values of a column that are looked at to tell paths from texts."""
 _WORDS, _CHARACTERS = 3, 20
@@ -51,7 +55,7 @@ class Columns:
     delimiter: str | None = None
     """What stands between the labels of one field (multilabel); None: a field is one label."""
     split: str | None = None
-    """Holds train, val or test; guessed if it is called `split`."""
+    """Holds train, val or test, or other words for them (`SPLIT_WORDS`); guessed if it is called `split`."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -73,6 +77,7 @@ def choose(
     kind: Kind | None = None,
     schema: Schema | None = None,
     flag: str = "--column",
+    header: bool = True,
 ) -> Chosen:
     """Decide which columns are what: as asked for, else as a model read them, else guessed.
 
@@ -83,17 +88,20 @@ def choose(
         kind: what the model takes, if that is known: other columns are then no inputs to guess.
         schema: what the model read; None: there is no model, or it does not say.
         flag: without labels, what names the input.
+        header: whether the names of the columns stand in a first line, which may be missing.
 
     Raises: UnknownName with the nearest column; ConfigError naming the columns that could be meant, and the flag.
     """
     if not sample:
         raise DataError(f"{place}: no rows")
-    look = _Sample(place, sample, "" if labelled else flag)
+    look = _Sample(place, sample, "" if labelled else flag, header)
     look.require(columns.asked)
     known = schema or Schema()
     trained = () if kind is None or columns.inputs else look.all_of(known.inputs)
     labels = columns.label or look.all_of(known.labels)
-    split = columns.split or (known.split if known.split in look.names else look.split())
+    split, of_split = (
+        (columns.split, None) if columns.split or not labelled else look.split({*columns.inputs, *trained, *labels}, known.split)
+    )
     taken = {*columns.inputs, *trained, *labels, split}
     free = [name for name in look.names if name not in taken]
     inputs_told, labels_told = bool(columns.inputs or trained), bool(labels) or not labelled
@@ -111,9 +119,10 @@ def choose(
     both = [name for name in inputs if labelled and name in labels]
     if both:
         raise ConfigError(f"{place}: {both[0]!r} cannot be input and label at once; choose another with --{kind} or --label")
-    notice = _guesses(look, kind, known, () if inputs_told else inputs, () if labels_told else labels)
+    guessed = _guesses(look, kind, known, () if inputs_told else inputs, () if labels_told else labels)
     if not labelled:
-        return Chosen(kind, inputs, (), None, split, notice)
+        return Chosen(kind, inputs, (), None, split, guessed)
+    notice = "; ".join(one for one in (guessed, of_split) if one) or None
     return Chosen(kind, inputs, tuple(labels), columns.delimiter or known.label_delimiter, split, notice)
 
 
@@ -169,11 +178,12 @@ def _asked_inputs(look: _Sample, columns: Columns) -> tuple[Kind, tuple[str, ...
 class _Sample:
     """The first rows of a table, column by column."""
 
-    def __init__(self, place: str | PathLike[str], rows: Sequence[Values], flag: str = "") -> None:
+    def __init__(self, place: str | PathLike[str], rows: Sequence[Values], flag: str = "", header: bool = True) -> None:
         """flag: what names the input in the command at hand; empty: one flag a kind."""
         self.place = place
         self._flag = flag
         self._rows = rows
+        self._header = header
         self.names = list(dict.fromkeys(name for values in rows for name in values))
         self._present: dict[str, list[Any]] = {}
 
@@ -200,12 +210,27 @@ class _Sample:
             self._present[name] = [one[name] for one in self._rows if not is_missing(one.get(name))]
         return self._present[name]
 
-    def split(self) -> str | None:
-        """The column that is called `split` and holds nothing else than names of splits."""
-        for name in self.names:
-            if _fold(name) == "split" and {str(one).strip().casefold() for one in self.values(name)} <= set(SPLIT_WORDS):
-                return name
-        return None
+    def split(self, taken: Collection[str], known: str | None = None) -> tuple[str | None, str | None]:
+        """The column that is called `split`, if it holds names of sets; and what to say of it.
+
+        taken: columns that are something else. known: the one that a model read, if it is there.
+
+        Raises: DataError if it holds names of sets and other words: rows of a test set are not to be trained on."""
+        called = [name for name in self.names if name == known or (_fold(name) == "split" and known not in self.names)]
+        name = next((name for name in called if name not in taken and self.values(name)), None)
+        if name is None:
+            return None, None
+        by_role: dict[str | None, list[str]] = {}
+        for word in dict.fromkeys(str(plain(one)).strip() for one in self.values(name)):
+            by_role.setdefault(split_of(word), []).append(repr(word))
+        other = by_role.pop(None, [])
+        listed = ", ".join(other[:_SHOWN]) + (", ..." if len(other) > _SHOWN else "")
+        if other and by_role:
+            raise DataError(f"{self.place}: the column {name!r} holds {listed} beside names of sets; write train, val or test")
+        if other:
+            return None, f"the column {name!r} is not used, as it holds {listed}, and not train, val and test"
+        twice = [f"{' and '.join(words)} both mean {role}" for role, words in by_role.items() if len(words) > 1]
+        return name, f"in the column {name!r}, {', '.join(twice)}" if twice else None
 
     def named(self, free: Sequence[str], words: frozenset[str], flag: str) -> tuple[str, ...]:
         """The one column with such a name, or none. Raises: ConfigError if there are several."""
@@ -230,6 +255,8 @@ class _Sample:
         if not paths and not texts:
             texts = [(name,) for name in others if self.holds_texts(name)]
             self._check_header(free)
+            if not texts and len(free) == len(others) == 1 and not self._header:
+                texts = [(others[0],)]
         found = [(kind, (name,)) for name, kind in paths.items()] + [(Kind.TEXT, names) for names in texts]
         if len(found) > 1:
             flags = [f"{self.flag(kind)} {','.join(names)}" for kind, names in found]
@@ -249,9 +276,13 @@ class _Sample:
         raise ConfigError(f"{self.place}: which column holds the labels? Name it with --label (columns: {columns})")
 
     def path_kind(self, name: str) -> Kind | None:
-        """Whether most of the values end like names of pictures or recordings; that the files exist is checked row by row."""
+        """Whether most of the values are pictures, or end like names of pictures or recordings; that the files exist is checked row by
+        row."""
         values = self.values(name)[:_SAMPLED]
-        endings = [PurePath(one.strip()).suffix.lower() for one in values if isinstance(one, str) and len(one) < 1000]
+        if values and 2 * sum(map(is_picture, values)) > len(values):
+            return Kind.IMAGE
+        names = [str(one).strip() for one in values if isinstance(one, (str, PurePath))]
+        endings = [PurePath(one).suffix.lower() for one in names if len(one) < 1000]
         for kind, known in ((Kind.IMAGE, suffixes()), (Kind.AUDIO, sounds.suffixes())):
             if values and 2 * sum(ending in known for ending in endings) > len(values):
                 return kind
@@ -283,7 +314,7 @@ class _Sample:
 
     def _check_header(self, names: Sequence[str]) -> None:
         """Raises: DataError if a name is found among the column's values, as the first row of a table without a header is."""
-        for name in names:
+        for name in names if self._header else ():
             if name in self.values(name) or _is_number(name):
                 reason = f"the first line seems to be data, not names of columns ({name!r})"
                 raise DataError(f"{self.place}: {reason}; add a line such as text,label above it")
@@ -295,6 +326,17 @@ class _Sample:
     @staticmethod
     def _listed(names: Sequence[str], shown: int = 20) -> str:
         return ", ".join(" ".join(name.split()) for name in names[:shown]) + (", ..." if len(names) > shown else "")
+
+
+def kind_of(sample: Sequence[Values], name: str) -> Kind:
+    """What a column holds: what is neither pictures nor paths is texts."""
+    return _Sample("", sample).path_kind(name) or Kind.TEXT
+
+
+def is_picture(value: Any) -> bool:
+    """Whether a value is a picture in memory: decoded, or as the bytes of a file, as `datasets` has it."""
+    encoded = isinstance(value, dict) and isinstance(value.get("bytes"), bytes)
+    return encoded or isinstance(value, Image.Image) or len(getattr(value, "shape", ())) >= 2
 
 
 def _fold(name: str) -> str:

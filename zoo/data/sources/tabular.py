@@ -16,7 +16,7 @@ from zoo.data.sources.reading import bit_depth_of, file_notices, file_set, read_
 from zoo.data.sources.tables import Columns, Table, read_table
 from zoo.data.sources.tables_embedded import Unpacked, embedded
 from zoo.data.sources.tables_rows import read_rows
-from zoo.data.targets import Targets
+from zoo.data.targets import DTYPES, Targets
 from zoo.types import Kind, Schema, Task
 
 TEXT_DIGEST = b"\x00text\x00"
@@ -24,17 +24,22 @@ TEXT_DIGEST = b"\x00text\x00"
 
 
 def open_table(
-    path: Path, options: DataConfig, kind: Kind | None = None, place: Path | None = None, schema: Schema | None = None
+    path: Path,
+    options: DataConfig,
+    kind: Kind | None = None,
+    place: Path | None = None,
+    schema: Schema | None = None,
+    trainable: bool = True,
 ) -> Source:
     """A table as checked samples, by split where it has a column for that.
 
     kind: what a model takes, where that is known: it tells paths from the texts beside them.
     place: the cache, which remembers which files were checked; None: all are.
     schema: what a model read, where there is one: its columns come before those that are guessed.
+    trainable: there must be something to learn.
 
     Raises: DataError, ConfigError, UnknownName.
     """
-    task = None if options.task == "auto" else options.task
     asked, root, rows = columns(options), path.parent, read_rows
     inside = embedded(path, asked, kind, schema)
     if inside is not None:
@@ -44,15 +49,38 @@ def open_table(
     table = read_table(
         path,
         asked,
-        task=task,
+        task=None if options.task == "auto" else options.task,
         kind=kind,
         schema=schema,
         max_unreadable=options.max_unreadable,
         on_disk=options.streaming,
         rows=rows,
         folder=root,
+        trainable=trainable,
     )
-    labels = table.labels if table.task == "classification" else table.labels.astype(np.float32)
+    return from_table(table, f"table {path}", root, TextSet, options, None if inside else place, path.name)
+
+
+def from_table(
+    table: Table,
+    description: str,
+    root: Path,
+    form: type[TextSet],
+    options: DataConfig,
+    place: Path | None = None,
+    title: str | None = None,
+) -> Source:
+    """Rows as checked samples, by split where they have one.
+
+    Args:
+        description: what people call the data.
+        root: where paths begin.
+        form: how texts are kept.
+        options: how many files may be unreadable, and the bits that 16-bit images use.
+        place: the cache, which remembers which files were checked; None: all are.
+        title: what people call the table where a text is from; None: its split.
+    """
+    labels = as_targets(table)
     splits = (
         {ALL: np.arange(len(table))}
         if table.splits is None
@@ -62,10 +90,11 @@ def open_table(
     parts: dict[str, SampleSet]
     bit_depth = None
     if table.kind is Kind.TEXT:
-        parts = {split: _texts(table, labels, rows) for split, rows in splits.items() if len(rows)}
+        titles = {split: title or ("train" if split == ALL else split) for split in splits}
+        parts = {split: _texts(table, titles[split], labels, rows, form) for split, rows in splits.items() if len(rows)}
     else:
-        names, remembered = [str(name) for name in table.inputs[0]], None if inside else place
-        results, bad = read_files(root, names, table.kind, options.max_unreadable, remembered, options.bit_depth)
+        names = [str(name) for name in table.inputs[0]]
+        results, bad = read_files(root, names, table.kind, options.max_unreadable, place, options.bit_depth)
         bit_depth = bit_depth_of(results, options.bit_depth)
         parts = {
             split: file_set(root, table.kind, rows, names, results, labels, bit_depth)
@@ -74,7 +103,7 @@ def open_table(
         }
         unreadable, notices = unreadable + bad, notices + file_notices(table.kind, names, results, bad, bit_depth)
     return Source(
-        description=f"table {path}",
+        description=description,
         licence="unknown",
         classes=table.names,
         parts=parts,
@@ -88,6 +117,11 @@ def open_table(
     )
 
 
+def as_targets(table: Table) -> Targets:
+    """The labels of a table as sample sets have them."""
+    return table.labels.astype(DTYPES[Task(table.task)], copy=False)
+
+
 def columns(options: DataConfig) -> Columns:
     """Which columns were asked for."""
 
@@ -99,11 +133,11 @@ def columns(options: DataConfig) -> Columns:
     )
 
 
-def _texts(table: Table, labels: Targets, rows: Integers) -> TextSet:
+def _texts(table: Table, title: str, labels: Targets, rows: Integers, form: type[TextSet]) -> TextSet:
     first, *rest = table.inputs
     second = rest[0] if rest else None
-    return TextSet(
-        title=table.path.name,
+    return form(
+        title=title,
         texts=first[rows],
         seconds=None if second is None else second[rows],
         numbers=table.numbers[rows],

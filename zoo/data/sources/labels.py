@@ -1,6 +1,6 @@
-"""What the labels of a table mean: the task, the names of the outputs, and an array of targets.
+"""What the labels of some data mean: the task, the names of the outputs, and an array of targets.
 
-Works on the different labels of a table and on which of them each row has, so that a million rows of ten classes are ten labels.
+Works on the different labels and on which of them each row has, so that a million rows of ten classes are ten labels.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import math
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.sources.tables_values import Label
-from zoo.errors import ConfigError, DataError
+from zoo.data.sources.values import Label, spell
+from zoo.errors import ConfigError, DataError, nearest
 from zoo.types import Labels
 
 TaskName = Literal["classification", "multilabel", "regression"]
@@ -29,17 +29,19 @@ _MEASURED = 20
 _MOSTLY = 0.9
 """Share of rows whose labels are numbers from which the others are mistakes."""
 _FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1}
+_LARGEST = 1e100
+"""Of a value to predict, in size: squares of such numbers, and sums of these, are far from the end of float64."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """What was decided of the different labels of a table."""
+    """What was decided of the different labels."""
 
     task: TaskName
     names: tuple[str, ...]
-    """Class names in natural order, or the columns as they were given."""
+    """Class names in natural order, or as they were stated; or the columns as they were given."""
     targets: Targets
     """A row for each different label: `[D] int64` indices into the names, `[D, C] int8` 0 or 1, or `[D, K] float64`."""
     flawed: dict[int, str] = field(default_factory=dict)
@@ -47,24 +49,32 @@ class Resolved:
     notices: list[str] = field(default_factory=list)
 
 
-def resolve(labels: Sequence[Label], codes: Codes, columns: tuple[str, ...], task: str | None) -> Resolved:
+def resolve(
+    labels: Sequence[Label], codes: Codes, columns: tuple[str, ...], task: str | None, stated: Sequence[str] | None = None
+) -> Resolved:
     """Decide the task, or hold the data against the one that is asked for.
 
     Args:
         labels: the different labels, `[D]`.
         codes: `[N]`, which of them each row has.
         columns: where they come from; with several, each label is a tuple with one value from each.
-        task: None: inferred. Several columns are multilabel if all are 0 and 1, else regression; lists and delimited fields are
-            multilabel; numbers of which any is not whole are regression, and so are whole ones that hardly repeat; all else is
-            classification.
+        task: None: inferred. Several columns are multilabel if all are 0 and 1, else regression; lists of names and delimited fields
+            are multilabel; numbers of which any is not whole are regression, and so are whole ones that hardly repeat; all else is
+            classification. Lists of numbers: see `_from_vectors`.
+        stated: names of the outputs, in their order: those that labels are, or those of labels that are numbers from 0; None: the
+            names that occur.
 
-    Raises: ConfigError: the labels cannot be of this task.
+    Raises: ConfigError: the labels cannot be of this task. DataError: one is not among the names that are stated.
     """
     shares = np.bincount(codes, minlength=len(labels)) / max(len(codes), 1)
     if len(columns) > 1:
         return _from_columns(labels, shares, columns, task)
     if any(isinstance(one, tuple) for one in labels):
-        return _from_lists([one if isinstance(one, tuple) else (one,) for one in labels], codes, columns[0], task)
+        vectors = [tuple(value for value in one if not isinstance(value, str)) for one in labels if isinstance(one, tuple)]
+        if any(vectors) and list(map(len, vectors)) == list(map(len, labels)) and not any(isinstance(one, str) for one in labels):
+            return _from_vectors(vectors, codes, columns[0], task, stated)
+        lists = [one if isinstance(one, tuple) else (one,) for one in labels]
+        return _from_lists(lists, codes, columns[0], task, stated)
     texts = [one for one in labels if isinstance(one, str)]
     if task == "multilabel":
         reason = "multilabel takes several columns of 0 and 1 (--label a,b,c), lists, or a --label-delimiter"
@@ -74,8 +84,8 @@ def resolve(labels: Sequence[Label], codes: Codes, columns: tuple[str, ...], tas
     else:
         notices = []
     if task == "regression":
-        return _numbers([(one,) for one in texts], columns, notices)
-    return _classes(texts, columns[0], len(codes), notices)
+        return _numbers([(one,) for one in texts], tuple(stated or columns), notices)
+    return _classes(texts, columns[0], len(codes), notices, stated)
 
 
 def _infer(texts: list[str], shares: NDArray[np.float64], column: str, rows: int) -> tuple[str, list[str]]:
@@ -93,8 +103,12 @@ def _infer(texts: list[str], shares: NDArray[np.float64], column: str, rows: int
     return "classification", []
 
 
-def _classes(texts: list[str], column: str, rows: int, notices: list[str]) -> Resolved:
-    names = Labels.sort(texts).names
+def _classes(texts: list[str], column: str, rows: int, notices: list[str], stated: Sequence[str] | None) -> Resolved:
+    if {one.casefold() for one in texts} <= {"false", "true"}:  # as Python, R and JSON write them
+        texts = [one.capitalize() for one in texts]
+    names, place = _places(texts, stated, column)
+    if stated is not None:
+        return Resolved("classification", names, np.array([place[one] for one in texts], np.int64), {}, notices)
     if len(names) > _MEASURED and 2 * len(names) > rows:
         notices.append(f"{column} has {len(names):,} classes in {rows:,} rows; is it the column of labels?")
     for mark in ("|", ";"):
@@ -105,21 +119,81 @@ def _classes(texts: list[str], column: str, rows: int, notices: list[str]) -> Re
     nobody = [name for name in names if name.casefold() in ("none", "na")]
     if nobody:
         notices.append(f"the label {nobody[0]!r} is taken as a class; leave the field empty where there is no label")
-    place = {name: index for index, name in enumerate(names)}
     return Resolved("classification", names, np.array([place[one] for one in texts], np.int64), {}, notices)
 
 
-def _from_lists(labels: list[tuple[str, ...]], codes: Codes, column: str, task: str | None) -> Resolved:
+def _places(used: Iterable[str], stated: Sequence[str] | None, column: str) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Names of the outputs, and which of them each label means. Raises: DataError for one that is not among the stated."""
+    found = Labels.sort(used).names
+    names = found if stated is None else tuple(map(str, stated))
+    place = {name: index for index, name in enumerate(names)}
+    unknown = [name for name in found if name not in place]
+    if unknown and all(name.isdecimal() for name in found):  # numbers of the names, from 0
+        place = {str(index): index for index in range(len(names))}
+        unknown = [name for name in found if name not in place]
+    if unknown and len(names) == 2 and set(found) <= {"False", "True"}:
+        place, unknown = {"False": 0, "True": 1}, []
+    if unknown:
+        similar = nearest(unknown[0], names, 1)
+        hint = f"; did you mean {similar[0]!r}?" if similar else ""
+        raise DataError(f"{column} is {reprlib.repr(unknown[0])}, which is not one of the {len(names)} class names{hint}")
+    return names, place
+
+
+def _from_vectors(
+    labels: list[tuple[float, ...]], codes: Codes, column: str, task: str | None, stated: Sequence[str] | None
+) -> Resolved:
+    """Lists of numbers. One number in each is that number; 0 and 1, as many in each, say which of so many labels hold; numbers that are
+    not whole, as many in each, are values; whole numbers, not as many in each, are labels by number.
+
+    Raises: ConfigError where it can only be said by a task: as many whole numbers in each, not all 0 and 1; and as `resolve`.
+    """
+    widths = np.array([len(one) for one in labels])
+    width = int(np.bincount(widths[codes]).argmax())
+    whole = all(float(value).is_integer() for one in labels for value in one)
+    if (widths == 1).all() and task != "multilabel":
+        single = resolve([spell(one[0]) for one in labels], codes, (column,), task, stated)
+        return replace(single, notices=[f"{column} has the shape [N, 1]: one label a sample", *single.notices])
+    if task == "classification":
+        raise ConfigError(f"task {task}: {column} has several numbers a sample (its shape is [N, {width}]); give one")
+    numbered = whole and (task == "multilabel" or (task is None and (widths != width).any()))
+    if all(value in (0, 1) for one in labels for value in one) and (widths == width).all() and task != "regression":
+        names = tuple(map(str, range(width) if stated is None else stated))
+        _check_width(column, width, names)
+        return Resolved("multilabel", names, np.array(labels, np.int8))
+    if numbered:
+        return _from_lists([tuple(map(spell, one)) for one in labels], codes, column, task, stated)
+    if task == "multilabel" or (task is None and whole):
+        raise ConfigError(
+            f"{column} holds {width} numbers in each row: are they labels by number, or values? Say --task multilabel or regression"
+        )
+    names = tuple(map(str, range(width) if stated is None else stated))
+    _check_width(column, width, names)
+    targets = np.array([one if len(one) == width else (0.0,) * width for one in labels], np.float64)
+    flawed = {row: f"{column} holds {len(one)} numbers, most rows {width}" for row, one in enumerate(labels) if len(one) != width}
+    said = f"{column} holds {width} numbers a sample: regression with {width} outputs"
+    return Resolved("regression", names, targets, flawed, [] if task else [said])
+
+
+def _check_width(column: str, width: int, names: Sequence[str]) -> None:
+    if len(names) != width:
+        raise ConfigError(f"{column} holds {width} numbers a sample, and there are {len(names)} names; give one for each")
+
+
+def _from_lists(
+    labels: list[tuple[Any, ...]], codes: Codes, column: str, task: str | None, stated: Sequence[str] | None
+) -> Resolved:
     if task not in (None, "multilabel"):
         raise ConfigError(f"--label {column} --task {task}: rows have several labels each; that is multilabel")
-    names = Labels.sort(itertools.chain.from_iterable(labels)).names
-    place = {name: index for index, name in enumerate(names)}
+    labels = [tuple(map(spell, one)) for one in labels]
+    names, place = _places(itertools.chain.from_iterable(labels), stated, column)
     targets = np.zeros((len(labels), len(names)), np.int8)
     for row, own in enumerate(labels):
         targets[row, [place[name] for name in own]] = 1
     bare = sum(int((codes == row).sum()) for row, own in enumerate(labels) if not own)
     notices = [f"{column} is empty in {bare:,} rows: taken as none of the labels"] if bare else []
-    return Resolved("multilabel", names, targets, {}, notices)
+    flawed = {row: f"{column} has a label twice" for row, own in enumerate(labels) if len(set(own)) < len(own)}
+    return Resolved("multilabel", names, targets, flawed, notices)
 
 
 def _from_columns(labels: Sequence[Any], shares: NDArray[np.float64], columns: tuple[str, ...], task: str | None) -> Resolved:
@@ -156,9 +230,9 @@ def _convert(
 
 
 def _number(text: str) -> float | None:
-    """A finite number, written in digits with a point."""
+    """A number up to 1e100 in size, written in digits with a point."""
     value = float(text) if _NUMBER.fullmatch(text) else math.inf
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= _LARGEST else None
 
 
 def check_enough(place: str, resolved: Resolved, targets: Targets) -> None:
@@ -176,8 +250,8 @@ def check_enough(place: str, resolved: Resolved, targets: Targets) -> None:
 
 def spellings(labels: Sequence[Label]) -> list[tuple[str, str]]:
     """Pairs of labels that differ in case or white space alone, each as the first two spellings of it."""
-    flat: Iterable[str] = itertools.chain.from_iterable((one,) if isinstance(one, str) else one for one in labels)
+    flat: Iterable[Any] = itertools.chain.from_iterable((one,) if isinstance(one, str) else one for one in labels)
     by_folded: dict[str, list[str]] = {}
-    for text in dict.fromkeys(flat):
+    for text in (one for one in dict.fromkeys(flat) if isinstance(one, str)):
         by_folded.setdefault("".join(text.casefold().split()), []).append(text)
     return [(found[0], found[1]) for found in by_folded.values() if len(found) > 1]
