@@ -108,12 +108,13 @@ def resolve_leaks(parts: Mapping[str, SampleSet], policy: str) -> tuple[dict[str
     """Treat samples that are, byte by byte, in two splits; the test then measures memory, not knowledge.
 
     Args:
-        policy: `error`; `warn`: drop them from the later of train, val, test; `ignore`: keep them.
+        policy: `error`; `warn`: drop them from the later of train, val, test, and leave out a split of which nothing remains; `ignore`:
+            keep them.
 
     Returns: the splits, how many samples were in an earlier split too, and notices.
-    Raises: DataError, with `error` naming the first pairs; and if nothing would be left of a split.
+    Raises: DataError, with `error` naming the first pairs.
     """
-    kept: dict[str, SampleSet] = {}
+    kept = dict(parts)
     total, notices = 0, []
     earlier: dict[bytes, tuple[str, int]] = {}
     for split in (name for name in SPLITS if name in parts):
@@ -133,6 +134,8 @@ def resolve_leaks(parts: Mapping[str, SampleSet], policy: str) -> tuple[dict[str
         if policy == "warn":
             kept[split] = samples.subset(np.setdiff1d(np.arange(len(samples)), [index for index, _ in twins]))
             if not len(kept[split]):
-                raise DataError(f"all {samples.kind.nouns} of {split} are in an earlier split too; nothing is left to measure on")
+                del kept[split]
+                notices.append(f"all {said}: {split} is left out")
+                continue
         notices.append(f"{said}: {'dropped from ' + split if policy == 'warn' else 'kept, as --leaks ignore says'}")
     return kept, total, notices

@@ -125,9 +125,11 @@ def open_splits(config: FinetuneConfig) -> Splits:
 
 
 def _split(source: Source, options: DataConfig, seed: int) -> Splits:
-    """Set aside what is missing, treat what is in two splits, and gather the facts. Raises: DataError, ConfigError."""
+    """Treat what is in two splits, set aside what is missing, and gather the facts. Raises: DataError, ConfigError."""
     labels = Labels(source.classes)
-    parts = _complete(source, options, seed)
+    given = {name: samples for name, samples in source.parts.items() if len(samples)}
+    given, leaks, notices = checks.resolve_leaks(given, options.leaks)
+    parts = _complete(given, source, options, seed)
     if source.task is Task.CLASSIFICATION:
         trained = [labels.names[index] for index in np.unique(parts["train"].targets)]
         if len(trained) < 2:
@@ -136,7 +138,6 @@ def _split(source: Source, options: DataConfig, seed: int) -> Splits:
             checks.check_known(name, [labels.names[index] for index in np.unique(samples.targets)], trained, "train")
     if source.task is Task.REGRESSION:
         checks.check_values(parts["train"], labels)
-    parts, leaks, notices = checks.resolve_leaks(parts, options.leaks)
     if not all(samples.digests.astype(bool).all() for samples in parts.values()):
         notices.append("samples that are not in memory are not hashed, so identical ones in two splits are not looked for")
     if not source.examined:
@@ -302,9 +303,9 @@ def _counts(total: int, fractions: Mapping[str, float]) -> dict[str, int]:
     return counts
 
 
-def _complete(source: Source, options: DataConfig, seed: int) -> dict[str, SampleSet]:
-    """The parts with a `val`, and a `test` if the data had no splits at all; set aside from the samples to train on."""
-    parts = {name: samples for name, samples in source.parts.items() if len(samples)}
+def _complete(parts: dict[str, SampleSet], source: Source, options: DataConfig, seed: int) -> dict[str, SampleSet]:
+    """The parts with a `val`, and a `test` if the data had no splits at all; set aside from the samples to train on, in which identical
+    ones stay together."""
     if "val" in parts:
         return parts
     place = options.data
