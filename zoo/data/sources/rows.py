@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,7 @@ from zoo.errors import DataError
 
 _UNTYPED = re.compile(r"\.(csv|tsv|tab)(\.\w+)?$")
 
-Reading = Callable[[Path, Collection[str] | None, list[str] | None], Iterator[Row]]
+Reading = Callable[[Path, Collection[str] | None, list[str] | None], Generator[Row]]
 """What gives the rows of a file, as `read_rows` does."""
 
 
