@@ -8,9 +8,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from zoo.data import open_for_evaluation
 from zoo.data.sources.tables import Columns, choose_columns, is_table, read_rows, read_table
 from zoo.errors import ConfigError, DataError, UnknownName, ZooError
-from zoo.types import Kind
+from zoo.types import Kind, Labels
 
 REVIEWS = "text,label\nI loved it,pos\nit was bad,neg\nso so film,pos\nawful waste of time,neg\n"
 
@@ -496,3 +497,34 @@ def test_many_rows_against_the_csv_module(make_file, tmp_path):
     distinct, texts = len(set(rows)), len({text for text, _ in rows})
     assert any(f"{len(rows) - distinct:,} rows repeat an earlier one with the same label" in line for line in table.notices)
     assert any(f"{distinct - texts:,} rows repeat the texts" in line for line in table.notices)
+
+
+def parts(words):
+    rows = [f"a text of number {index},{'xy'[index % 2]},{words[index // 2 % len(words)]}" for index in range(24)]
+    return "\n".join(["text,label,split", *rows, ""])
+
+
+def test_a_column_of_splits_with_other_words(make_file):
+    table = read(make_file("a.csv", parts(["train", "Training", "dev", "hold-out", "test"])))
+    assert sorted(set(table.splits.tolist())) == ["test", "train", "val"]
+    assert any("'dev' and 'hold-out' both mean val" in line for line in table.notices)
+    refused(make_file("a.csv", parts(["train", "extra"])), "the column 'split' holds 'extra' beside names of sets")
+    table = read(make_file("a.csv", parts(["0", "1", "2"])))
+    assert table.splits is None
+    assert any("the column 'split' is not used, as it holds '0', '1', '2'" in line for line in table.notices)
+
+
+def test_a_test_set_without_labels_is_left_out(make_file):
+    for nothing in ("", "-1"):
+        rows = "".join(f"a text of number {index},{nothing},test\n" for index in range(40, 50))
+        table = read(make_file("a.csv", parts(["train", "val"]) + rows))
+        assert (len(table), table.names, table.unreadable) == (24, ("x", "y"), [])
+        assert "test is left out: none of its 10 rows has a label" in table.notices
+
+
+def test_data_of_one_class_can_be_evaluated(make_file):
+    rows = make_file("a.csv", "text,label\n" + "".join(f"a text of number {index},x\n" for index in range(8)))
+    samples, _ = open_for_evaluation(rows, Labels(("w", "x")), kind=Kind.TEXT)
+    assert samples.targets.tolist() == [1] * 8
+    samples, _ = open_for_evaluation([("a text", "x")] * 3, Labels(("w", "x")), kind=Kind.TEXT)
+    assert samples.targets.tolist() == [1] * 3
