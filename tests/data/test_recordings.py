@@ -65,11 +65,12 @@ def test_any_format_and_width(tmp_path, name, options, tolerance):
     left, right = tone(440, 0.5), chirp(200, 800, 0.5)
     path = write(tmp_path / name, left, right, **options)
     assert path.suffix in suffixes()
+    assert check_sound(path).channels == 2
     sound = open_sound(path)
-    assert (sound.rate, sound.samples.dtype, sound.samples.shape[0]) == (RATE if name != "a.opus" else 16_000, np.float32, 2)
+    assert (sound.rate, sound.samples.dtype, sound.samples.shape[0]) == (RATE, np.float32, 1)
     assert sound.samples.shape[1] == pytest.approx(8000, abs=0 if tolerance < 0.1 else 2400)
     middle = slice(1000, 7000)
-    np.testing.assert_allclose(sound.samples[:, middle], np.stack([left, right])[:, middle], atol=tolerance)
+    np.testing.assert_allclose(sound.samples[0, middle], ((left + right) / 2)[middle], atol=tolerance)
     for source in (path.read_bytes(), io.BytesIO(path.read_bytes())):
         assert np.array_equal(open_sound(source).samples, sound.samples)
 
@@ -112,12 +113,6 @@ def test_an_absurd_rate(tmp_path, rate):
     refused(path, f"{rate:,} samples a second; expected 1,000 to 768,000")
 
 
-def test_too_long(tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.data.sounds.MAX_SAMPLES", 2_000_000)
-    path = write(tmp_path / "a.wav", *[np.zeros(1_000_001, np.float32)] * 2)
-    refused(path, "more than 2 million samples; cut it into shorter recordings")
-
-
 def cut(path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     return path
@@ -128,13 +123,7 @@ def test_a_file_that_is_cut_off(tmp_path):
     refused(cut(wav, 20_000), "cut off: 19,956 of 32,000 bytes are there")
     refused(cut(write(tmp_path / "a.aiff", tone(440)), 20_000), "cut off: 19,954 of 32,008 bytes are there")
     refused(cut(write(tmp_path / "a.flac", noise()), 9_000), "damaged or cut off (flac decoder lost sync)")
-    refused(cut(write(tmp_path / "a.ogg", noise()), 4_000), "no samples")
-
-
-def test_a_cut_mp3(tmp_path, capfd):
-    path = write(tmp_path / "a.mp3", noise(3.0))
-    with pytest.raises(DataError, match=r"a.mp3: cut off: [\d,]+ of 48,000 samples are there"):
-        open_sound(cut(path, len(path.read_bytes()) // 2))
+    refused(cut(write(tmp_path / "a.ogg", noise()), 4_000), "cut off in the midst of a page")
 
 
 def test_a_wav_that_was_written_into_a_pipe(tmp_path):
@@ -241,7 +230,7 @@ def test_a_record_is_restored_whole(root, tmp_path):
     found = [check_all(root, names, lambda name: check_sound(root / name), tmp_path / "cache", Kind.AUDIO)[0] for _ in range(2)]
     assert found[0] == found[1] == check_sound(path)
     assert isinstance(found[1], CheckedSound)
-    assert [type(value) for value in vars(found[1]).values()] == [str, int, int, int, bool]
+    assert [type(value) for value in vars(found[1]).values()] == [str, int, int, int, bool, bool]
 
 
 def test_a_recording_that_was_replaced_since_it_was_checked(root):

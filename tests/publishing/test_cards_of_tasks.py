@@ -189,6 +189,8 @@ def test_recordings_that_are_cut_are_counted():
         root=Path("sounds"),
         names=np.array([b"a", b"b", b"c", b"d"]),
         milliseconds=np.array([1000, 2000, 2001, 9000]),
+        rates=np.full(4, 16_000),
+        channels=np.ones(4, np.int64),
     )
     assert cut_off(samples, preprocess)[0].startswith("50.0% of the training recordings last longer than 2 seconds")
 

@@ -25,6 +25,9 @@ ABSENT = float("nan")
 MAX_CHANNELS = 1024
 """As many as libsndfile reads; more are samples `[T, channels]`, which would be averaged the wrong way."""
 _EXAMPLE_SECONDS = 1.0
+CANCELLED = 1e-3
+"""Share of the power that the mean of independent channels has, below which channels are taken to cancel each other: 30 dB, which no
+chance explains. Our own choice."""
 
 Samples = NDArray[np.float32]
 
@@ -34,7 +37,7 @@ class Sound:
     """A recording as it was made."""
 
     samples: Samples
-    """`[channels, T]`, full scale from -1 to 1."""
+    """`[channels, T]`, full scale from -1 to 1; of a file, `[1, T]` (`zoo.data.open_sound`)."""
     rate: int
     """Samples a second."""
 
@@ -80,7 +83,10 @@ class AudioPreprocess(Preprocess):
         return self.finish(self.mono(item))
 
     def mono(self, item: Sound | tuple[Samples, int]) -> Sound:
-        """The mean of the channels, `[1, T]`. Raises: ValueError if there is nothing, or what is no number."""
+        """The mean of the channels, or the loudest where they cancel each other, `[1, T]`.
+
+        Raises: ValueError if there is nothing, or what is no number.
+        """
         if isinstance(item, Sound):
             item = (item.samples, item.rate)
         if not isinstance(item, tuple) or len(item) != 2:
@@ -88,7 +94,9 @@ class AudioPreprocess(Preprocess):
         samples, rate = _as_floats(np.atleast_2d(np.asarray(item[0]))), item[1]
         if samples.ndim != 2 or not samples.size or len(samples) > MAX_CHANNELS or rate < 1:
             raise ValueError(f"samples {list(samples.shape)} at {rate} Hz; expected [T] or [channels, T], and a rate")
-        mixed: Samples = samples if len(samples) == 1 else samples.mean(0, keepdims=True, dtype=np.float32)
+        mixed = mean_of_channels(samples)
+        if (channel := standing_in(_powers(samples), float(_powers(mixed)[0]))) is not None:
+            mixed = samples[channel : channel + 1]
         if not np.isfinite(mixed).all():
             raise ValueError("samples that are NaN or infinite")
         return Sound(mixed, rate)
@@ -178,6 +186,25 @@ class AudioPreprocess(Preprocess):
         if self.form == "filter-bank":
             return spectrograms.filter_bank(samples, self.mels)[: self.frames]
         return spectrograms.log_mel(samples, self.mels, self.frames)
+
+
+def mean_of_channels(samples: Samples) -> Samples:
+    """`[1, T]` of `[channels, T]`."""
+    return samples if len(samples) == 1 else samples.mean(0, keepdims=True, dtype=np.float32)
+
+
+def standing_in(powers: NDArray[np.float64], mean: float) -> int | None:
+    """The loudest channel, where channels cancel each other when they are averaged (one is the other upside down); else None.
+
+    Args:
+        powers: `[channels]`, the sum of the squares of each channel's samples.
+        mean: the same of their mean: of independent channels, `powers.mean() / len(powers)`.
+    """
+    return int(powers.argmax()) if mean < CANCELLED * powers.mean() / len(powers) else None
+
+
+def _powers(samples: Samples) -> NDArray[np.float64]:
+    return np.array([float(channel @ channel) for channel in samples])
 
 
 def _as_floats(samples: NDArray[Any]) -> Samples:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 Look = Callable[[IO[bytes], int], None]
 """What is given an open file and its size before it is read, and raises where it should not be."""
+_REPLACED = "replaced since it was checked; start again (after `zoo cache clear checked` if its time of change was set back)"
 
 
 def read_file(path: Path, sha256: str = "", look: Look | None = None) -> bytes:
@@ -30,9 +32,22 @@ def read_file(path: Path, sha256: str = "", look: Look | None = None) -> bytes:
             file.seek(0)
         content = file.readall()
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
-        raise ValueError(
-            "replaced since it was checked; start again (after `zoo cache clear checked` if its time of change was set back)"
-        )
+        raise ValueError(_REPLACED)
     if not content:
         raise ValueError("an empty file")
     return content
+
+
+@contextlib.contextmanager
+def opened_file(path: Path, sha256: str = "") -> Iterator[tuple[IO[bytes], str]]:
+    """A file to be read from its beginning, and the sha256 of its bytes, of which none are kept. Raises: as `read_file`."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("not a file")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha256 and found != sha256:
+            raise ValueError(_REPLACED)
+        if not file.tell():
+            raise ValueError("an empty file")
+        file.seek(0)
+        yield file, found

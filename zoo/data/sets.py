@@ -122,6 +122,10 @@ class SoundFiles(SampleSet):
     """`[N]`, paths relative to `root`, as the file system's bytes."""
     milliseconds: Integers
     """`[N]`, how long each lasts."""
+    rates: Integers
+    """`[N]`, samples a second of each."""
+    channels: Integers
+    """`[N]`, of each file; an item has their mean."""
 
     def name(self, index: int) -> str:
         return os.fsdecode(bytes(self.names[index]))

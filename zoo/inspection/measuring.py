@@ -18,7 +18,7 @@ from zoo import cache
 from zoo.cache import Shards, Space
 from zoo.data import duplicates
 from zoo.data.duplicates import LOOK
-from zoo.data.sets import DatasetSet, Integers
+from zoo.data.sets import DatasetSet, Integers, SoundFiles
 from zoo.errors import DataError
 from zoo.inspection.opening import Raw
 from zoo.types import Kind
@@ -89,21 +89,13 @@ def _measure_pictures(raw: Raw, place: Path | None) -> Measures:
 
 
 def _measure_recordings(raw: Raw) -> Measures:
-    measures = Measures()
-    found = _read(raw, np.arange(len(raw)), _sound, measures)
-    rows = [one for _, one in found]
-    measures.sizes = {"seconds": np.array([seconds for seconds, _, _ in rows])}
-    measures.common = {
-        "rate": _counts([f"{rate:,} Hz" for _, rate, _ in rows]),
-        "channels": _counts([str(channels) for _, _, channels in rows]),
-    }
-    return measures
-
-
-def _sound(item: Any) -> tuple[float, int, int]:
-    """Seconds, samples a second, and channels of a recording."""
-    channels, length = item.samples.shape
-    return length / item.rate, int(item.rate), int(channels)
+    """What was found when the files were checked."""
+    parts = [samples for samples in raw.parts.values() if isinstance(samples, SoundFiles)]
+    milliseconds, rates, channels = (
+        np.concatenate([getattr(samples, name) for samples in parts]) for name in ("milliseconds", "rates", "channels")
+    )
+    common = {"rate": [f"{rate:,} Hz" for rate in rates], "channels": [str(count) for count in channels]}
+    return Measures({"seconds": milliseconds / 1000}, {name: _counts(values) for name, values in common.items()})
 
 
 def _read(

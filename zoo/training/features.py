@@ -47,8 +47,8 @@ BATCH = 32
 """Texts or recordings in a batch."""
 _ANEW = "`zoo cache clear decisions`"
 """What has an engine that failed tried again."""
-FORMAT = 1
-"""To be raised whenever rows with the same facts would be others."""
+FORMAT = 2
+"""To be raised whenever rows with the same facts would be others, as when the same file is read as another sample."""
 
 
 @dataclass(frozen=True, eq=False)

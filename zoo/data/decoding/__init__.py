@@ -1,1 +1,2 @@
-"""From the bytes of an image file to 8-bit RGB: which formats are read, what Pillow has to be told, and how values are scaled."""
+"""From the bytes of a file to an 8-bit RGB image, or to samples of sound: which formats are read, what Pillow and libsndfile have to be
+told, and how values are scaled."""

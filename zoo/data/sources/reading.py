@@ -108,8 +108,9 @@ def file_set(
     }
     if kind is Kind.IMAGE:
         return FileSet(**common, bit_depth=bit_depth)
-    lengths = [round(1000 * found.seconds) for _, found in kept if isinstance(found, CheckedSound)]
-    return SoundFiles(**common, milliseconds=np.array(lengths, dtype=np.int64))
+    sounds = [(round(1000 * found.seconds), found.rate, found.channels) for _, found in kept if isinstance(found, CheckedSound)]
+    milliseconds, rates, channels = np.array(sounds, dtype=np.int64).reshape(-1, 3).T
+    return SoundFiles(**common, milliseconds=milliseconds, rates=rates, channels=channels)
 
 
 def bit_depth_of(results: Iterable[Known | DataError], asked: int | None) -> int | None:
@@ -145,7 +146,8 @@ def file_notices(
             [name for name, one in pictures if one.bands],
             "with bands beyond red, green, blue and transparency, which are left out",
         ),
-        ([name for name, one in sounds if one.channels > 1], "of several channels, which are averaged"),
+        ([name for name, one in sounds if one.channels > 1 and not one.cancels], "of several channels, which are averaged"),
+        ([name for name, one in sounds if one.cancels], "whose channels cancel each other, so that the loudest is used"),
         ([name for name, one in sounds if one.silent], "in which nothing is heard"),
         ([name for name, one in sounds if one.seconds < _SHORT], f"shorter than {_SHORT} seconds"),
     ]

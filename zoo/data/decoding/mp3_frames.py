@@ -1,0 +1,170 @@
+"""MP3 as a sequence of frames: where its recordings begin, and how many frames each has.
+
+libsndfile reads an MP3 to the length in the header of its first frame, or, where there is none, to an estimate from that frame's bit
+rate: it loses what is beyond. Here the frames are counted, and each recording is given the length that it has.
+
+Fields and tables: ISO/IEC 11172-3, section 2.4.1, and 13818-3, section 2.4.2 (of MPEG 2; 2.5 is Fraunhofer's). The frame of the length,
+`Xing`, LAME's `Info` or Fraunhofer's `VBRI`: gabriel.mp3-tech.org/mp3infotag.html.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_KILOBITS = {
+    True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+"""Bit rates of layer III by their index, of MPEG 1 and of the others; 0 is one that the header does not say, 15 is forbidden."""
+_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+"""Samples a second by their index, of MPEG 1, 2 and 2.5 as the header numbers them."""
+_JUNK = 1 << 16
+"""Bytes before the first frame, tags not counted, after which a file is not taken for an MP3."""
+_SURE = 3
+"""Frames in a row that make a file an MP3."""
+_SLACK = 0.01
+"""Share of the frames that a header may count too many or too few: some encoders count their own frame, or not the last."""
+_ROOMY = 9
+"""Index of a bit rate at which a frame holds every header of a length: 80 or 128 kbit/s."""
+
+
+@dataclass(frozen=True)
+class _Header:
+    version: int
+    rate: int
+    mono: bool
+    size: int
+    """Bytes of the frame."""
+
+    @property
+    def first(self) -> bool:
+        """Whether it is of MPEG 1."""
+        return self.version == 3
+
+    @property
+    def side(self) -> int:
+        """Bytes between the header and what a frame without sound holds."""
+        return (17 if self.mono else 32) if self.first else (9 if self.mono else 17)
+
+    def follows(self, other: _Header) -> bool:
+        """Whether both can be frames of one recording."""
+        return (self.version, self.rate) == (other.version, other.rate)
+
+
+@dataclass
+class _Recording:
+    """What stands between two headers of a length."""
+
+    header: _Header
+    counted: int = 0
+    """Frames by its header of the length; 0 where there is none."""
+    told: bytes = b""
+    """The frame with that header, where libsndfile understands it."""
+    frames: list[bytes] = field(default_factory=list)
+
+    def content(self) -> bytes:
+        """A file of this recording alone, whose header says how many frames it has. Raises: ValueError if some are missing."""
+        there = len(self.frames)
+        if there < (1 - _SLACK) * self.counted:
+            raise ValueError(f"cut off: {there:,} of {self.counted:,} frames are there")
+        right = self.told and there <= max((1 + _SLACK) * self.counted, self.counted + 1)
+        return b"".join([self.told if right else _telling(self.frames[0], there), *self.frames])
+
+
+def recordings(content: bytes) -> list[bytes]:
+    """The recordings in an MP3, one after another, each as a file that libsndfile reads to its end; empty if it is not an MP3.
+
+    Tags, and whatever else is not a frame, are left out. Raises: ValueError if a recording has fewer frames than its header counts.
+    """
+    found: list[_Recording] = []
+    for frame, header in _frames(content):
+        counted = _counted(frame, header)
+        own = found[-1] if found else None
+        if counted is not None:
+            told = frame if counted and frame[4 + header.side :][:4] in (b"Xing", b"Info") else b""
+            found.append(_Recording(header, counted, told))
+        else:
+            if own is None or not header.follows(own.header) or (own.frames and header.mono != own.header.mono):
+                found.append(own := _Recording(header))
+            own.frames.append(frame)
+    return [one.content() for one in found if one.frames or one.counted]
+
+
+def _frames(content: bytes) -> Iterator[tuple[bytes, _Header]]:
+    """Every whole frame."""
+    at = _skip_tags(content, 0)
+    first = _next(content, at, at + _JUNK, _SURE)
+    if first is None:
+        return
+    at, last = first, _header(content, first)
+    while at < len(content):
+        header = _header(content, at)
+        if header is None or last is None or not header.follows(last):
+            found = _next(content, _skip_tags(content, at), len(content), 2)
+            if found is None:
+                return
+            at, header = found, _header(content, found)
+            assert header is not None
+        if at + header.size > len(content):
+            return
+        yield content[at : at + header.size], header
+        at, last = at + header.size, header
+
+
+def _next(content: bytes, start: int, stop: int, sure: int) -> int | None:
+    """Where the next frame begins, after which as many as make it sure follow (or the file ends)."""
+    at = start
+    while (at := content.find(b"\xff", at, stop)) >= 0:
+        place, first = at, _header(content, at)
+        for _ in range(sure):
+            header = _header(content, place)
+            if header is None or first is None or not header.follows(first):
+                break
+            place += header.size
+            if place >= len(content):
+                return at
+        else:
+            return at
+        at += 1
+    return None
+
+
+def _header(content: bytes, at: int) -> _Header | None:
+    four = content[at : at + 4]
+    if len(four) < 4 or four[0] != 0xFF or four[1] & 0xE6 != 0xE2:  # eleven bits of synchronisation, layer III
+        return None
+    version, bits, rate = four[1] >> 3 & 3, four[2] >> 4, four[2] >> 2 & 3
+    if version == 1 or bits in (0, 15) or rate == 3:
+        return None
+    frequency = _RATES[version][rate]
+    size = (144 if version == 3 else 72) * 1000 * _KILOBITS[version == 3][bits] // frequency + (four[2] >> 1 & 1)
+    return _Header(version, frequency, four[3] >> 6 == 3, size)
+
+
+def _counted(frame: bytes, header: _Header) -> int | None:
+    """The frames that follow, by a frame that says so instead of sounding (0 if it leaves that out); None of any other frame."""
+    place = 4 + header.side
+    if frame[place : place + 4] in (b"Xing", b"Info"):
+        flags = frame[place + 7 : place + 8]
+        return int.from_bytes(frame[place + 8 : place + 12]) if flags and flags[0] & 1 else 0
+    return int.from_bytes(frame[50:54]) if frame[36:40] == b"VBRI" else None
+
+
+def _telling(frame: bytes, count: int) -> bytes:
+    """A frame to stand before so many that are like `frame`, which says how many they are."""
+    four = bytes([0xFF, frame[1] | 1, _ROOMY << 4 | frame[2] & 0x0C, frame[3]])
+    header = _header(four, 0)
+    assert header is not None
+    return (four + bytes(header.side) + struct.pack(">4sII", b"Info", 1, count)).ljust(header.size, b"\0")
+
+
+def _skip_tags(content: bytes, at: int) -> int:
+    """Where the tags of ID3 that stand here end (id3.org, ID3v2.4.0, section 3.1): pictures in them may look like frames."""
+    while content[at : at + 3] == b"ID3" and len(content) >= at + 10:
+        size = 0
+        for seven in content[at + 6 : at + 10]:
+            size = size << 7 | seven & 0x7F
+        at += 10 + size + (10 if content[at + 5] & 0x10 else 0)
+    return at
