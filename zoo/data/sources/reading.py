@@ -42,10 +42,11 @@ def read_listing(listing: Listing, max_unreadable: float, place: Path | None = N
     Raises: DataError if more cannot be read, naming the first.
     """
     classes = Labels.sort(name for part in listing.parts.values() for name in part).names
+    places = {one: place for place, one in enumerate(classes)}
     rows = [
-        (part, classes.index(one), name)
+        (part, places[one], name)
         for part, by_class in listing.parts.items()
-        for one in sorted(by_class, key=classes.index)
+        for one in sorted(by_class, key=places.__getitem__)
         for name in by_class[one]
     ]
     names = [row[2] for row in rows]
