@@ -18,7 +18,7 @@ from zoo.types import Kind
 
 STRATEGIES = ("full", "linear-probe", "partial:1", "lora:2", "norm-only", "bias-only", "lp-ft", "gradual:0.5")
 STRANGERS = [
-    BackboneSpec("tiny_unknown", "test_vit4.r160_in1k", None, input_size=32),
+    BackboneSpec("tiny_unknown", "test_vit2.r160_in1k", None, input_size=32),
     BackboneSpec("tiny_eurobert", "x/eurobert", None, loader="transformers", arguments={
         "model_type": "eurobert", "vocab_size": 256, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
         "num_key_value_heads": 2, "intermediate_size": 48, "max_position_embeddings": 64, "pad_token_id": 1, "bos_token_id": 2,

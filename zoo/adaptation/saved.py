@@ -24,7 +24,7 @@ from zoo.adaptation.saved_config import CONFIG, FORMAT
 from zoo.adaptation.tensors import fill
 from zoo.backbones.base import Backbone, WeightsOrigin
 from zoo.backbones.unfilled import unfilled
-from zoo.errors import CheckpointError, UnknownName
+from zoo.errors import CheckpointError, UnknownName, shown
 from zoo.registry import BackboneSpec, HeadFactory
 from zoo.scale import Scale
 from zoo.strategy import LoRA, parse
@@ -193,6 +193,8 @@ def _backbone(folder: Path, block: Mapping[str, Any], weights: str | None) -> Ba
     preprocess = backbones.restore_preprocess(block["preprocess"], folder)
     whole = block["layout"] != "adapter"
     seed = base["seed"] or 0
+    if type(seed) is not int or seed < 0:
+        raise CheckpointError(f"{folder / CONFIG}: the seed of its random weights is {shown(seed)}; use another copy")
     if whole or (weights is None and base["seed"] is not None):
         weights = "random"
     tokenizer = folder if preprocess.kind is Kind.TEXT else None

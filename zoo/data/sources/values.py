@@ -131,12 +131,16 @@ def spell(value: Any) -> str:
 
     (pandas writes a column of whole numbers with one empty field as `1.0`, `2.0`; another table of the same classes has none.)
     """
-    try:
-        text = unicodedata.normalize("NFC", str(value).strip())
-    except ValueError:  # a number of thousands of digits
-        raise DataError("a number of thousands of digits; give a text") from None
+    text = unicodedata.normalize("NFC", _written(value).strip())
     whole = text.partition(".")[0] if _WHOLE.fullmatch(text) else text
     return "0" if whole == "-0" else whole
+
+
+def _written(value: Any) -> str:
+    try:
+        return str(value)
+    except ValueError:  # of a number of thousands of digits
+        raise DataError("a number of thousands of digits; give a text") from None
 
 
 def is_missing(value: Any, *, typed: bool = False) -> bool:
@@ -153,7 +157,7 @@ def _text(kind: Kind, name: str, value: Any, folder: Path) -> str:
     value = plain(value)
     if not isinstance(value, (str, int, float, PurePath, Decimal, date, NoneType)):
         raise DataError(f"{name} holds a {type(value).__name__}, expected a {'text' if kind is Kind.TEXT else 'path'}")
-    text = "" if value is None or value != value else str(value)  # NaN alone is not equal to itself
+    text = "" if value is None or value != value else _written(value)  # NaN alone is not equal to itself
     if not text.strip():
         raise DataError(f"{name} is empty")
     if reason := flaw(text):
