@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import re
 import reprlib
+import sys
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from types import NoneType
 from typing import Any
 
 from zoo.data.sources.tables_flaws import Values, flaw
-from zoo.errors import DataError
+from zoo.errors import DataError, shown
 from zoo.folders import exists, is_file
 from zoo.types import Kind, Schema
 
@@ -200,8 +201,8 @@ def _several(name: str, values: Sequence[Any], typed: bool) -> Label:
     """A list: of numbers alone a vector, else of names."""
     values = [plain(one) for one in values]
     if values and all(isinstance(one, (int, float)) for one in values):
-        if not all(map(math.isfinite, values)):
-            raise DataError(f"{name} holds {reprlib.repr(list(values))}, expected finite numbers")
+        if not all(abs(one) <= sys.float_info.max for one in values):  # false for NaN too; isfinite fails on longer integers
+            raise DataError(f"{name} holds {shown(list(values))}, expected finite numbers")
         return tuple(one if isinstance(one, bool) else one + 0 for one in values)  # -0.0 becomes 0.0
     return _distinct(name, [_single(name, one, typed) for one in values])
 
