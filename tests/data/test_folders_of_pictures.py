@@ -1,6 +1,8 @@
 """What a folder is taken to hold, and each way in which it can be laid out wrongly."""
 
+import os
 import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -70,13 +72,45 @@ def test_other_files_are_ignored_and_said(make_folder):
     assert any("2 files are not pictures of a class" in line and "labels.csv" in line for line in facts.lines())
 
 
-def test_links_to_folders_are_not_followed(make_folder):
+def test_a_linked_split_and_a_linked_class_are_read(make_folder):
+    root = make_folder({"cat": 5, "dog": 5})
+    (root.parent / "parts").mkdir()
+    for split in ("train", "val"):
+        (root.parent / "parts" / split).mkdir()
+    (root / "cat").rename(root.parent / "parts/train/cat")
+    (root / "dog").rename(root.parent / "parts/train/dog")
+    (root.parent / "parts/val/cat").symlink_to("../train/cat")
+    (root / "train").symlink_to(root.parent / "parts/train")
+    (root / "val").symlink_to(root.parent / "parts/val")
+    listing = list_folder(root)
+    assert {part: {name: len(inside) for name, inside in found.items()} for part, found in listing.parts.items()} == {
+        "train": {"cat": 5, "dog": 5},
+        "val": {"cat": 5},
+    }
+    assert listing.links == []
+
+
+def test_links_that_lead_to_each_other_end(make_folder):
+    root = make_folder({"cat": 5, "dog": 5})
+    (root / "cat/dogs").symlink_to(root / "dog")
+    (root / "dog/cats").symlink_to(root / "cat")
+    assert list_folder(root).links == ["cat/dogs/cats", "dog/cats/dogs"]
+
+
+def test_an_ignored_file_whose_name_is_not_utf_8_is_named_in_characters(make_folder):
+    root = make_folder({"cat": 5, "dog": 5})
+    Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.txt")).write_text("x")
+    (line,) = [line for line in open_folder(root).facts.lines() if "are not pictures" in line]
+    assert r"caf\udce9.txt" in line.encode().decode()
+
+
+def test_links_that_lead_back_are_not_followed(make_folder):
     root = make_folder({"cat": 5, "dog": 5})
     (root / "cat/again").symlink_to(root)
     (root / "cat/round").symlink_to(root / "cat/round")
     splits = open_folder(root)
     assert sum(map(len, splits.parts().values())) == 10
-    assert any("links to folders are not followed: cat/again" in line for line in splits.facts.lines())
+    assert any("links to folders that lead back are not followed: cat/again" in line for line in splits.facts.lines())
 
 
 def test_a_linked_file_is_read(make_folder):

@@ -134,14 +134,19 @@ def _walk(listing: Listing, folder: Path) -> list[str]:
     """Pictures and recordings at any depth under a folder, relative to the listing's root, in natural order."""
     known = frozenset().union(*(suffixes() for suffixes in SUFFIXES.values()))
     found: list[str] = []
-    waiting = [folder]
+    waiting = [(folder, (os.path.realpath(listing.root),))]
     while waiting:
-        for entry in _entries(waiting.pop()):
+        folder, way = waiting.pop()
+        for entry in _entries(folder):
             relative = os.path.relpath(entry.path, listing.root)
             if entry.is_dir(follow_symlinks=False):
-                waiting.append(Path(entry.path))
+                waiting.append((Path(entry.path), way))
             elif _links_to_folder(entry):
-                listing.links.append(relative)
+                way_there = (*way, os.path.realpath(folder))
+                if _leads_back(entry, way_there):
+                    listing.links.append(relative)
+                else:
+                    waiting.append((Path(entry.path), way_there))
             elif Path(entry.name).suffix.lower() in known:
                 found.append(relative)
             else:
@@ -154,10 +159,13 @@ def _folders(listing: Listing, folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for entry in _entries(folder):
         relative = os.path.relpath(entry.path, listing.root)
-        if entry.is_dir(follow_symlinks=False):
+        linked = _links_to_folder(entry)
+        if linked and _leads_back(entry, (os.path.realpath(folder),)):
+            listing.links.append(relative)
+        elif linked or entry.is_dir(follow_symlinks=False):
             found[relative] = entry.name
         else:
-            (listing.links if _links_to_folder(entry) else listing.ignored).append(relative)
+            listing.ignored.append(relative)
     return {relative: found[relative] for relative in natsorted(sorted(found))}
 
 
@@ -174,5 +182,11 @@ def _links_to_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() and is_folder(entry.path)  # unlike the entry's own is_dir, this is False for a circle of links
 
 
+def _leads_back(entry: os.DirEntry[str], way: Iterable[str]) -> bool:
+    """Whether a link leads to one of these folders, or to one that they are in: whoever follows it never comes to an end."""
+    target = os.path.realpath(entry.path)
+    return any(os.path.commonpath((target, folder)) == target for folder in way)
+
+
 def _mention_links(listing: Listing) -> str:
-    return f" (links to folders are not followed: {', '.join(listing.links[:3])})" if listing.links else ""
+    return f" (links to folders that lead back are not followed: {', '.join(listing.links[:3])})" if listing.links else ""

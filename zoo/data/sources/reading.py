@@ -18,7 +18,7 @@ from zoo.data.sounds import CheckedSound, check_sound
 from zoo.data.sources.checked import Known, check_all
 from zoo.data.sources.folders import Listing
 from zoo.data.targets import Targets
-from zoo.errors import DataError
+from zoo.errors import DataError, escaped
 from zoo.types import Kind, Labels
 
 _SMALL = 8
@@ -188,7 +188,7 @@ def _outside(listing: Listing) -> list[str]:
             f"{len(listing.ignored):,} files are not {listing.kind.nouns} of a class and ignored: {_first(listing.ignored)}"
         )
     if listing.links:
-        notices.append(f"{len(listing.links):,} links to folders are not followed: {_first(listing.links)}")
+        notices.append(f"{len(listing.links):,} links to folders that lead back are not followed: {_first(listing.links)}")
     return notices
 
 
@@ -204,4 +204,4 @@ def _lengths_and_rates(sounds: list[CheckedSound]) -> list[str]:
 
 
 def _first(items: list[str]) -> str:
-    return "; ".join(items[:_SHOWN]) + ("; ..." if len(items) > _SHOWN else "")
+    return escaped("; ".join(items[:_SHOWN])) + ("; ..." if len(items) > _SHOWN else "")
