@@ -135,10 +135,10 @@ def test_what_is_missing_keeps_its_place(single: Path, nothing: Any) -> None:
         ({"summary": TEXTS, "number": "x"}, "columns .* and single values beside them"),
         (pd.DataFrame({"n": [1.5, 2], "m": [3, 4]}), "which column is the input"),
         (pd.DataFrame({"review": OTHERS, "text": TEXTS}), "'review', 'text' could each be meant; say column= review"),
-        (torch.utils.data.TensorDataset(torch.zeros(3)), "a TensorDataset is no input; give a list of texts"),
-        (np.array(3.5), r"an array \[\] float64 is no input"),
+        (torch.utils.data.TensorDataset(torch.zeros(3)), "a TensorDataset is not an input; give a list of texts"),
+        (np.array(3.5), r"an array \[\] float64 is not an input"),
         (np.zeros((2, 3)), r"a tuple; expected a text"),
-        (7, "a int is no input"),
+        (7, "a int is not an input"),
     ],
 )
 def test_what_is_refused_in_one_line(single: Path, rows: Any, said: str) -> None:

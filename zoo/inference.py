@@ -268,7 +268,7 @@ def several(inputs: Any, kind: Kind, column: str | None = None, schema: Schema |
     if isinstance(inputs, np.ndarray):
         return _of_array(inputs, kind)
     if not isinstance(inputs, Iterable):
-        raise DataError(f"a {type(inputs).__name__} is no input; give a list of {kind.nouns}, or one of them")
+        raise DataError(f"a {type(inputs).__name__} is not an input; give a list of {kind.nouns}, or one of them")
     return inputs
 
 
@@ -276,7 +276,7 @@ def _of_array(array: np.ndarray, kind: Kind) -> Iterable[Any]:
     """The inputs in an array: of texts `[N]`, or `[N, 2]` for pairs; of pictures `[H, W]` and `[H, W, 3]` are one, `[N, H, W, 3]` are N."""
     axes = {Kind.TEXT: (1, 2), Kind.IMAGE: (2, 3, 4), Kind.AUDIO: ()}[kind]
     if array.dtype != object and array.ndim not in axes:
-        raise DataError(f"an array {list(array.shape)} {array.dtype} is no input; give a list of {kind.nouns}")
+        raise DataError(f"an array {list(array.shape)} {array.dtype} is not an input; give a list of {kind.nouns}")
     one = kind is Kind.IMAGE and array.dtype != object and array.ndim < 4
     return [array] if one or array.ndim == 0 else array
 

@@ -157,7 +157,7 @@ def test_declared_keys():
         (DICTS, ("Txt", "Class"), UnknownName, r"no column 'Txt'; did you mean 'Text'\? \(columns of train: Text, Class\)"),
         (DICTS, ("Text",), ConfigError, r"expected \(sample, class\)"),
         (DICTS, "Text", ConfigError, r"expected \(sample, class\)"),
-        ([("a", 0), ("b", 1)], ("Text", "Class"), ConfigError, "its rows are no dictionaries but tuples"),
+        ([("a", 0), ("b", 1)], ("Text", "Class"), ConfigError, "its rows are tuples, not dictionaries"),
         ([{"a": "x", "b": 1}], None, ConfigError, "train: which column is the input"),
         ([{"text": "x", "body": "y", "label": 1}], None, ConfigError, "'text', 'body' could each be meant"),
         ([{"text": "x", "label": 0, "class": 1}], None, ConfigError, "'label', 'class' could each be meant"),

@@ -129,7 +129,7 @@ def test_a_name_that_is_not_utf8(best: Path, tmp_path: Path) -> None:
     assert b"caf\xe9.png" in (tmp_path / "answers.csv").read_bytes()
     api.predict_to(tmp_path / "answers.parquet", best, [str(tmp_path / "odd")])
     (row,) = parquet.read_table(tmp_path / "answers.parquet").to_pylist()
-    assert row["input"].endswith("caf\N{REPLACEMENT CHARACTER}.png")
+    assert row["input"].endswith(r"caf\xe9.png")
 
 
 _WORKER = """
@@ -309,7 +309,8 @@ def test_targets_that_cannot_be(tmp_path: Path) -> None:
 
 def test_rows_of_each_task() -> None:
     def row(one: Prediction, task: Task, top: int | None) -> dict[str, Any]:
-        found = answers.values(one, LABELS.names if task is not Task.REGRESSION else list(one.values), task, top)
+        labels = LABELS.names if task is not Task.REGRESSION else list(one.values)
+        found = answers.values(one, answers.columns(labels, task, top), labels, task)
         assert found.pop("error") is None
         return found
 
@@ -333,13 +334,17 @@ def test_rows_of_each_task() -> None:
 def test_without_a_prediction_all_is_empty_but_the_reason(task: Task, top: int | None) -> None:
     one = inference.without_prediction("x", "x: not a picture", LABELS, task)
     columns = answers.columns(LABELS.names, task, top)
-    assert answers.values(one, LABELS.names, task, top) == dict.fromkeys(columns) | {"input": "x", "error": "x: not a picture"}
+    assert answers.values(one, columns, LABELS.names, task) == dict.fromkeys(columns) | {
+        "input": "x",
+        "error": "x: not a picture",
+    }
 
 
 def test_values_that_are_called_as_our_columns(tmp_path: Path) -> None:
     """A target `error` and one `input` keep their names."""
     one = Prediction("x", values={"input": 1.0, "error": 2.0})
-    row = answers.values(one, ["input", "error"], Task.REGRESSION, 1)
+    labels = ["input", "error"]
+    row = answers.values(one, answers.columns(labels, Task.REGRESSION, 1), labels, Task.REGRESSION)
     assert row == {"input (zoo)": "x", "input": 1.0, "error": 2.0, "error (zoo)": None}
 
 

@@ -102,13 +102,14 @@ def write(
     began = time.monotonic()
     lines = out.with_name(out.name + ".jsonl") if out.suffix.lower() == ".parquet" else out
     state = _State.open(out, lines, {**identity, "top": top})
+    kinds = columns(labels, task, top)
     found, coming = state.done, iter(inputs)
     state.skip(coming)
     try:
         with lines.open("ab") as good, state.bad.open("ab") as bad:
             for one in answer(state.noted(coming)):
                 state.answer()
-                good.write(_line(values(one, labels, task, top), lines, header=state.done == 0))
+                good.write(_line(values(one, kinds, labels, task), lines, header=state.done == 0))
                 if one.error is None:
                     state.answered += 1
                 else:
@@ -118,7 +119,7 @@ def write(
                     state.save(good, bad)
             state.save(good, bad, force=True)
         if lines != out:
-            _to_parquet(lines, out, columns(labels, task, top))
+            _to_parquet(lines, out, kinds)
         if not state.left_out:
             state.bad.unlink(missing_ok=True)
         _progress(out).unlink()
@@ -260,7 +261,7 @@ def _own(name: str, labels: Sequence[str], task: Task) -> str:
     return f"{name} (zoo)" if task is Task.REGRESSION and name in labels else name
 
 
-def values(one: Prediction, labels: Sequence[str], task: Task, top: int | None) -> dict[str, Any]:
+def values(one: Prediction, columns: Iterable[str], labels: Sequence[str], task: Task) -> dict[str, Any]:
     """A prediction as one row of these columns; None where there is nothing."""
     known: dict[str, Any] = dict(one.values) if one.error is None else {}
     if task is not Task.REGRESSION:
@@ -268,7 +269,7 @@ def values(one: Prediction, labels: Sequence[str], task: Task, top: int | None) 
         for rank, (label, share) in enumerate(one.probabilities.items(), 1):
             known |= {f"probability of {label}": share, f"label {rank}": label, f"probability {rank}": share}
     known |= {_own("input", labels, task): one.input, _own("error", labels, task): one.error}
-    return {name: known.get(name) for name in columns(labels, task, top)}
+    return {name: known.get(name) for name in columns}
 
 
 def _line(values: dict[str, Any], path: Path, *, header: bool) -> bytes:
@@ -282,6 +283,14 @@ def _line(values: dict[str, Any], path: Path, *, header: bool) -> bytes:
     return text.getvalue().encode(errors="surrogateescape")
 
 
+def _in_utf8(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as Parquet can hold it: bytes of a name that are not UTF-8 are escaped (`caf\\xe9.png`), so that two names stay two."""
+    return {
+        name: value.encode(errors="surrogateescape").decode(errors="backslashreplace") if isinstance(value, str) else value
+        for name, value in row.items()
+    }
+
+
 def _to_parquet(lines: Path, out: Path, columns: dict[str, type]) -> None:
     """JSON lines as Parquet, some thousand rows at a time."""
     import pyarrow  # its import costs half a second
@@ -290,9 +299,8 @@ def _to_parquet(lines: Path, out: Path, columns: dict[str, type]) -> None:
     kinds = {str: pyarrow.string(), float: pyarrow.float64()}
     schema = pyarrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
     aside = out.with_name(out.name + ".aside")
-    # Parquet has no place for a name that is not UTF-8.
-    with lines.open(encoding="utf-8", errors="replace") as rows, parquet.ParquetWriter(aside, schema) as writer:
-        while some := [json.loads(line) for line in itertools.islice(rows, 10_000)]:
+    with lines.open(encoding="utf-8", errors="surrogateescape") as rows, parquet.ParquetWriter(aside, schema) as writer:
+        while some := [json.loads(line, object_hook=_in_utf8) for line in itertools.islice(rows, 10_000)]:
             writer.write_table(pyarrow.Table.from_pylist(some, schema))
     folders.flush(aside)
     aside.replace(out)

@@ -140,7 +140,7 @@ def _choose(
     if not part.named:
         if keys is not None:
             form = type(part.first).__name__
-            raise ConfigError(f"{part.title}: its rows are no dictionaries but {form}s, so keys name nothing; leave them out")
+            raise ConfigError(f"{part.title}: its rows are {form}s, not dictionaries, so keys name nothing; leave them out")
         keys = part.names
     if keys is None:
         known = schema if schema and schema.inputs and {*schema.inputs, *schema.labels} <= set(part.names) else None

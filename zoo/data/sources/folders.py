@@ -134,7 +134,7 @@ def _walk(listing: Listing, folder: Path) -> list[str]:
     """Pictures and recordings at any depth under a folder, relative to the listing's root, in natural order."""
     known = frozenset().union(*(suffixes() for suffixes in SUFFIXES.values()))
     found: list[str] = []
-    waiting = [(folder, (os.path.realpath(listing.root),))]
+    waiting: list[tuple[Path, tuple[str, ...]]] = [(folder, (os.path.realpath(listing.root),))]
     while waiting:
         folder, way = waiting.pop()
         for entry in _entries(folder):

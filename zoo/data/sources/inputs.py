@@ -21,7 +21,7 @@ from zoo.backbones.sounds import Sound
 from zoo.data.sources.tables import Columns, choose, choose_columns, read_rows, take_inputs
 from zoo.data.sources.tables_embedded import content_of, embedded
 from zoo.data.sources.tables_rows import bad_row, flaw
-from zoo.data.sources.values import Chosen
+from zoo.data.sources.values import Chosen, is_absent
 from zoo.errors import ConfigError, DataError
 from zoo.types import Kind, Schema
 
@@ -115,9 +115,6 @@ class Rows:
                 raise DataError(f"{self.chosen.inputs[0]} is empty")
             return _medium(present[0])
         texts = take_inputs(self.chosen, dict(zip(self.chosen.inputs, present, strict=True)), Path())
-        wrong = next((reason for text in texts if (reason := flaw(text))), None)
-        if wrong:
-            raise DataError(wrong)
         return texts[0] if len(texts) == 1 else texts
 
 
@@ -279,11 +276,6 @@ def _is_medium(kind: Kind, value: Any) -> bool:
     return kind is Kind.AUDIO and isinstance(value, Sound | Path | Mapping)
 
 
-def is_absent(item: Any) -> bool:
-    """Whether there is nothing: None, NaN, or what pandas has in their place."""
-    return item is None or (isinstance(item, float) and item != item) or type(item).__name__ in ("NAType", "NaTType")
-
-
 def samples_of(items: Iterable[Any], kind: Kind, schema: Schema | None = None) -> Iterator[Named]:
     """Plain samples with their names: a path or a text is its own name, the i-th of everything else is `#i`.
 
@@ -297,7 +289,7 @@ def sample_of(item: Any, number: int, kind: Kind, schema: Schema | None = None) 
     """As `samples_of`, of the sample of that number."""
     name = f"#{number}"
     if is_absent(item):
-        return name, DataError(f"{name}: {item!r} is no {kind.value}")
+        return name, DataError(f"{name}: {item!r} in place of the {kind.value}")
     if kind is not Kind.TEXT:
         if isinstance(item, str | PathLike):
             name = str(item)

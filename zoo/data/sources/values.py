@@ -147,11 +147,14 @@ def _written(value: Any) -> str:
 def is_missing(value: Any, *, typed: bool = False) -> bool:
     """Whether a label is not there. typed: as in `take_label`."""
     value = plain(value)
-    if isinstance(value, float):
-        return math.isnan(value)
-    return value is None or (
+    return is_absent(value) or (
         isinstance(value, str) and (not (text := value.strip()) or (not typed and text.casefold() in _WORDS))
     )
+
+
+def is_absent(value: Any) -> bool:
+    """Whether there is nothing: None, NaN, or what pandas has in their place."""
+    return value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in _NO_VALUE
 
 
 def _text(kind: Kind, name: str, value: Any, folder: Path) -> str:
