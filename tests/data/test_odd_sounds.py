@@ -12,6 +12,7 @@ from sounding import RATE, TINY_SOUND, chirp, noise, tone, write
 
 from zoo import backbones
 from zoo.data.decoding.mp3_frames import recordings
+from zoo.data.files import opened_file
 from zoo.data.sounds import check_sound, open_sound
 from zoo.data.sources.folders import list_folder
 from zoo.data.sources.reading import read_listing
@@ -253,3 +254,9 @@ def test_a_long_recording_is_checked_in_little_memory(tmp_path):
         tracemalloc.stop()
     assert checked < 8e6
     assert opened < 8e6 + 1.2 * 4 * 60 * rate
+
+
+def test_a_file_that_is_written_to_while_it_is_read_has_no_digest(tmp_path):
+    path = write(tmp_path / "a.wav", tone(440))
+    with pytest.raises(ValueError, match="replaced since it was checked"), opened_file(path):
+        path.write_bytes(path.read_bytes() + b"\0")

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pyarrow import parquet
 from zoo.config import DataConfig
 from zoo.data.opening import open_source
 from zoo.data.sets import Source
+from zoo.data.sources.tables_embedded import Unpacked
 from zoo.errors import ConfigError, DataError
 from zoo.inference import find
 from zoo.types import Kind, Schema
@@ -155,3 +157,25 @@ def test_memory(tmp_path: Path) -> None:
     size = path.stat().st_size
     taken = int(subprocess.run([sys.executable, "-c", _PEAK, str(path)], capture_output=True, text=True, check=True).stdout)
     assert taken < size
+
+
+def test_what_a_killed_process_unpacked_is_cleared_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "temporary"  # other tests clear the common one
+    own.mkdir()
+    monkeypatch.setenv("TMPDIR", str(own))
+    monkeypatch.setattr(tempfile, "tempdir", str(own))
+    as_structs(tmp_path / "images.parquet")
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from zoo.data.sources.tables_embedded import Unpacked\n"
+        "unpacked = Unpacked('picture')\n"
+        "assert len(list(unpacked.rows(Path(sys.argv[1]), ['label']))) == 40\n"
+        "print(unpacked.folder, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "images.parquet")], capture_output=True, text=True)
+    left = Path(done.stdout.strip())
+    assert (left / "row 1.png").is_file(), done.stderr
+    Unpacked("picture")
+    assert not left.exists()

@@ -40,10 +40,14 @@ def read_file(path: Path, sha256: str = "", look: Look | None = None) -> bytes:
 
 @contextlib.contextmanager
 def opened_file(path: Path, sha256: str = "") -> Iterator[tuple[IO[bytes], str]]:
-    """A file to be read from its beginning, and the sha256 of its bytes, of which none are kept. Raises: as `read_file`."""
+    """A file to be read from its beginning, and the sha256 of its bytes, of which none are kept.
+
+    Raises: as `read_file`; on leaving, ValueError if it was written to meanwhile: what was read may be other than what has the digest.
+    """
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("not a file")
     with path.open("rb") as file:
+        before = _version(file)
         found = hashlib.file_digest(file, "sha256").hexdigest()
         if sha256 and found != sha256:
             raise ValueError(_REPLACED)
@@ -51,3 +55,11 @@ def opened_file(path: Path, sha256: str = "") -> Iterator[tuple[IO[bytes], str]]
             raise ValueError("an empty file")
         file.seek(0)
         yield file, found
+        if _version(file) != before:
+            raise ValueError(_REPLACED)
+
+
+def _version(file: IO[bytes]) -> tuple[int, int]:
+    """What changes when an open file is written to: its size and time of change."""
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns

@@ -55,18 +55,15 @@ def read_arrow(path: Path, only: Collection[str] | None, notices: list[str]) -> 
 
     def batches() -> Batches:
         with pyarrow.OSFile(str(path)) as source:
-            framed = source.read(6) == b"ARROW1"
-            source.seek(0)
-            schema = (pyarrow.ipc.open_file if framed else pyarrow.ipc.open_stream)(source).schema
+            schema = _open_arrow(source).schema
             names = _columns(path, schema, only)
             yield schema
-            source.seek(0)
             options = pyarrow.ipc.IpcReadOptions(included_fields=[schema.names.index(name) for name in names])
-            if framed:
-                file = pyarrow.ipc.open_file(source, options=options)
+            file = _open_arrow(source, options)
+            if isinstance(file, pyarrow.ipc.RecordBatchFileReader):
                 whole = (file.get_batch(number) for number in range(file.num_record_batches))
             else:
-                whole = iter(pyarrow.ipc.open_stream(source, options=options))
+                whole = iter(file)
             for batch in whole:
                 for column in batch.columns:
                     _as_bytes(column).validate(full=True)  # nothing of the file was checked, and a wrong offset ends the process
@@ -91,6 +88,16 @@ def read_folder(path: Path, only: Collection[str] | None, notices: list[str]) ->
             yield number, values if isinstance(values, DataError) else values | _wanted(keys, only)
 
 
+def _open_arrow(source: Any, options: Any = None) -> Any:
+    """A reader from the beginning of an Arrow file: of one with a footer, or of a stream. Raises: as pyarrow."""
+    from pyarrow import ipc
+
+    source.seek(0)
+    framed = source.read(6) == b"ARROW1"
+    source.seek(0)
+    return (ipc.open_file if framed else ipc.open_stream)(source, options=options)
+
+
 def media_of(path: Path) -> dict[str, str | None]:
     """Columns that hold whole files, or their paths, as `datasets` writes images and audio: `image` or `audio` where the file says so, None
     where it does not, `binary` for bytes alone. Empty for other tables, and for what cannot be opened."""
@@ -107,9 +114,7 @@ def media_of(path: Path) -> dict[str, str | None]:
             schema = parquet.read_schema(files[0])
         elif files[0].name.lower().endswith(_ARROW):
             with pyarrow.OSFile(str(files[0])) as source:
-                framed = source.read(6) == b"ARROW1"
-                source.seek(0)
-                schema = (pyarrow.ipc.open_file if framed else pyarrow.ipc.open_stream)(source).schema
+                schema = _open_arrow(source).schema
         else:
             return {}
     except (pyarrow.ArrowException, ValueError, OSError, DataError):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import shutil
-import tempfile
 from collections.abc import Collection, Generator
 from pathlib import Path, PurePath
 from typing import Any
 
+from zoo import cache
 from zoo.data.sources.tables_arrow import media_of
 from zoo.data.sources.tables_columns import Columns
 from zoo.data.sources.tables_flaws import Row, Values, bad_row
@@ -52,16 +49,15 @@ def content_of(value: Any) -> bytes | None:
 
 
 class Unpacked:
-    """The samples as files of a folder of its own, which goes with the process; the rows have their names in place of them.
+    """The samples as files of a passing folder; the rows have their names in place of them.
 
     So they are checked, decoded and read again as all files are, and memory holds some rows at a time.
     """
 
     def __init__(self, column: str) -> None:
-        """column: which holds them."""
+        """column: which holds them. Raises: OutputError."""
         self.column = column
-        self.folder = Path(tempfile.mkdtemp(prefix="zoo-unpacked-"))
-        atexit.register(_remove, self.folder, os.getpid())
+        self.folder = cache.passing()
 
     def rows(self, path: Path, only: Collection[str] | None = None, notices: list[str] | None = None) -> Generator[Row]:
         """As `read_rows`. Raises: DataError, also where the disk is full."""
@@ -83,8 +79,3 @@ class Unpacked:
         except OSError as error:
             raise DataError(f"{path}: its samples cannot be unpacked into {self.folder}: {error.strerror}; make room") from error
         return values | {self.column: name}
-
-
-def _remove(folder: Path, process: int) -> None:
-    if os.getpid() == process:
-        shutil.rmtree(folder, ignore_errors=True)
