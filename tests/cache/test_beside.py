@@ -90,6 +90,37 @@ def test_clearing_all_the_time_ends_no_run_and_leaves_no_folder(python, tmp_path
     assert [path for path in (tmp_path / "cache").glob("*/*")] == []
 
 
+_CLEARED_AS_IT_IS_MADE = """
+import re, shutil, sys
+from pathlib import Path
+from zoo import cache
+
+def clear(event, arguments):
+    folder = Path(str(arguments[0])).parent if event == "open" else None
+    if folder and "facts.json" in str(arguments[0]) and re.fullmatch("[0-9a-f]{32}", folder.name) and folder.exists():
+        shutil.rmtree(folder)
+
+sys.addaudithook(clear)
+print(cache.folder(Path(sys.argv[1]), "features", {"a": 1}), flush=True)
+"""
+
+
+def test_a_folder_that_is_cleared_as_soon_as_it_is_there_has_its_facts_from_its_first_moment(python, tmp_path):
+    made = python(_CLEARED_AS_IT_IS_MADE, tmp_path / "cache").communicate(timeout=60)[0].strip()
+    assert cache.read_facts(Path(made)) == {"a": 1}
+
+
+def test_clear_takes_what_a_process_was_making_when_it_was_killed(python, tmp_path):
+    process = python("import sys; from zoo import folders; from pathlib import Path\nwith folders.whole(Path(sys.argv[1])): "
+                     "print(1, flush=True); __import__('time').sleep(600)", tmp_path / "cache" / "features" / "a")  # fmt: skip
+    assert process.stdout.readline() == "1\n"
+    process.kill()
+    process.wait()
+    assert list((tmp_path / "cache" / "features").iterdir())
+    cache.clear(tmp_path / "cache")
+    assert not list((tmp_path / "cache" / "features").iterdir())
+
+
 def test_what_a_killed_process_kept_for_itself_goes_with_the_next(python, tmp_path):
     killed, living = python(_PASSES), python(_PASSES)
     left, used = (Path(process.stdout.readline().strip()) for process in (killed, living))

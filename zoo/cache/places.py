@@ -98,12 +98,16 @@ def make(path: Path) -> None:
         _texts[path] = _text(facts)
     for left in reversed(range(_TRIES)):
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            if path in _texts:
+            if path not in _texts:
+                path.mkdir(parents=True, exist_ok=True)
+            elif path.exists():
                 _have(path / FACTS, _texts[path])
+            else:  # with its facts from its first moment: one that clears all the time would come between
+                folders.begin(path, {FACTS: _texts[path]})
             return
         except (OSError, OutputError) as error:
-            if not (is_gone(error) and left):
+            made = isinstance(error, FileExistsError) and path.is_dir()  # by another process, just now
+            if not ((made or is_gone(error)) and left):
                 raise
 
 

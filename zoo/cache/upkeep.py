@@ -92,6 +92,8 @@ def clear(root: Path, kind: str | None = None, older_than_days: float = 0.0) -> 
 
     Raises: ConfigError if there is nothing of that kind.
     """
+    for place in root.glob("*/"):
+        folders.sweep(place)
     everything = entries(root)
     kinds = sorted({entry.kind for entry in everything})
     if kind is not None and kind not in kinds:
