@@ -1,13 +1,16 @@
 """Networks that a file fills: nothing is drawn for them, and what comes out is what was saved."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from saving import save
 from tiny import BY_FAMILY, TINY_TEXT, text_folder
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo import backbones, registry
-from zoo.adaptation import saved
+from zoo.adaptation import saved, saved_config
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.digest import digest
 from zoo.backbones.unfilled import unfilled
@@ -48,6 +51,27 @@ def test_a_network_of_texts_is_filled_whatever_lay_in_memory(tmp_path):
         torch.use_deterministic_algorithms(False)
     assert digest(again.backbone.net) == digest(model.backbone.net)
     assert all(np.isfinite(tensor.numpy()).all() for tensor in again.state_dict().values())
+
+
+class _Zeros(TorchDispatchMode):
+    """Memory that is not filled is zero, as the first that a process gets often is."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        return found.zero_() if "empty" in function.__name__ else found
+
+
+def test_an_adapted_network_is_opened_whatever_lay_in_memory(tmp_path):
+    base = AdaptedModel.build(backbones.load(BY_FAMILY["vit"], "random"), 2, strategy="full", labels=Labels(("a", "b")))
+    base.backbone.origin = replace(
+        base.backbone.origin, own=True
+    )  # as of a run's own backbone, with which whole weights are shipped
+    model = AdaptedModel.build(base.backbone, 2, strategy="lora:2", labels=Labels(("a", "b")))
+    save(tmp_path / "best", model)
+    assert saved_config.read(tmp_path / "best")["layout"] == "whole"
+    with _Zeros():
+        again = saved.open_saved(tmp_path / "best")
+    assert digest(again.backbone.net) == digest(model.backbone.net)
 
 
 def test_only_inside_and_only_parameters():

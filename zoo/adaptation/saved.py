@@ -94,8 +94,9 @@ def _open(folder: Path, weights: str | None, head: HeadFactory | None) -> tuple[
         if metadata["format"] != FORMAT or metadata["layout"] != block["layout"]:
             raise CheckpointError(f"{path}: written for another {CONFIG} than the one beside it; use another copy")
         labels = _labels(folder, block, metadata)
-        backbone = _backbone(folder, block, weights)
-        model = _rebuild(block, backbone, labels, _head(folder, block, head))
+        with unfilled() if block["layout"] != "adapter" else contextlib.nullcontext():
+            backbone = _backbone(folder, block, weights)
+            model = _rebuild(block, backbone, labels, _head(folder, block, head))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{folder / CONFIG}: damaged: {type(error).__name__} {error}; use another copy") from error
     fill(layout.tensors(model, block["layout"]), state, str(path))
@@ -198,8 +199,7 @@ def _backbone(folder: Path, block: Mapping[str, Any], weights: str | None) -> Ba
     if whole or (weights is None and base["seed"] is not None):
         weights = "random"
     tokenizer = folder if preprocess.kind is Kind.TEXT else None
-    with unfilled() if whole else contextlib.nullcontext():
-        backbone = backbones.load(spec, weights, **preprocess.options(), tokenizer=tokenizer, seed=seed)
+    backbone = backbones.load(spec, weights, **preprocess.options(), tokenizer=tokenizer, seed=seed)
     if whole:  # the file brings every value; what is kept is where the training began
         backbone.base_sha256 = base["tensors_sha256"]
         backbone.origin = WeightsOrigin(base["source"], base["sha256"], base["licence"], base.get("own", False))

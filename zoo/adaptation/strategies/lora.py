@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zoo.adaptation.plan import AdapterOptions, Plan
 from zoo.backbones.base import Backbone
 from zoo.backbones.faults import reported
+from zoo.backbones.unfilled import is_unfilled
 from zoo.errors import ConfigError, nearest
 from zoo.strategy import LoRA
 
@@ -135,7 +136,8 @@ def _check_adapted(backbone: Backbone, names: Sequence[str]) -> None:
 def _check_called(backbone: Backbone, names: Sequence[str]) -> None:
     """Prove on one sample that every update takes part: it is called, and together they change the features.
 
-    Leaves each B as it was, zero. On the meta device, where there are no values, the calls alone are proven.
+    Leaves each B as it was, zero. On the meta device, where there are no values, and where they are to come (`unfilled`), the calls alone
+    are proven.
     """
     layers: dict[str, Any] = {name: backbone.net.get_submodule(name) for name in names}
     device = next(backbone.parameters()).device
@@ -165,7 +167,7 @@ def _check_called(backbone: Backbone, names: Sequence[str]) -> None:
             f"strategy 'lora': {backbone.spec.name} reads the weight of {passed_by[0]} without calling it, so an update there "
             f"would do nothing ({len(passed_by)} of {len(names)} modules); leave it out with --lora-targets"
         )
-    if not before.is_meta and torch.equal(before, after):
+    if not before.is_meta and not is_unfilled() and torch.equal(before, after):
         raise ConfigError(
             f"strategy 'lora': updates of {names[0]} and {len(names) - 1} more do not change the features of "
             f"{backbone.spec.name}; name other modules with --lora-targets"
