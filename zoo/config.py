@@ -99,7 +99,7 @@ class DataConfig:
     """Bits that the grey values of 16-bit images use, such as 12: 0 to 4,095 is then scaled to black and white. Empty: the fewest of 8, 10,
     12, 14 and 16 that hold all values of the data; it travels with the model."""
     max_unreadable: float = 0.01
-    """Share of unreadable samples that are left out; more is an error."""
+    """Share of unreadable samples that are left out; more is an error. Each is named in notices.csv of the run."""
     leaks: Literal["error", "warn", "ignore"] = "warn"
     """What to do about identical samples in two splits: stop, drop them from the later split and say so, or keep them."""
     augment: Literal["none", "light", "standard", "strong"] = "none"

@@ -3,6 +3,7 @@
 runs/<backbone>-<strategy>-<data>-<number>/
     config.yaml      every option with its origin
     splits.json      which picture is in which split, with its sha256
+    notices.csv      each sample, file and row that was left out, or that is worth a word, with the reason
     metrics.jsonl    a line an evaluation
     checkpoints/     to resume from
     best/            publishable
@@ -24,6 +25,8 @@ from typing import Any
 from zoo import content, folders, interrupts, locks
 from zoo.config import Resolved, Scalar, build, options, slug
 from zoo.errors import CheckpointError, ConfigError, OutputError, RunFailed, shown
+
+NOTICES = "notices.csv"
 
 
 @dataclass(frozen=True)

@@ -328,7 +328,7 @@ def test_leaks_between_given_parts():
     dropped = from_datasets(DICTS, [*DICTS[:3], {"Text": "new", "Class": "warm"}], options=DataConfig())
     assert dropped.facts.leaks == 3
     assert [dropped.val.item(index) for index in range(len(dropped.val))] == ["new"]
-    with pytest.raises(DataError, match=r"3 texts of val are in an earlier split too \(val: val\[0\] = train: train\[0\]"):
+    with pytest.raises(DataError, match=r"3 texts of val are in an earlier split too \(val\[0\] = train: train\[0\]"):
         from_datasets(DICTS, DICTS[:3], options=DataConfig(leaks="error"))
 
 

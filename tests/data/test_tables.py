@@ -353,14 +353,17 @@ def test_one_label_only(make_file, tmp_path):
 def test_repeated_rows(make_file):
     path = make_file("a.csv", REVIEWS + "I loved it,pos\nit was bad,pos\nI loved it,pos\nit was bad,pos\n")
     notices = read(path).notices
-    assert "3 rows repeat an earlier one with the same label: row 5 = row 1; row 7 = row 1; row 8 = row 6" in notices
-    assert "1 rows repeat the texts of an earlier one with another label: row 2 ('neg') = row 6 ('pos')" in notices
+    pairs = "; ".join(f"a.csv, row {late} = a.csv, row {early}" for late, early in ((5, 1), (7, 1), (8, 6)))
+    assert f"3 rows repeat an earlier one with the same label: {pairs}" in notices
+    assert "1 rows repeat the texts of an earlier one with another label: a.csv, row 2 ('neg') = a.csv, row 6 ('pos')" in notices
 
 
 def test_repeated_pairs_are_equal_in_both_texts(make_file):
     rows = "a b,c d,x\na b,d e,y\nd e,a b,x\na b,d e,y\n"
     notices = read(make_file("a.csv", f"text1,text2,label\n{rows}")).notices
-    assert [line for line in notices if "repeat" in line] == ["1 rows repeat an earlier one with the same label: row 4 = row 2"]
+    assert [line for line in notices if "repeat" in line] == [
+        "1 rows repeat an earlier one with the same label: a.csv, row 4 = a.csv, row 2"
+    ]
 
 
 def test_numbers_are_regression_and_said(make_file):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from zoo.data import targets
+from zoo.data.notices import Entry, Notice, first
 from zoo.data.sets import SampleSet, Source
 from zoo.data.sources.folders import ALL, LAYOUT, Listing
 from zoo.errors import DataError, nearest
@@ -97,11 +98,13 @@ def conflicting(samples: SampleSet, labels: Labels, task: Task) -> list[str]:
     if not pairs:
         return []
 
-    def show(index: int) -> str:
-        return f"{samples.name(index)} ({targets.text(samples.targets, index, labels, task)})"
+    def label(index: int) -> str:
+        return f" ({targets.text(samples.targets, index, labels, task)})"
 
-    first, second = pairs[0]
-    return [f"{len(pairs):,} {samples.kind.nouns} of train stand there with another label too: {show(first)} = {show(second)}"]
+    entries = [Entry(samples.name(one), f"{label(one)} = {samples.name(other)}{label(other)}", "train") for one, other in pairs]
+    before = f"{len(pairs):,} {samples.kind.nouns} of train stand there with another label too: "
+    why = "the same stands there with another label too"
+    return [Notice.naming(before, entries, what="sample", why=why, done="kept", shown=1)]
 
 
 def resolve_leaks(parts: Mapping[str, SampleSet], policy: str) -> tuple[dict[str, SampleSet], int, list[str]]:
@@ -115,7 +118,8 @@ def resolve_leaks(parts: Mapping[str, SampleSet], policy: str) -> tuple[dict[str
     Raises: DataError, with `error` naming the first pairs.
     """
     kept = dict(parts)
-    total, notices = 0, []
+    total = 0
+    notices: list[str] = []
     earlier: dict[bytes, tuple[str, int]] = {}
     for split in (name for name in SPLITS if name in parts):
         samples = parts[split]
@@ -127,15 +131,20 @@ def resolve_leaks(parts: Mapping[str, SampleSet], policy: str) -> tuple[dict[str
         if not twins:
             continue
         total += len(twins)
-        shown = (f"{split}: {samples.name(index)} = {at}: {parts[at].name(other)}" for index, (at, other) in twins[:_SHOWN])
-        said = f"{len(twins):,} {samples.kind.nouns} of {split} are in an earlier split too ({'; '.join(shown)})"
+        entries = [Entry(samples.name(index), f" = {at}: {parts[at].name(other)}", split) for index, (at, other) in twins]
+        said = f"{len(twins):,} {samples.kind.nouns} of {split} are in an earlier split too"
         if policy == "error":
-            raise DataError(f"{said}; remove them, or use --leaks warn to drop them from {split}")
+            shown = first([f"{one.name}{one.detail}" for one in entries], _SHOWN)
+            raise DataError(f"{said} ({shown}); remove them, or use --leaks warn to drop them from {split}")
+        before, after, done = f"{said} (", "): kept, as --leaks ignore says", "kept"
         if policy == "warn":
             kept[split] = samples.subset(np.setdiff1d(np.arange(len(samples)), [index for index, _ in twins]))
             if not len(kept[split]):
                 del kept[split]
-                notices.append(f"all {said}: {split} is left out")
-                continue
-        notices.append(f"{said}: {'dropped from ' + split if policy == 'warn' else 'kept, as --leaks ignore says'}")
+                before, after = f"all {before}", f"): {split} is left out"
+            else:
+                after = f"): dropped from {split}"
+            done = "left out"
+        why = "is in an earlier split too"
+        notices.append(Notice.naming(before, entries, after, what="sample", why=why, done=done, shown=_SHOWN))
     return kept, total, notices

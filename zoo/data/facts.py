@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from zoo.data import targets
+from zoo.data.notices import Notice
 from zoo.data.sets import SampleSet, Source
 from zoo.types import Kind, Labels, Schema, Task
 
@@ -40,7 +41,7 @@ class DataFacts:
     leaks: int = 0
     """Samples that are in an earlier split too, byte by byte; what was done about them is among the notices."""
     notices: tuple[str, ...] = ()
-    """One line each, for people."""
+    """One line each, for people; a `zoo.data.notices.Notice` knows all that it is about."""
     task: Task = Task.CLASSIFICATION
     kind: Kind = Kind.IMAGE
     bit_depth: int | None = None
@@ -56,26 +57,28 @@ class DataFacts:
         counts = [count for count in self.counts.get("train", {}).values() if count]
         return max(counts) / min(counts) if counts else None
 
-    def lines(self) -> list[str]:
-        """The facts for people: the sizes first, then the notices."""
+    def lines(self, file: str | None = None) -> list[str]:
+        """The facts for people: the sizes first, then the notices, which name the file, where there is one, that has all that they are
+        about."""
         sizes = self.sizes
         names = list(next(iter(self.counts.values())))
         shown = ", ".join(names[:_SHOWN]) + (f", ... ({len(names)} in all)" if len(names) > _SHOWN else "")
         split = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+        told = [one.pointing(file) if file and isinstance(one, Notice) else one for one in self.notices]
         several = "" if len(names) == 1 else "s"
         what = {
             Task.CLASSIFICATION: "classes in this order",
             Task.MULTILABEL: f"label{several}",
             Task.REGRESSION: f"value{several}",
         }
-        return [f"data: {self.source}; {split} {self.kind.nouns}; {len(names)} {what[self.task]}: {shown}", *self.notices]
+        return [f"data: {self.source}; {split} {self.kind.nouns}; {len(names)} {what[self.task]}: {shown}", *told]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON and the card."""
         return {
-            **asdict(self),
+            **asdict(replace(self, notices=())),
             "unreadable": list(self.unreadable),
-            "notices": list(self.notices),
+            "notices": list(map(str, self.notices)),
             "schema": self.schema.to_dict(),
             "imbalance": self.imbalance,
         }

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.notices import Line
 from zoo.types import Kind, Task
 
 _BINS = 24
@@ -150,6 +151,8 @@ class Found:
     """Labels that differ by case or spaces alone; a line each."""
     notices: tuple[str, ...]
     """What else was noticed in reading; a line each."""
+    noticed: tuple[Line, ...]
+    """Each sample, file and row that these lines are about; they name the first."""
     label_errors: LabelErrors | None = None
     """None where no backbone was given."""
     previews: dict[Sample, str] = field(default_factory=dict)
@@ -205,6 +208,7 @@ class Found:
         for name in ("exact", "near"):
             for group, plain in zip(getattr(self, name), values[name], strict=True):
                 plain.update(contradicts=group.contradicts, leaks=group.leaks)
+        values["noticed"] = [line._asdict() for line in self.noticed]
         return {**values, "total": self.total, "imbalance": self.imbalance}
 
 

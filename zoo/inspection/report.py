@@ -17,6 +17,7 @@ from PIL import Image
 from zoo import cache, memory, registry
 from zoo.config import Resolved
 from zoo.data import checks, duplicates
+from zoo.data.notices import lines
 from zoo.data.sets import Integers
 from zoo.data.splits import Splits
 from zoo.errors import DataError, OutputError
@@ -110,7 +111,8 @@ def _describe(raw: Raw, measures: Measures, exact: list[Integers]) -> DataReport
         exact=_groups(raw, exact),
         near=_groups(raw, near),
         similar_labels=tuple(checks.similar_names(raw.labels)) if facts.task is Task.CLASSIFICATION else (),
-        notices=facts.notices,
+        notices=tuple(map(str, facts.notices)),
+        noticed=tuple(lines(facts.notices)),
     )
 
 

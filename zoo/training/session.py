@@ -18,6 +18,7 @@ from accelerate.utils import broadcast_object_list
 from zoo import folders, registry, runs
 from zoo.adaptation import saved_config, transfer
 from zoo.config import FinetuneConfig, Resolved
+from zoo.data import notices
 from zoo.data.splits import Splits, open_splits, read_splits
 from zoo.errors import CheckpointError, ConfigError, ZooError
 from zoo.evaluation import metrics
@@ -177,7 +178,7 @@ def by_task(resolved: Resolved, splits: Splits, metric: Metric | None) -> tuple[
 
 def announce(splits: Splits) -> None:
     """Say what the data are, and everything about them that a person should know before hours of training."""
-    for line in splits.facts.lines():
+    for line in splits.facts.lines(runs.NOTICES):
         say(line)
 
 
@@ -192,7 +193,8 @@ def _create(resolved: Resolved, splits: Splits, machine: Accelerator | None) -> 
     paths: list[Any] = [None]
     if machine is None or machine.is_main_process:
         try:
-            run, _ = runs.create(resolved, {"splits.json": json.dumps(splits.record(), indent=1)})
+            files = {"splits.json": json.dumps(splits.record(), indent=1), runs.NOTICES: notices.as_csv(splits.facts.notices)}
+            run, _ = runs.create(resolved, files)
             paths = [str(run.path)]
         except ZooError as error:
             paths = [error]

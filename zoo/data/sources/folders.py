@@ -13,7 +13,7 @@ from natsort import natsorted
 from zoo.data import pictures, sounds
 from zoo.data.sources.values import split_of
 from zoo.errors import DataError
-from zoo.folders import exists, is_folder
+from zoo.folders import exists, is_folder, special
 from zoo.types import Kind
 
 ALL = "all"
@@ -35,6 +35,8 @@ class Listing:
     """Files that are neither pictures nor recordings by their names, or lie outside class folders."""
     links: list[str] = field(default_factory=list)
     """Links to folders; they are not followed, as one to a parent would repeat every file."""
+    special: list[tuple[str, str]] = field(default_factory=list)
+    """What is no file, and is never opened, since reading it may wait for ever; and what it is: `a pipe`, `a socket`, `a device`."""
     kind: Kind = Kind.IMAGE
     """What its files are."""
 
@@ -77,7 +79,10 @@ def find_files(paths: Iterable[str | os.PathLike[str]], kind: Kind) -> list[str]
                 raise DataError(f"{path}: no such file or folder")
             found.append(str(path))
             continue
-        inside = _of(kind, _walk(Listing(path, {}), path))
+        listing = Listing(path, {})
+        named = _walk(listing, "")
+        unread = [name for name, _ in listing.special]  # each is told as an input that cannot be read
+        inside = _of(kind, natsorted(sorted([*named, *unread])) if unread else named)
         if not inside:
             raise DataError(f"{path}: no {kind.nouns} in this folder")
         found += [str(path / name) for name in inside]
@@ -126,28 +131,30 @@ def _classes(listing: Listing, folders: dict[str, str]) -> dict[str, list[str]]:
             normal.encode()
         except UnicodeEncodeError:
             raise DataError(f"{listing.root}: the name of the folder {name!r} is not UTF-8; rename it") from None
-        found[normal] = _walk(listing, listing.root / path)
+        found[normal] = _walk(listing, path)
     return found
 
 
-def _walk(listing: Listing, folder: Path) -> list[str]:
-    """Pictures and recordings at any depth under a folder, relative to the listing's root, in natural order."""
+def _walk(listing: Listing, folder: str) -> list[str]:
+    """Pictures and recordings at any depth under a folder, relative to the listing's root as the folder is, in natural order."""
     known = frozenset().union(*(suffixes() for suffixes in SUFFIXES.values()))
     found: list[str] = []
-    waiting: list[tuple[Path, tuple[str, ...]]] = [(folder, (os.path.realpath(listing.root),))]
+    waiting: list[tuple[str, tuple[str, ...]]] = [(folder, (str(listing.root),))]
     while waiting:
         folder, way = waiting.pop()
-        for entry in _entries(folder):
-            relative = os.path.relpath(entry.path, listing.root)
+        for entry in _entries(listing.root / folder):
+            relative = os.path.join(folder, entry.name)  # noqa: PTH118 - a tenth of the time of a Path
             if entry.is_dir(follow_symlinks=False):
-                waiting.append((Path(entry.path), way))
+                waiting.append((relative, way))
             elif _links_to_folder(entry):
-                way_there = (*way, os.path.realpath(folder))
+                way_there = (*way, str(listing.root / folder))
                 if _leads_back(entry, way_there):
                     listing.links.append(relative)
                 else:
-                    waiting.append((Path(entry.path), way_there))
-            elif Path(entry.name).suffix.lower() in known:
+                    waiting.append((relative, way_there))
+            elif what := _special(entry):
+                listing.special.append((relative, what))
+            elif os.path.splitext(entry.name)[1].lower() in known:  # noqa: PTH122
                 found.append(relative)
             else:
                 listing.ignored.append(relative)
@@ -160,10 +167,12 @@ def _folders(listing: Listing, folder: Path) -> dict[str, str]:
     for entry in _entries(folder):
         relative = os.path.relpath(entry.path, listing.root)
         linked = _links_to_folder(entry)
-        if linked and _leads_back(entry, (os.path.realpath(folder),)):
+        if linked and _leads_back(entry, (str(folder),)):
             listing.links.append(relative)
         elif linked or entry.is_dir(follow_symlinks=False):
             found[relative] = entry.name
+        elif what := _special(entry):
+            listing.special.append((relative, what))
         else:
             listing.ignored.append(relative)
     return {relative: found[relative] for relative in natsorted(sorted(found))}
@@ -182,10 +191,15 @@ def _links_to_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() and is_folder(entry.path)  # unlike the entry's own is_dir, this is False for a circle of links
 
 
+def _special(entry: os.DirEntry[str]) -> str | None:
+    """As `folders.special`; of a plain file, the disk is not asked again."""
+    return None if entry.is_file(follow_symlinks=False) else special(entry.path)
+
+
 def _leads_back(entry: os.DirEntry[str], way: Iterable[str]) -> bool:
     """Whether a link leads to one of these folders, or to one that they are in: whoever follows it never comes to an end."""
     target = os.path.realpath(entry.path)
-    return any(os.path.commonpath((target, folder)) == target for folder in way)
+    return any(os.path.commonpath((target, os.path.realpath(folder))) == target for folder in way)
 
 
 def _mention_links(listing: Listing) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from zoo.backbones import hub
 from zoo.config import DataConfig
+from zoo.data.notices import Entry, Notice
 from zoo.data.sets import Source
 from zoo.data.sources.datasets import open_parts
 from zoo.data.sources.values import split_of
@@ -79,7 +80,10 @@ def _by_split(spec: str, found: Any) -> tuple[dict[str, Any], list[str]]:
         if len(found) > 1:
             raise DataError(f"{spec}: its parts are {', '.join(map(str, found))}; none of them is called train")
         named, unused = {"train": next(iter(found.values()))}, []
-    return named, [f"{spec}: of its parts, {', '.join(unused)} are not used"] if unused else []
+    if not unused:
+        return named, []
+    said, why = f"{spec}: of its parts, {', '.join(unused)} are not used", f"a part of {spec} beside those that are used"
+    return named, [Notice.of(said, list(map(Entry, unused)), what="set", why=why, done="left out")]
 
 
 def _licence(parts: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from zoo.data.decoding.values import FULL, depth_of, too_bright
+from zoo.data.notices import Entry, Notice, first
 from zoo.data.pictures import Checked, check_file
 from zoo.data.sets import DIGEST, FileSet, SampleSet, SoundFiles, Source
 from zoo.data.sounds import CheckedSound, check_sound
 from zoo.data.sources.checked import Known, check_all
-from zoo.data.sources.folders import Listing
+from zoo.data.sources.folders import ALL, Listing
 from zoo.data.targets import Targets
 from zoo.errors import DataError, escaped
 from zoo.types import Kind, Labels
@@ -27,8 +28,6 @@ _SHORT = 0.025
 """Seconds that a frame of every network hears; a shorter recording is filled up with silence."""
 _DARK = 14
 """Bits of 16 that colours use at most for them to become dark."""
-_SHOWN = 5
-"""Names in a message."""
 
 
 def read_listing(listing: Listing, max_unreadable: float, place: Path | None = None, bit_depth: int | None = None) -> Source:
@@ -57,8 +56,9 @@ def read_listing(listing: Listing, max_unreadable: float, place: Path | None = N
     for part in listing.parts:
         own = [index for index, row in enumerate(rows) if row[0] == part]
         parts[part] = file_set(listing.root, listing.kind, own, names, results, targets, depth)
-    notices = file_notices(listing.kind, names, results, unreadable, depth) + _outside(listing)
-    ignored = len(listing.ignored) + len(listing.links)
+    splits = {name: part for part, _, name in rows if part != ALL}
+    notices = file_notices(listing.kind, names, results, depth, splits) + _outside(listing)
+    ignored = len(listing.ignored) + len(listing.special) + len(listing.links)
     description = f"folder {listing.root}"
     return Source(description, "unknown", classes, parts, unreadable, ignored, notices, kind=listing.kind, bit_depth=depth)
 
@@ -86,7 +86,7 @@ def read_files(
         share = (
             f"{len(unreadable):,} of {len(names):,} {kind.nouns} cannot be read, more than --max-unreadable {max_unreadable:.2%}"
         )
-        raise DataError(f"{root}: {share}: {_first(unreadable)}")
+        raise DataError(f"{root}: {share}: {first(unreadable)}")
     return results, unreadable
 
 
@@ -132,64 +132,108 @@ def file_notices(
     kind: Kind,
     names: Sequence[str],
     results: Sequence[Known | DataError],
-    unreadable: list[str],
     bit_depth: int | None = None,
+    splits: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """What a person should know of the files: a line each."""
+    """What a person should know of the files: a line each. splits: those of the files, by name, where their names do not say it."""
     found = list(zip(names, results, strict=True))
     pictures = [(name, one) for name, one in found if isinstance(one, Checked)]
     sounds = [(name, one) for name, one in found if isinstance(one, CheckedSound)]
-    lines = [
-        (unreadable, "cannot be read and left out"),
-        ([name for name, one in pictures if min(one.width, one.height) < _SMALL], f"with a side under {_SMALL} pixels"),
-        ([name for name, one in pictures if one.animated], "of several frames, of which only the first is used"),
+    bad = [(name, f": {_reason(name, one)}") for name, one in found if isinstance(one, DataError)]
+    some: list[tuple[Sequence[tuple[str, Any]], str, str, str]] = [
+        (bad, "cannot be read", " and left out", "left out"),
         (
-            [name for name, one in pictures if one.bands],
-            "with bands beyond red, green, blue and transparency, which are left out",
+            [one for one in pictures if min(one[1].width, one[1].height) < _SMALL],
+            f"with a side under {_SMALL} pixels",
+            "",
+            "kept",
         ),
-        ([name for name, one in sounds if one.channels > 1 and not one.cancels], "of several channels, which are averaged"),
-        ([name for name, one in sounds if one.cancels], "whose channels cancel each other, so that the loudest is used"),
-        ([name for name, one in sounds if one.silent], "in which nothing is heard"),
-        ([name for name, one in sounds if one.seconds < _SHORT], f"shorter than {_SHORT} seconds"),
+        ([one for one in pictures if one[1].animated], "of several frames", f", of which {_FRAME}", _FRAME),
+        ([one for one in pictures if one[1].bands], f"with {_BANDS}", ", which are left out", "these bands are left out"),
+        (
+            [one for one in sounds if one[1].channels > 1 and not one[1].cancels],
+            "of several channels",
+            ", which are averaged",
+            "averaged",
+        ),
+        ([one for one in sounds if one[1].cancels], "whose channels cancel each other", f", so that {_LOUDEST}", _LOUDEST),
+        ([one for one in sounds if one[1].silent], "in which nothing is heard", "", "kept"),
+        ([one for one in sounds if one[1].seconds < _SHORT], f"shorter than {_SHORT} seconds", "", "kept"),
     ]
-    notices = [f"{len(some):,} {kind.nouns} {text}: {_first(some)}" for some, text in lines if some]
-    return notices + _depths(pictures, bit_depth) + _lengths_and_rates([one for _, one in sounds])
+    known = splits or {}
+    notices: list[str] = []
+    for those, why, rest, done in some:
+        entries = [Entry(name, one if isinstance(one, str) else "", known.get(name, "")) for name, one in those]
+        if entries:
+            before = f"{len(entries):,} {kind.nouns} {why}{rest}: "
+            notices.append(Notice.naming(before, entries, what="file", why=why, done=done))
+    return notices + _depths(pictures, bit_depth, known) + _lengths_and_rates([one for _, one in sounds])
 
 
-def _depths(pictures: list[tuple[str, Checked]], bit_depth: int | None) -> list[str]:
+_FRAME, _LOUDEST = "only the first is used", "the loudest is used"
+_BANDS = "bands beyond red, green, blue and transparency"
+
+
+def _reason(name: str, error: DataError) -> str:
+    """Why a file cannot be read, without its name."""
+    return str(error).removeprefix(f"{escaped(name)}: ")
+
+
+def _depths(pictures: list[tuple[str, Checked]], bit_depth: int | None, splits: Mapping[str, str]) -> list[str]:
     """What becomes of 16 bits a channel, where not all of them are used."""
     grey = [(name, one.bits) for name, one in pictures if one.bits and not one.upper]
     colour = [(name, one.bits) for name, one in pictures if one.upper]
-    notices = []
+    notices: list[str] = []
     if grey and bit_depth is not None:
         few = depth_of(max(1, round(median(bits for _, bits in grey))))
         if bit_depth < FULL:
             scaled = f"their values from 0 to {(1 << bit_depth) - 1:,} become 0 to 255"
             notices.append(f"{len(grey):,} images of 16 bits are read as of {bit_depth} bits (--bit-depth): {scaled}")
         if few < bit_depth:
-            needing = [name for name, bits in grey if bits > few]
+            needing = [Entry(name, split=splits.get(name, "")) for name, bits in grey if bits > few]
+            said = f"half of {len(grey):,} images of 16 bits use at most {few} bits and become dark"
+            why = f"uses more than the {few} bits of half of the images"
             notices.append(
-                f"half of {len(grey):,} images of 16 bits use at most {few} bits and become dark"
-                + (f", since others use more: {_first(needing)}" if needing else f"; --bit-depth {few} would do")
+                Notice.naming(f"{said}, since others use more: ", needing, what="file", why=why, done="the others become dark")
+                if needing
+                else f"{said}; --bit-depth {few} would do"
             )
     if colour and max(bits for _, bits in colour) <= _DARK:
-        notices.append(
+        why = f"16 bits a channel, of which at most {max(bits for _, bits in colour)} are used"
+        said = (
             f"{len(colour):,} images have 16 bits a channel, use at most {max(bits for _, bits in colour)} of them and become dark, "
-            f"as only the upper 8 are read; save them with 8 bits a channel: {_first([name for name, _ in colour])}"
+            "as only the upper 8 are read; save them with 8 bits a channel: "
         )
+        entries = [Entry(name, split=splits.get(name, "")) for name, _ in colour]
+        notices.append(Notice.naming(said, entries, what="file", why=why, done="the upper 8 bits are read"))
     return notices
 
 
 def _outside(listing: Listing) -> list[str]:
     """Notices of what was passed over."""
-    notices = []
-    if listing.ignored:
-        notices.append(
-            f"{len(listing.ignored):,} files are not {listing.kind.nouns} of a class and ignored: {_first(listing.ignored)}"
-        )
-    if listing.links:
-        notices.append(f"{len(listing.links):,} links to folders that lead back are not followed: {_first(listing.links)}")
-    return notices
+    nouns = listing.kind.nouns
+    some = [
+        (
+            list(map(Entry, listing.ignored)),
+            "file",
+            f"files are not {nouns} of a class and ignored",
+            f"not {nouns} of a class",
+            "ignored",
+        ),
+        ([Entry(name, f": {what}") for name, what in listing.special], "file", "files are left out", "not a file", "left out"),
+        (
+            list(map(Entry, listing.links)),
+            "link",
+            "links to folders that lead back are not followed",
+            "leads back",
+            "not followed",
+        ),
+    ]
+    return [
+        Notice.naming(f"{len(entries):,} {said}: ", sorted(entries), what=what, why=why, done=done)
+        for entries, what, said, why, done in some
+        if entries
+    ]
 
 
 def _lengths_and_rates(sounds: list[CheckedSound]) -> list[str]:
@@ -201,7 +245,3 @@ def _lengths_and_rates(sounds: list[CheckedSound]) -> list[str]:
     counts = ", ".join(f"{count:,} at {rate / 1000:g} kHz" for rate, count in rates)
     lasting = f"recordings of {min(seconds):.3g} to {max(seconds):.3g} s, half of them over {median(seconds):.3g} s"
     return [f"{lasting}; {counts}, resampled where the backbone takes another rate"]
-
-
-def _first(items: list[str]) -> str:
-    return escaped("; ".join(items[:_SHOWN])) + ("; ..." if len(items) > _SHOWN else "")

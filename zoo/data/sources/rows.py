@@ -69,8 +69,8 @@ class FileRows:
         return self.reading(self.path, only, notices)
 
     def name(self, number: int) -> str:
-        """`row 17`."""
-        return f"row {number:,}"
+        """`reviews.csv, row 17`."""
+        return f"{self.path.name}, row {number:,}"
 
     def bad(self, number: int, reason: str) -> DataError:
         """`reviews.csv, row 17: reason`."""

@@ -14,7 +14,7 @@ import contextlib
 import itertools
 import reprlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.notices import Entry, Notice, first
 from zoo.data.on_disk import DiskStrings, Spool, Strings
 from zoo.data.sources.labels import Codes, Resolved, Targets, TaskName, check_enough, resolve, spellings
 from zoo.data.sources.rows import FileRows, Reading, RowSource, is_typed
@@ -46,8 +47,8 @@ _NO_CLASS = "-1"
 """What stands for no label where classes are numbered."""
 _TASKS = ("classification", "multilabel", "regression")
 _SPLITS = ("train", "val", "test")
-_SHOWN, _PAIRS = 5, 3
-"""RowSource, and pairs of rows, in a message."""
+_PAIRS = 3
+"""Pairs of rows in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,11 +182,13 @@ def gather(
     if trainable:
         check_enough(place, resolved, resolved.targets[codes])
     unreadable = [line for *_, line in gathered.unreadable]
-    notices = [chosen.notice] if chosen.notice else []
-    notices += gathered.notices + resolved.notices + _doubts(chosen.kind, inputs, labels, resolved, codes, splits, names)
-    if unreadable:
-        notices.append(f"{len(unreadable):,} rows cannot be read and left out: {_first(unreadable)}")
     divided = chosen.split is not None or len(parts) > 1
+    notices = [chosen.notice] if chosen.notice else []
+    notices += gathered.notices + resolved.notices + _doubts(chosen.kind, inputs, labels, resolved, codes, splits, names, divided)
+    if unreadable:
+        entries = [_left_out(parts[part], number, line) for part, number, line in gathered.unreadable]
+        before = f"{len(unreadable):,} rows cannot be read and left out: "
+        notices.append(Notice.naming(before, entries, what="row", why="cannot be read", done="left out"))
     return Table(
         kind=chosen.kind, inputs=inputs, numbers=numbers, labels=resolved.targets[codes], task=resolved.task, names=resolved.names,
         codes={label: code for code, label in enumerate(labels)}, meanings=resolved.targets,
@@ -286,7 +289,9 @@ def _sort_out_unlabelled(gathered: _Gathered) -> NDArray[np.bool_]:
     for split, name in enumerate(_SPLITS):
         rows, marked = gathered.unlabelled.get(split, []), int((~kept & (splits == split)).sum())
         if split and (rows or marked) and not (kept & (splits == split)).any():
-            gathered.notices.append(f"{name} is left out: none of its {len(rows) + marked:,} rows has a label")
+            why = f"none of its {len(rows) + marked:,} rows has a label"
+            said = f"{name} is left out: {why}"
+            gathered.notices.append(Notice.of(said, [Entry(name, split=name)], what="set", why=why, done="left out"))
             gathered.total -= len(rows)
         else:
             gathered.unreadable += rows
@@ -324,9 +329,9 @@ def _check_share(place: str, gathered: _Gathered, max_unreadable: float) -> None
     lines = [line for *_, line in gathered.unreadable]
     if len(lines) > max_unreadable * gathered.total:
         share = f"{len(lines):,} of {gathered.total:,} rows cannot be read, more than --max-unreadable {max_unreadable:.2%}"
-        raise DataError(f"{place}: {share}: {_first(lines)}")
+        raise DataError(f"{place}: {share}: {first(lines)}")
     if len(lines) == gathered.total:
-        raise DataError(f"{place}: no row can be read: {_first(lines)}")
+        raise DataError(f"{place}: no row can be read: {first(lines)}")
 
 
 def _doubts(
@@ -337,12 +342,13 @@ def _doubts(
     codes: Codes,
     splits: NDArray[np.uint8],
     names: _Names,
+    divided: bool,
 ) -> list[str]:
     """Labels of two spellings, rows that repeat others, and inputs with several labels."""
     used = [labels[code] for code in np.unique(codes).tolist()] if resolved.task != "regression" else []
     notices = [
-        f"labels {first!r} and {second!r} differ in case or spaces alone; give them one spelling if they are one"
-        for first, second in spellings(used)
+        f"labels {one!r} and {other!r} differ in case or spaces alone; give them one spelling if they are one"
+        for one, other in spellings(used)
     ]
     if not inputs:
         return notices
@@ -350,17 +356,53 @@ def _doubts(
     groups = _number_groups(inputs) * len(_SPLITS) + splits  # those of two splits are leaks, and told as such
     repeated, contradicting = _twins(groups, same)
     if repeated:
-        shown = "; ".join(f"{names[late]} = {names[early]}" for early, late in repeated[:_PAIRS])
-        notices.append(f"{len(repeated):,} rows repeat an earlier one with the same label: {shown}")
+        why = "repeats an earlier one with the same label"
+        said = f"{len(repeated):,} rows repeat an earlier one with the same label: "
+        pairs = _Pairs(names, [(late, early) for early, late in repeated], splits, divided)
+        notices.append(Notice.naming(said, pairs, what="row", why=why, done="kept", shown=_PAIRS))
     if contradicting:
-
-        def name(index: int) -> str:
-            label = labels[codes[index]]
-            return f"{names[index]} ({reprlib.repr(label if isinstance(label, str) else ', '.join(map(str, label)))})"
-
-        shown = "; ".join(f"{name(early)} = {name(late)}" for early, late in contradicting[:_PAIRS])
-        notices.append(f"{len(contradicting):,} rows repeat the {kind.nouns} of an earlier one with another label: {shown}")
+        why = f"the {kind.nouns} of another row, with another label"
+        said = f"{len(contradicting):,} rows repeat the {kind.nouns} of an earlier one with another label: "
+        pairs = _Pairs(names, contradicting, splits, divided, (labels, codes))
+        notices.append(Notice.naming(said, pairs, what="row", why=why, done="kept", shown=_PAIRS))
     return notices
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Entries of rows that are equal to another, made as they are gone through: there may be as many as rows."""
+
+    names: _Names
+    pairs: list[tuple[int, int]]
+    """Places of a row, and of the other."""
+    splits: NDArray[np.uint8]
+    """Of each row, its place among the names of splits."""
+    divided: bool
+    """Whether there are splits."""
+    labels: tuple[list[Label], Codes] | None = None
+    """The different ones, and which of them each row has; None: they are not told."""
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (self._entry(*pair) for pair in self.pairs)
+
+    def _entry(self, row: int, other: int) -> Entry:
+        split = _SPLITS[self.splits[row]] if self.divided else ""
+        return Entry(self.names[row], f"{self._label(row)} = {self.names[other]}{self._label(other)}", split)
+
+    def _label(self, row: int) -> str:
+        if self.labels is None:
+            return ""
+        label = self.labels[0][self.labels[1][row]]
+        return f" ({reprlib.repr(label if isinstance(label, str) else ', '.join(map(str, label)))})"
+
+
+def _left_out(part: RowSource, number: int, line: str) -> Entry:
+    """A row by its name, and what its line says beside that."""
+    before = str(part.bad(number, ""))  # `reviews.csv, row 17:`
+    return Entry(before.removesuffix(":"), f": {line.removeprefix(before).lstrip()}", part.split or "")
 
 
 def _number_groups(inputs: tuple[Strings, ...]) -> Codes:
@@ -386,7 +428,3 @@ def _twins(groups: Codes, labels: Codes) -> tuple[list[tuple[int, int]], list[tu
         list(zip(first_of_pair[pair][repeated].tolist(), repeated.tolist(), strict=True)),
         list(zip(first_of_group[group][contradicting].tolist(), contradicting.tolist(), strict=True)),
     )
-
-
-def _first(lines: Sequence[str]) -> str:
-    return "; ".join(lines[:_SHOWN]) + ("; ..." if len(lines) > _SHOWN else "")

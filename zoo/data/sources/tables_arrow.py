@@ -17,6 +17,7 @@ from typing import Any
 
 from natsort import natsorted
 
+from zoo.data.notices import Entry, Notice
 from zoo.data.sources.tables_flaws import Row, Values, bad_row, flaw
 from zoo.data.sources.values import split_of
 from zoo.errors import DataError, first_line
@@ -78,7 +79,10 @@ def read_folder(path: Path, only: Collection[str] | None, notices: list[str]) ->
 
     Raises: DataError if there are none, or they are splits rather than parts.
     """
-    files = _parts(path)
+    files, others = _parts(path)
+    if others:
+        said, why = f"{path}: {len(others):,} files are not Parquet and ignored: ", "not Parquet, beside Parquet files"
+        notices.append(Notice.naming(said, list(map(Entry, others)), what="file", why=why, done="ignored"))
     number = 0
     for file in files:
         keys = _keys(file.parent.relative_to(path))
@@ -109,7 +113,7 @@ def media_of(path: Path) -> dict[str, str | None]:
         return {}
     try:
         if is_folder(path):
-            files = _parts(path)[:1]
+            files = _parts(path)[0][:1]
         if files[0].name.lower().endswith(_PARQUET):
             schema = parquet.read_schema(files[0])
         elif files[0].name.lower().endswith(_ARROW):
@@ -155,17 +159,22 @@ def is_partitioned(path: Path) -> bool:
         return False
 
 
-def _parts(path: Path) -> list[Path]:
+def _parts(path: Path) -> tuple[list[Path], list[str]]:
+    """The Parquet files under a folder, and the names of the other files but for those that begin with a dot or an underscore."""
     found: list[str] = []
+    others: list[str] = []
     for folder, inside, names in os.walk(path):
         inside[:] = [name for name in inside if not name.startswith((".", "_"))]
-        found += [os.path.relpath(Path(folder, name), path) for name in names if _is_part(name)]
+        for name in names:
+            file = os.path.join(folder, name)  # noqa: PTH118
+            if not name.startswith((".", "_")):
+                (found if _is_part(name) and not special(file) else others).append(os.path.relpath(file, path))
     if not found:
         raise DataError(f"{path}: a folder without Parquet files; a table is a file, or a folder of .parquet files")
     splits = sorted({name for name in found if split_of(Path(name).stem.replace("_", "-").partition("-")[0])})
     if splits:
         raise DataError(f"{path}: its files are splits ({', '.join(splits[:3])}); `hf:{path}` reads them so, or name one of them")
-    return [path / name for name in natsorted(sorted(found))]
+    return [path / name for name in natsorted(sorted(found))], sorted(others)
 
 
 def _is_part(name: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.data.notices import Entry, Notice
 from zoo.data.sources.tables_flaws import Row, bad_row, flaw
 from zoo.data.sources.tables_opening import COMPRESSED, open_text
 from zoo.errors import DataError
@@ -36,10 +37,10 @@ def read_separated(path: Path, only: Collection[str] | None, notices: list[str])
         records = _records(path, csv.reader(stream, delimiter=delimiter, quoting=quoting, strict=True))
         names = _header(path, next((fields for fields, _, _ in records if fields), []))
         wanted = [index for index, name in enumerate(names) if name and (only is None or name in only)]
-        swallowing: list[str] = []
+        swallowing: list[Entry] = []
         for number, (fields, line, lines) in enumerate(records, 1):
             if lines >= _SPAN and _swallows(fields, lines, delimiter, len(names)):
-                swallowing.append(f"row {number:,}, lines {line:,} to {line + lines - 1:,}")
+                swallowing.append(Entry(f"row {number:,}", f", lines {line:,} to {line + lines - 1:,}"))
             if isinstance(fields, str):
                 yield number, bad_row(path, number, fields)
             elif len(fields) not in (0, len(names)):
@@ -49,11 +50,10 @@ def read_separated(path: Path, only: Collection[str] | None, notices: list[str])
                 wrong = flaw(delimiter.join(fields))
                 yield number, bad_row(path, number, wrong) if wrong else {names[index]: fields[index] for index in wanted}
     if swallowing:
-        shown = "; ".join(swallowing[:_SHOWN]) + ("; ..." if len(swallowing) > _SHOWN else "")
-        notices.append(
-            f"{path.name}: between two quotation marks stand many lines, which are taken as one row ({shown}): "
-            "where a mark is a plain character of a text, write it twice, and quote the text"
-        )
+        why = "between two quotation marks stand many lines"
+        before = f"{path.name}: {why}, which are taken as one row ("
+        after = "): where a mark is a plain character of a text, write it twice, and quote the text"
+        notices.append(Notice.naming(before, swallowing, after, what="row", why=why, done="taken as one row", shown=_SHOWN))
 
 
 def _records(path: Path, reader: Any) -> Iterator[tuple[list[str] | str, int, int]]:

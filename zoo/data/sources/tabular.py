@@ -96,12 +96,13 @@ def from_table(
         names = [str(name) for name in table.inputs[0]]
         results, bad = read_files(root, names, table.kind, options.max_unreadable, place, options.bit_depth)
         bit_depth = bit_depth_of(results, options.bit_depth)
+        known = {} if table.splits is None else dict(zip(names, table.splits.tolist(), strict=True))
         parts = {
             split: file_set(root, table.kind, rows, names, results, labels, bit_depth)
             for split, rows in splits.items()
             if len(rows)
         }
-        unreadable, notices = unreadable + bad, notices + file_notices(table.kind, names, results, bad, bit_depth)
+        unreadable, notices = unreadable + bad, notices + file_notices(table.kind, names, results, bit_depth, known)
     return Source(
         description=description,
         licence="unknown",
