@@ -61,7 +61,7 @@ class ModelConfig:
     """Dropout before the LoRA update; 0 to 1."""
     head_fit: Literal["solved", "stepped"] = "solved"
     """How a linear head on an inert backbone is fitted: solved to its optimum, with the L2 penalty and the scaling of the features
-    chosen on the validation samples; or stepped by the optimiser, as every other head is."""
+    chosen on samples that were held out (see `refit`); or stepped by the optimiser, as every other head is."""
     lora_targets: str | None = None
     """Regular expression for the full names of the modules that LoRA adapts. Empty: the family's."""
 
@@ -201,6 +201,9 @@ class SelectionConfig:
     metric: str | None = None
     """What `best` means (`zoo list metrics`), or evaluate:DIR for a local module of the evaluate library. Empty: the task's own
     (accuracy; mean_average_precision of several labels; rmse of values)."""
+    refit: Literal["auto", "train", "train+val"] = "auto"
+    """What a solved head is fitted to in the end: the training samples, or these and the validation samples, after it was chosen by
+    cross-validation on both; auto: both where zoo set the validation samples aside, else the training samples."""
     eval_every: float = 1.0
     """Epochs between evaluations; the last step is always evaluated."""
     patience: int | None = None

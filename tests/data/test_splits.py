@@ -259,8 +259,9 @@ def test_record_round_trip(make_folder, tmp_path):
     assert {split: len(rows) for split, rows in record.splits.items()} == {"train": 12, "val": 4, "test": 4}
     name, label, digest = record.splits["test"][0]
     assert (name, label, digest) == (splits.test.name(0), "cat", splits.test.digest(0))
-    assert record.trained_on(splits.train) == len(splits.train)
-    assert record.trained_on(splits.test) == 0
+    assert record.among(["train"], splits.train) == len(splits.train)
+    assert record.among(["train", "val"], splits.test) == 0
+    assert record.among(["train", "val"], splits.val) == len(splits.val)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"sha256": "x"}', '{"sha256": 1, "labels": ["a"], "splits": {"train": [1]}}'])

@@ -157,7 +157,7 @@ def test_two_processes_evaluate_every_picture_once_and_one_writes(tmp_path):
 
 
 def test_the_last_line_of_metrics_is_what_scikit_learn_measures(tmp_path):
-    run = zoo.finetune(**{**SMALL, "lr": 0.5}, out=str(tmp_path / "run"))
+    run = zoo.finetune(**{**SMALL, "lr": 0.5}, refit="train", out=str(tmp_path / "run"))
     splits = open_splits(run.resolved().config)
     pictures = [splits.val.item(index) for index in range(len(splits.val))]
     said = zoo.load(run.best).predict(pictures)

@@ -8,7 +8,7 @@ from zoo.evaluation import metrics
 from zoo.evaluation.outputs import Outputs
 from zoo.training import probe
 from zoo.training.probe import Tried, choose
-from zoo.training.solving import Candidate
+from zoo.training.solving import HeldOut
 
 N = 400
 
@@ -18,16 +18,25 @@ def tried(number, right, loss, value=None):
     targets = np.arange(N) % 2
     said = np.where(np.arange(N) < right, targets, 1 - targets)
     logits = np.eye(2, dtype=np.float32)[said]
-    candidate = Candidate("centred", 1.0, np.zeros((2, 1), np.float32), np.zeros(2, np.float32), 1, True, 0.5)
-    return Tried(number, candidate, Outputs.from_logits(targets, logits), logits, right / N if value is None else value, loss)
+    held = HeldOut("centred", 1.0, logits, 1, True, 0.5, [], None)
+    return Tried(number, held, Outputs.from_logits(targets, logits), right / N if value is None else value, loss)
 
 
-def test_within_one_standard_error_the_lowest_log_loss_is_taken():
-    """At 360 of 400, a standard error is sqrt(0.9 * 0.1 / 400) = 0.015, six pictures."""
+def test_inside_the_interval_of_the_best_the_lowest_log_loss_is_taken():
+    """At 360 of 400, a standard error is sqrt(0.9 * 0.1 / 400) = 0.015, six images, and the interval is twelve to either side."""
     accuracy = metrics.get("accuracy")
-    assert choose([tried(1, 360, 0.30), tried(2, 356, 0.25), tried(3, 340, 0.10)], accuracy).number == 2
-    assert choose([tried(1, 360, 0.30), tried(2, 350, 0.25)], accuracy).number == 1
+    assert choose([tried(1, 360, 0.30), tried(2, 350, 0.25), tried(3, 340, 0.10)], accuracy).number == 2
+    assert choose([tried(1, 360, 0.30), tried(2, 344, 0.25)], accuracy).number == 1
     assert choose([tried(1, 360, 0.25), tried(2, 358, 0.30)], accuracy).number == 1
+
+
+def test_weaker_strengths_are_left_out_once_both_are_past_their_best():
+    accuracy = metrics.get("accuracy")
+    losses = [0.5, 0.4, 0.45, 0.5, 0.6, 0.7]
+    worse = [tried(number, 360 - number, loss) for number, loss in enumerate(losses)]
+    assert [one.number for one in probe._while_better(iter(worse), accuracy)] == [0, 1, 2, 3]
+    better = [tried(number, 350 + (4 if number == 3 else 0), loss) for number, loss in enumerate(losses)]
+    assert [one.number for one in probe._while_better(iter(better), accuracy)] == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_metric_that_is_better_when_lower():

@@ -37,7 +37,8 @@ def plain(features, scaling, weights):
     if scaling == "normalised":
         z /= np.sqrt((z**2).mean(1, keepdims=True))
     else:
-        z /= z.std(0) if scaling == "standardised" else np.sqrt(((z - z.mean(0)) ** 2).mean())
+        least = 0.3 * np.median(z.std(0))
+        z /= np.maximum(z.std(0), least) if scaling == "standardised" else np.sqrt(((z - z.mean(0)) ** 2).mean())
     shares = weights.double().numpy()
     z -= shares @ z
     return z, (z * shares[:, None]).T @ z

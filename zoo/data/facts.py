@@ -48,6 +48,8 @@ class DataFacts:
     """Bits that 16-bit values use in all images; None: there are no such images."""
     schema: Schema = field(default_factory=Schema)
     """Columns that were read."""
+    set_aside: tuple[str, ...] = ()
+    """The sets that zoo cut itself: `val`, `test`."""
 
     @property
     def imbalance(self) -> float | None:
@@ -80,6 +82,7 @@ class DataFacts:
             "unreadable": list(self.unreadable),
             "notices": list(map(str, self.notices)),
             "schema": self.schema.to_dict(),
+            "set_aside": list(self.set_aside),
             "imbalance": self.imbalance,
         }
 
@@ -125,6 +128,7 @@ def gather(
         kind=source.kind,
         bit_depth=source.bit_depth,
         schema=source.schema,
+        set_aside=tuple(name for name in parts if name != "train" and not len(source.parts.get(name, ()))),
     )
     if facts.imbalance is None or facts.imbalance < _IMBALANCED:
         return facts

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zoo.data.sets import Integers
 from zoo.errors import ConfigError
 
-ORDER, SUBSET = 1, 4
+ORDER, SUBSET, FOLDS = 1, 4, 5
 _AUGMENT, _COLLATE = 2, 3
 """Set the streams of random numbers apart that one seed gives."""
 

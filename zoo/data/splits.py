@@ -8,7 +8,6 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +88,10 @@ class Record:
     splits: dict[str, list[tuple[str, str, str]]]
     """(name, class, sha256) of each sample by split."""
 
-    @cached_property
-    def trained_digests(self) -> frozenset[str]:
-        """sha256 of the samples that were trained on; samples without one are left out."""
-        return frozenset(digest for _, _, digest in self.splits["train"] if digest)
-
-    def trained_on(self, samples: SampleSet) -> int:
-        """How many of these samples were trained on, byte by byte."""
-        return sum(samples.digest(index) in self.trained_digests for index in range(len(samples)))
+    def among(self, names: Sequence[str], samples: SampleSet) -> int:
+        """How many of these samples are in the splits of these names, byte by byte; samples without a digest are in none."""
+        known = {digest for name in names for _, _, digest in self.splits.get(name, ()) if digest}
+        return sum(samples.digest(index) in known for index in range(len(samples)))
 
 
 def read_splits(path: str | os.PathLike[str]) -> Record:

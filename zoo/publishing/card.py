@@ -22,6 +22,8 @@ from zoo.types import Kind, Task
 CARD = "README.md"
 WEIGHTS = "model.safetensors"
 TEMPLATE = "_template"
+HELD_OUT = "held-out"
+"""What a report is of where nothing was left that the model was not fitted to: predictions by others of its kind."""
 _SPLITS = {
     "test": "the test {}, which were used neither to train nor to choose",
     "val": "the validation {}: **validation, used for selection**, so the numbers are optimistic (there was no test split)",
@@ -62,6 +64,9 @@ class CardFacts:
     """Wall time of the training."""
     split: str
     """What `report` was measured on: `test`, `val`, or the name of other data."""
+    held_out: str = ""
+    """How predictions were had for samples that the model was fitted to in the end: `in 5-fold cross-validation of ...`; empty where it was
+    fitted to none that it was chosen by."""
     step: str = ""
     """Which step of how many the model is from, by which metric; empty if that is not known."""
     reload_difference: float | None = None
@@ -114,7 +119,7 @@ def _words(facts: CardFacts, weights_sha256: str) -> dict[str, Any]:
     example, place, places = _USES[kind]
     return {
         "title": escape(f"{config['base']['name']}, {config['strategy']}, on {facts.data_name}"),
-        "summary": measured.summary(config, report),
+        "summary": measured.summary(config, report, facts.held_out if facts.split == HELD_OUT else ""),
         "useless": report.baseline.beaten is False,
         "intended_use": measured.intended_use(config, report),
         "example": example,
@@ -127,18 +132,21 @@ def _words(facts: CardFacts, weights_sha256: str) -> dict[str, Any]:
         "training_table": _training_table(facts),
         "options_table": _options_table(facts),
         "split_words": f"{_SPLITS[facts.split].format(kind.nouns) if facts.split in _SPLITS else split} ({report.n} of them)",
+        "estimate": facts.held_out if facts.split == HELD_OUT else "",
         "nouns": kind.nouns,
         "resamples": RESAMPLES,
         "metrics_table": measured.metrics_table(report),
         "rows_title": measured.rows_title(report.task),
         "rows_table": measured.rows_table(report, kind),
-        "thresholds_words": measured.thresholds_words(config, report),
+        "thresholds_words": measured.thresholds_words(config, report, facts.held_out),
         "confused_table": measured.confused_table(report, kind),
         "figures": figures.drawings(report.task),
         "limits": _limits(facts),
         "environment_table": table(["", ""], [[escape(key), escape(str(value))] for key, value in facts.environment.items()]),
         "place": place,
-        "check_words": f"{places}the {report.n} {kind.nouns} of {split}",
+        "check_words": f"{places}{kind.nouns} that it was not fitted to"
+        if facts.split == HELD_OUT
+        else f"{places}the {report.n} {kind.nouns} of {split}",
         "digest_table": _digest_table(facts, weights_sha256),
     }
 
@@ -197,13 +205,26 @@ def _options_table(facts: CardFacts) -> str:
 
 
 def _limits(facts: CardFacts) -> str:
-    found = measured.limits(facts.report, facts.kind, facts.split)
+    found = measured.limits(facts.report, facts.kind, optimistic=_optimistic(facts))
     if facts.config["base"]["licence"] == "unknown":
         found.append("The licence of the base weights is not known; find out before you pass the model on.")
     family = facts.config["base"]["family"]
     inherited = family_limits(family) if family else ""
     lines = [f"- {line}" for line in found] + ([f"\nOf the backbone ({escape(family)}):\n\n{inherited}"] if inherited else [])
     return "\n".join(lines)
+
+
+def _optimistic(facts: CardFacts) -> str:
+    """Why the numbers are better than those of other samples will be; empty where nothing is known."""
+    nouns = facts.kind.nouns
+    if facts.split == "val":
+        return f"The numbers are of the {nouns} by which this model was chosen, so they are optimistic."
+    if facts.split == HELD_OUT:
+        return (
+            f"The numbers are of the procedure, not of this file: of models that were each fitted to a part of these {nouns}. The strength "
+            "of the penalty was chosen by the same predictions, which makes them a little optimistic."
+        )
+    return ""
 
 
 def family_limits(family: str) -> str:

@@ -21,6 +21,7 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.config import FinetuneConfig
 from zoo.data.loaders import EvalBatches, Loading, loading
 from zoo.data.sets import SampleSet
+from zoo.data.splits import Splits
 from zoo.data.targets import Targets
 from zoo.data.timing import workers
 from zoo.errors import CheckpointError, RunFailed
@@ -28,12 +29,14 @@ from zoo.evaluation.outputs import THRESHOLD, MultilabelOutputs
 from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
 from zoo.evaluation.thresholds import best_thresholds
-from zoo.publishing.card import CARD, CardFacts, write_card
+from zoo.publishing.card import CARD, HELD_OUT, CardFacts, write_card
 from zoo.publishing.lengths import cut_off
 from zoo.publishing.measured import ENOUGH
 from zoo.runs import Run
+from zoo.training import judging
 from zoo.training.collect import collect, prepare
 from zoo.training.features import Extractor, Wanted
+from zoo.training.judging import Judged
 from zoo.training.rows import EvalRows
 from zoo.training.session import Session
 from zoo.types import Task
@@ -54,21 +57,36 @@ def finish(session: Session) -> Run:
     run, splits, task = session.run, session.splits, session.splits.task
     config = run.resolved().config
     recorded = saved_config.read(run.best)["facts"]["check_logits"]
+    judged = judging.read(run) if _training(run).get("refit") else None
     with Measure(inference.load(run.best).model, config) as measure:
         difference = compare(measure.whole(splits.val, len(recorded)), recorded, config.machine.device, run.best)
-        found = measure({name: samples for name, samples in splits.parts().items() if name != "train"})
+        fitted = {"train"} if judged is None else {"train", "val"}
+        found = measure({name: samples for name, samples in splits.parts().items() if name not in fitted})
+        if judged is not None:
+            found["val"] = _held_out(judged, splits, measure.model)
         cut = cut_off(splits.train, measure.model.backbone.preprocess)
     thresholds = choose_thresholds(*found["val"]) if task is Task.MULTILABEL else None
     report_of = partial(report_on, labels=splits.labels, task=task, thresholds=thresholds, extra_metrics=[session.metric])
-    split = "val" if splits.test is None else "test"
-    report = report_of(*found[split])
-    validation = report if split == "val" else report_of(*found["val"], intervals=False)
-    _add_card(session, report, split, difference, thresholds, cut)
+    report = report_of(*found["val" if splits.test is None else "test"])
+    validation = report if splits.test is None else report_of(*found["val"], intervals=False)
+    split = "test" if splits.test is not None else "val" if judged is None else HELD_OUT
+    _add_card(session, report, split, difference, thresholds, cut, "" if judged is None else judged.words)
     folders.write_text(run.path / "report.json", json.dumps(report.to_dict(), indent=1))
     folders.write_text(run.path / "result.json", json.dumps(_result(session, report, split, validation, difference), indent=1))
     for line in report.warnings:
         log.warning("%s", line)
     return run
+
+
+def _held_out(judged: Judged, splits: Splits, model: AdaptedModel) -> tuple[Targets, NDArray[np.float64]]:
+    """Targets, and what was predicted by heads that were not fitted to them, as `Measure` gives them."""
+    targets = np.concatenate([splits.train.targets, splits.val.targets])
+    return targets[judged.samples], model.predicted(judged.logits)
+
+
+def _training(run: Run) -> dict[str, Any]:
+    """What training wrote down."""
+    return dict(json.loads((run.path / "training.json").read_text(encoding="utf-8")))
 
 
 def damage(run: Run) -> str | None:
@@ -163,12 +181,18 @@ def compare(logits: NDArray[np.float32], recorded: list[list[float]], device: st
 
 
 def _add_card(
-    session: Session, report: Report, split: str, difference: float, thresholds: list[float] | None, notices: list[str]
+    session: Session,
+    report: Report,
+    split: str,
+    difference: float,
+    thresholds: list[float] | None,
+    notices: list[str],
+    held_out: str,
 ) -> None:
     """Write `best/` again with its figures and card beside the very same weights, and with the thresholds in its config."""
     run, facts = session.run, session.splits.facts
     resolved = run.resolved()
-    training = json.loads((run.path / "training.json").read_text(encoding="utf-8"))
+    training = _training(run)
     block = saved_config.read(run.best) | {"thresholds": thresholds}
     with folders.whole(run.best, replace=True) as folder:
         for file in run.best.iterdir():
@@ -196,6 +220,7 @@ def _add_card(
             environment=training["environment"],
             seconds=training["seconds"],
             split=split,
+            held_out=held_out,
             step=training["chosen"],
             reload_difference=difference,
         )
@@ -204,7 +229,7 @@ def _add_card(
 
 def _result(session: Session, report: Report, split: str, validation: Report, difference: float) -> dict[str, Any]:
     run, metric = session.run, session.metric.name
-    training = json.loads((run.path / "training.json").read_text(encoding="utf-8"))
+    training = _training(run)
     value = report.values[metric]
     return {
         "metric": metric,

@@ -41,16 +41,17 @@ def base_id(base: Mapping[str, Any]) -> str | None:
     return named if origin == "package" else None
 
 
-def summary(config: Mapping[str, Any], report: Report) -> str:
-    """What it is, what it reaches, and what can be had without looking."""
+def summary(config: Mapping[str, Any], report: Report, held_out: str = "") -> str:
+    """What it is, what it reaches, and what can be had without looking. `held_out`: how that was measured, if not on other samples."""
     base, against = config["base"], report.baseline
     base_name = base_id(base)
     origin = f"`{base_name}`" if base_name else f"a `{base['name']}` with weights of the user's own"
     if base["seed"] is not None:
         origin = "random weights (a baseline: nothing was pretrained)"
+    measured_on = held_out or f"on {report.n} {kind_of(config).nouns}"
     return (
         f"{_NETWORKS[kind_of(config)]} {_purpose(report)}, fine-tuned with zoo from {origin} by the strategy "
-        f"`{config['strategy']}`. {_METRICS[against.metric]} {report.values[against.metric]} on {report.n} {kind_of(config).nouns}; "
+        f"`{config['strategy']}`. {_METRICS[against.metric]} {report.values[against.metric]} {measured_on}; "
         f"{against.answer} gives {against.value:.4f}."
     )
 
@@ -153,15 +154,16 @@ def rows_table(report: Report, kind: Kind) -> str:
     return folded(f"All {len(rows)} {rows_title(report.task).lower()}", body, fold=len(rows) > FOLDED)
 
 
-def thresholds_words(config: Mapping[str, Any], report: Report) -> str:
-    """Of multilabel, where the thresholds come from; else empty."""
+def thresholds_words(config: Mapping[str, Any], report: Report, held_out: str = "") -> str:
+    """Of multilabel, where the thresholds come from; else empty. `held_out`: as of `CardFacts`."""
     if report.task is not Task.MULTILABEL:
         return ""
     nouns = kind_of(config).nouns
     if config.get("thresholds") is None:
         return f"Every label holds from a probability of {THRESHOLD}."
+    chosen = held_out or f"on the validation {nouns}"
     return (
-        f"Each label holds from the threshold of the highest F1 on the validation {nouns}; one with fewer than {ENOUGH} {nouns} there "
+        f"Each label holds from the threshold of the highest F1 {chosen}; one with fewer than {ENOUGH} {nouns} there "
         f"keeps {THRESHOLD}."
     )
 
@@ -177,11 +179,9 @@ def confused_table(report: Report, kind: Kind) -> str:
     return table(["true class", "taken for", kind.nouns, "of the true class"], rows, right=2)
 
 
-def limits(report: Report, kind: Kind, split: str) -> list[str]:
-    """A line for each thing that the numbers do not say. `split`: what they were measured on."""
-    found = [escape(warning) for warning in report.warnings]
-    if split == "val":
-        found.append(f"The numbers are of the {kind.nouns} by which this model was chosen, so they are optimistic.")
+def limits(report: Report, kind: Kind, *, optimistic: str = "") -> list[str]:
+    """A line for each thing that the numbers do not say. `optimistic`: why they are too good, where they are."""
+    found = [escape(warning) for warning in report.warnings] + ([optimistic] if optimistic else [])
     supports = {row.name: row.support for row in report.per_class} | {row.name: row.support for row in report.per_label}
     low = [name for name, support in supports.items() if support < ENOUGH]
     if low:

@@ -95,7 +95,19 @@ def _samples(
     if config.data.data == CUSTOM_DATA:
         raise ConfigError(f"{folder} was trained on data sets given in Python; give the data to evaluate on")
     splits = labelled(open_splits(config), config)
+    if splits.test is None and _fitted_to_validation(run):
+        raise ConfigError(
+            f"{folder}: its head was fitted to all {splits.facts.kind.nouns} of the run, and none are left to measure it on; "
+            "give --data FOLDER"
+        )
     return splits.val if splits.test is None else splits.test
+
+
+def _fitted_to_validation(run: Run) -> bool:
+    try:
+        return run.resolved().config.selection.refit == "train+val"
+    except ConfigError:  # damaged: `_reading` says so
+        return False
 
 
 def _bit_depth(predictor: inference.Predictor) -> int | None:
@@ -119,5 +131,8 @@ def _reading(run: Run | None, schema: Schema | None) -> DataConfig:
 
 def _warn_of_trained(folder: Path, samples: SampleSet) -> None:
     run = runs.run_of(folder)
-    if run and (known := read_splits(run.path / "splits.json").trained_on(samples)):
+    if run is None:
+        return
+    fitted = ("train", "val") if _fitted_to_validation(run) else ("train",)
+    if known := read_splits(run.path / "splits.json").among(fitted, samples):
         log.warning("%d of these %d %s were trained on: the numbers are optimistic", known, len(samples), samples.kind.nouns)

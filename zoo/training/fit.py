@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Callable, Collection
@@ -20,18 +21,20 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.cache import Rows
 from zoo.config import FinetuneConfig, Resolved, Scalar
 from zoo.config import options as all_options
+from zoo.data.folds import groups_of
 from zoo.data.sets import SampleSet
 from zoo.data.splits import Splits
 from zoo.data.timing import choose_workers, most_workers
 from zoo.errors import ConfigError, RunFailed
 from zoo.evaluation.metrics import Metric
 from zoo.runs import Run
-from zoo.training import checkpoint, loop, probe
+from zoo.training import checkpoint, judging, loop, probe, solving
 from zoo.training.best import CHECKED, write_best
 from zoo.training.checkpoint import Patience, TrainState
 from zoo.training.collect import prepare
 from zoo.training.features import Extractor, Wanted
 from zoo.training.job import build_model, environment, make_job, make_row_job, trackers_of
+from zoo.training.judging import Pool
 from zoo.training.loop import Job
 from zoo.training.reading import decoded_once
 from zoo.training.trackers import MetricsFile, TensorBoard, Tracker
@@ -81,6 +84,10 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
     if machine.is_main_process:
         log.info("%s\n%s", model.plan.summary(), way.why)
     frozen = freezing.frozen_digests(model)
+    if way.name != "solved":
+        if machine.is_main_process:
+            _say_unused(options.resolved, {"refit"}, "what trains in steps is fitted to the training samples")
+        options.settle("training", refit="train")
     if way.cut is None:
         values = _on_samples(options, splits, metric, machine, model)
     else:
@@ -139,10 +146,16 @@ def _start_from_probe(options: Settling, splits: Splits, metric: Metric, machine
         options.settle("measured", **extractor.settled(wanted))
         train, val = extractor.all_rows(wanted)
         options.settle("measured", **extractor.options)  # an engine may have failed
-    if machine.is_main_process:  # the others get the head's values when the model is prepared for several processes
-        solved = probe.solve([train], val, splits, model, metric, options.config, machine.device, [])
-        probe.put(solved.tried.candidate, model)
-        log.info("%s\nprobe: val %s %.4f; from there, everything trains", extractor.work, metric.name, solved.best.value)
+        if not machine.is_main_process:  # the others get the head's values when the model is prepared for several processes
+            return
+        words, seed = f"training {splits.facts.kind.nouns}", options.config.machine.seed
+        # What is trained next is chosen by the validation samples, so that the head has not seen them.
+        groups = groups_of([splits.train])
+        pool = judging.crossed(splits.train.targets, groups, [[train]], [train], seed, words)
+        pool = pool or judging.by_validation([train], val, splits)
+        solved = probe.solve(pool, model, metric, options.config, machine.device)
+    probe.put(solved.candidate, model)
+    log.info("%s\nprobe: %s %.4f %s; from there, everything trains", extractor.work, metric.name, solved.best.value, pool.words)
 
 
 def _on_rows(
@@ -192,21 +205,22 @@ def _solved(
     if machine.is_main_process:
         _say_unused(options.resolved, _OF_STEPS, "the head is solved, not stepped", "; --head-fit stepped uses them")
     with _extractor(cut, model, splits, options.config, machine) as extractor:
-        train, val = _rows(options, extractor, splits)
+        pool, val = _pool(options, extractor, splits)
         if not machine.is_main_process:
             return {}
         trackers: list[Tracker] = [MetricsFile(run.path / "metrics.jsonl", 0)]
         trackers += [TensorBoard(run.path / "tensorboard", 0)] if options.config.output.tensorboard else []
         try:
-            solved = probe.solve(train, val, splits, model, metric, options.config, machine.device, trackers)
+            solved = probe.solve(pool, model, metric, options.config, machine.device, trackers)
         finally:
             for tracker in trackers:
                 tracker.close()
         images = extractor.samples(splits.val, CHECKED)
-    probe.put(solved.tried.candidate, model)
+    probe.put(solved.candidate, model)
     with torch.inference_mode():
         logits = model.eval()(images.to(machine.device)).cpu().numpy()
-    difference = float(np.abs(logits - solved.tried.logits[: len(logits)]).max() / max(1.0, float(np.abs(logits).max())))
+    expected = solving.logits(solved.candidate, val[: len(logits)])
+    difference = float(np.abs(logits - expected).max() / max(1.0, float(np.abs(logits).max())))
     if precision == "no" and not difference <= AGREEMENT:
         raise RunFailed(
             f"the logits of the features differ from the whole network's by {difference:.2g} of the largest; compute them anew "
@@ -214,13 +228,17 @@ def _solved(
         )
     write_best(run, model, TrainState(solved.best, Patience(None, 0.0, metric.higher_is_better)), logits)
     work = extractor.work
-    log.info("%s\nhead solved in %.1f s: val %s %.4f", work, solved.seconds, metric.name, solved.best.value)
+    if pool.refits:
+        judging.write(run, solved.judged)
+    log.info("%s\nhead solved in %.1f s: %s %.4f %s", work, solved.seconds, metric.name, solved.best.value, pool.words)
     return {
         "seconds": round(work.seconds + solved.seconds, 3),
         "steps": solved.count,
         "epochs": 1,
         "best_step": solved.best.step,
         "chosen": solved.chosen,
+        "refit": pool.refits,
+        "objective": solved.candidate.objective,
         "features": str(work),
         "features_difference": difference,
         "workers": work.workers,
@@ -244,18 +262,44 @@ def _extractor(cut: Cut, model: AdaptedModel, splits: Splits, config: FinetuneCo
 
 
 def _rows(options: Settling, extractor: Extractor, splits: Splits) -> tuple[list[Rows], Rows]:
-    """Rows of the training samples, one set a view, and of the validation samples.
+    """Rows of the training samples, one set a view, and of the validation samples."""
+    augment, views = options.config.data.augment, options.config.data.views or 1
+    wanted = [*(Wanted(splits.train, augment, view) for view in range(views)), Wanted(splits.val)]
+    found = list(_computed(options, extractor, splits, wanted).values())
+    return found[:views], found[views]
+
+
+def _pool(options: Settling, extractor: Extractor, splits: Splits) -> tuple[Pool, Rows]:
+    """What the head is fitted to and judged by, and the rows of the validation samples."""
+    config = options.config
+    if config.selection.refit == "auto":
+        own = "val" in splits.facts.set_aside
+        options.settle("data", refit="train+val" if own else "train")
+    if options.config.selection.refit == "train":
+        train, val = _rows(options, extractor, splits)
+        return judging.by_validation(train, val, splits), val
+    augment, views = config.data.augment, config.data.views or 1
+    sets = [splits.train, splits.val]
+    varied = [[Wanted(samples, augment, view) for view in range(views)] for samples in sets]
+    plain = [view[0] for view in varied] if augment == "none" else [Wanted(samples) for samples in sets]
+    found = _computed(options, extractor, splits, list(dict.fromkeys([*itertools.chain(*varied), *plain])))
+    rows, own_rows = [[found[one] for one in view] for view in varied], [found[one] for one in plain]
+    words = f"training and validation {splits.facts.kind.nouns}"
+    targets = np.concatenate([samples.targets for samples in sets])
+    pool = judging.crossed(targets, groups_of(sets), rows, own_rows, config.machine.seed, words)
+    return pool or judging.by_validation(rows[0], own_rows[1], splits, refit=rows[1]), own_rows[1]
+
+
+def _computed(options: Settling, extractor: Extractor, splits: Splits, wanted: list[Wanted]) -> dict[Wanted, Rows]:
+    """Rows of each.
 
     Those of the test samples are computed along with them, while the engine is warm, and looked at by nobody here.
     """
-    augment, views = options.config.data.augment, options.config.data.views or 1
-    wanted = [*(Wanted(splits.train, augment, view) for view in range(views)), Wanted(splits.val)]
-    if splits.test is not None and extractor.root is not None:
-        wanted.append(Wanted(splits.test))
-    options.settle("measured", **extractor.settled(wanted))
-    rows = extractor.all_rows(wanted)
+    asked = [*wanted, Wanted(splits.test)] if splits.test is not None and extractor.root is not None else wanted
+    options.settle("measured", **extractor.settled(asked))
+    rows = extractor.all_rows(asked)
     options.settle("measured", **extractor.options)  # an engine may have failed
-    return rows[:views], rows[views]
+    return dict(zip(wanted, rows, strict=False))
 
 
 _OF_STEPS = {name for name, option in all_options().items() if option.group == "optim" and name != "batch_size"} | {

@@ -24,6 +24,11 @@ from zoo.errors import DataError
 Scaling = Literal["centred", "standardised", "normalised"]
 BLOCK_ELEMENTS = 1 << 20  # 4 MiB of float32: temporaries stay near the cache, and a product is large enough for every core
 CONSTANT = 1e-6  # a column that varies by less, relative to its mean, varies by the rounding of float32
+SMALLEST = 0.3
+"""Least standard deviation of a column that is divided by its own, against the median: what varies less is not blown up to the size of
+the others. It is often a feature that is off in nearly all of the samples, and many deviations away in another: with no such bound, the
+test log-loss of 1 of 4 draws of 500 images of Fashion-MNIST was 47.8 (0.55 with it), and folds, which share the deviations, told too
+much good of such columns (four labels of 400 digits: mean average precision 0.976, 0.981 with it; 0.6 harms other data)."""
 TINIEST = 1e-30  # what varies by less is constant too: a weight that makes up for it would be beyond float32
 COPY_RATIO = 8  # below 8 D rows, turning the layer at every step would add more than 1/8 to the products with the rows
 
@@ -45,15 +50,35 @@ class Rows:
 
     def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
         """Each block's place in the matrix, and the block, `[B, D] float32`, which is not to be written to."""
+        return self.blocks([slice(0, self.count)])
+
+    def blocks(self, ranges: Sequence[slice]) -> Iterator[tuple[slice, Tensor]]:
+        """As iteration, of the rows in these ranges alone."""
         if self.resident is not None:
-            yield from self.resident
+            for place, block in self.resident:
+                for common in _common(ranges, place.start, place.stop):
+                    yield common, block[common.start - place.start : common.stop - place.start]
             return
-        start = 0
+        first = 0
         for array in self.arrays:
-            for begin in range(0, len(array), self.step):
-                part = np.ascontiguousarray(array[begin : begin + self.step], dtype=np.float32)
+            for place in pieces(_common(ranges, first, first + len(array)), self.step):
+                part = np.ascontiguousarray(array[place.start - first : place.stop - first], dtype=np.float32)
                 # Not from_numpy, which warns of arrays that cannot be written to, such as memory maps.
-                yield slice(start, start := start + len(part)), from_dlpack(part).to(self.device)
+                yield place, from_dlpack(part).to(self.device)
+            first += len(array)
+
+
+def _common(ranges: Sequence[slice], start: int, stop: int) -> list[slice]:
+    """What of the ranges lies from `start` to before `stop`."""
+    both = [slice(max(one.start, start), min(one.stop, stop)) for one in ranges]
+    return [one for one in both if one.start < one.stop]
+
+
+def pieces(ranges: Sequence[slice], step: int) -> Iterator[slice]:
+    """The ranges in pieces of at most `step` rows."""
+    for one in ranges:
+        for begin in range(one.start, one.stop, step):
+            yield slice(begin, min(begin + step, one.stop))
 
 
 @dataclass(frozen=True)
@@ -96,7 +121,8 @@ class Facts:
             return torch.full_like(self.mean, 1 / spread if spread > TINIEST else 0.0, dtype=torch.float32)
         deviation = self.variance.sqrt()
         varies = deviation > (CONSTANT * self.mean.abs()).clamp_min(TINIEST)
-        return torch.where(varies, 1 / deviation, 0.0).float()
+        typical = torch.quantile(deviation[varies], 0.5) if varies.any() else deviation.new_tensor(TINIEST)
+        return torch.where(varies, 1 / torch.maximum(deviation, SMALLEST * typical), 0.0).float()
 
 
 class Design:
@@ -166,14 +192,14 @@ class Design:
         weight, bias = self.raw(layer)
         return weight * self.mean_factor, bias
 
-    def differentiate(self, layer: Tensor, loss: Callable[[slice, Tensor], Tensor]) -> Tensor:
-        """The gradient `[C, R + 1]` of a loss of the layer's outputs.
+    def differentiate(self, layer: Tensor, loss: Callable[[slice, Tensor], Tensor], ranges: Sequence[slice]) -> Tensor:
+        """The gradient `[C, R + 1]` of a loss of the layer's outputs for the rows in these ranges.
 
         For each block, `loss` is called with its place and its outputs `[C, B]`, and returns the loss's derivatives by them.
         """
         weight, bias = (layer[:, :-1].contiguous(), layer[:, -1]) if self.turned is not None else self.raw(layer)
         by_weight, by_bias = torch.zeros_like(weight), torch.zeros_like(bias)
-        for place, block in self._blocks():
+        for place, block in self._blocks(ranges):
             factors = None if self.turned is not None or self.row_factors is None else self.row_factors[place]
             outputs = weight @ block.T
             derivatives = loss(place, (outputs if factors is None else outputs.mul_(factors)).add_(bias[:, None]))
@@ -183,14 +209,17 @@ class Design:
             by_weight = by_weight.sub_(torch.outer(by_bias, self.centre)) @ self.fold
         return torch.cat([by_weight, by_bias[:, None]], 1)
 
-    def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
+    def _blocks(self, ranges: Sequence[slice]) -> Iterator[tuple[slice, Tensor]]:
         """Blocks of the turned rows if there is a copy of them, else of the raw ones."""
         if self.turned is None:
-            yield from self.rows
+            yield from self.rows.blocks(ranges)
         else:
-            for begin in range(0, self.rows.count, self.rows.step):
-                place = slice(begin, begin + self.rows.step)
+            for place in pieces(ranges, self.rows.step):
                 yield place, self.turned[place]
+
+    def release(self) -> None:
+        """Let go of the copy of the rows: what is still asked takes longer, and memory only for one such copy at a time."""
+        self.turned = None
 
 
 def eigenvectors(moments: Tensor) -> tuple[Tensor, Tensor]:

@@ -43,11 +43,14 @@ class Objective:
     """Mean loss over the weighted rows, plus `strength / 2` times the squared weight; the bias is free.
 
     `targets`: classes `[N] int64` for `softmax`; `[C, N] float32` for `logistic` (0 or 1, summed over labels) and `squared`
-    (halved, summed over outputs).
+    (halved, summed over outputs). `weights [N] float32` are the rows' shares, of sum 1 over `ranges`: rows outside do not count.
     """
 
-    def __init__(self, design: Design, loss: Loss, targets: Tensor, weights: Tensor) -> None:
+    def __init__(
+        self, design: Design, loss: Loss, targets: Tensor, weights: Tensor, ranges: Sequence[slice] | None = None
+    ) -> None:
         self.design, self.targets, self.weights = design, targets, weights
+        self.ranges = [slice(0, len(weights))] if ranges is None else ranges
         self._loss: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]] = LOSSES[loss]
         self.penalty = torch.zeros_like(design.curvature)
 
@@ -71,7 +74,7 @@ class Objective:
             bend.add_(second / len(outputs))
             return derivatives
 
-        gradient = self.design.differentiate(layer, block_loss).addcmul_(self.penalty, layer)
+        gradient = self.design.differentiate(layer, block_loss, self.ranges).addcmul_(self.penalty, layer)
         value += 0.5 * (self.penalty * layer.square()).sum(dtype=torch.float64)
         return Evaluation(float(value), gradient, float(bend))
 
@@ -103,6 +106,12 @@ def solve_path(objective: Objective, num_outputs: int, strengths: Sequence[float
         solution = _minimise(objective, start, here, strength, tolerance)
         before, layer, rate = layer, solution.layer, change
         yield solution
+
+
+def solve(objective: Objective, start: Tensor, strength: float, tolerance: float) -> Solution:
+    """The minimum for one strength, from a layer near it."""
+    objective.set_strength(strength)
+    return _minimise(objective, start, objective(start), strength, tolerance)
 
 
 def _minimise(objective: Objective, layer: Tensor, here: Evaluation, strength: float, tolerance: float) -> Solution:
