@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Self
 
 from natsort import natsorted
@@ -72,11 +73,16 @@ class Labels:
     def __len__(self) -> int:
         return len(self.names)
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The output of each name."""
+        return {name: place for place, name in enumerate(self.names)}
+
     def index(self, name: str) -> int:
         """The output that stands for `name`. Raises: KeyError."""
         try:
-            return self.names.index(unicodedata.normalize("NFC", name))
-        except ValueError:
+            return self.places[unicodedata.normalize("NFC", name)]
+        except KeyError:
             raise KeyError(name) from None
 
     @property

@@ -54,7 +54,8 @@ def keep_rows(source: AdaptedModel, model: AdaptedModel) -> int:
         raise ConfigError(
             f"keep_head: that head is of the task {source.task.value}, and this of {model.task.value}; leave it out"
         )
-    pairs = [(old, model.labels.names.index(name)) for old, name in enumerate(source.labels.names) if name in model.labels.names]
+    places = model.labels.places
+    pairs = [(old, places[name]) for old, name in enumerate(source.labels.names) if name in places]
     if not pairs:
         raise ConfigError("keep_head: no label has the name of one of that head's; leave it out")
     assert isinstance(source.head, nn.Linear)

@@ -43,7 +43,8 @@ def check_layout(listing: Listing) -> None:
 
 def check_known(place: str, names: list[str], known: list[str], owner: str) -> None:
     """Raises: DataError naming the classes of `place` that `owner` (train, or the model) does not have."""
-    unknown = [name for name in names if name not in known]
+    there = frozenset(known)
+    unknown = [name for name in names if name not in there]
     if unknown:
         similar = nearest(unknown[0], known, 1)
         hint = f"; did you mean {similar[0]!r}?" if similar else ""

@@ -49,7 +49,7 @@ class Splits:
 
     def relabelled(self, labels: Labels) -> Splits:
         """The same with other outputs: `labels` has all of these labels, in any order and number."""
-        place = np.array([labels.names.index(name) for name in self.labels.names], dtype=np.int64)
+        place = np.array([labels.places[name] for name in self.labels.names], dtype=np.int64)
 
         def moved(samples: SampleSet) -> SampleSet:
             if self.task is Task.CLASSIFICATION:
@@ -193,7 +193,7 @@ def open_for_evaluation(
 
 def _as_known(place: str, source: Source, samples: SampleSet, labels: Labels) -> SampleSet:
     """The samples with the model's numbers of the classes, or its order of the labels or values. Raises: DataError."""
-    own = np.array([labels.names.index(name) if name in labels.names else -1 for name in source.classes], dtype=np.int64)
+    own = np.array([labels.places.get(name, -1) for name in source.classes], dtype=np.int64)
     if source.task is Task.CLASSIFICATION:
         present = [source.classes[index] for index in np.unique(samples.targets)]
         checks.check_known(place, present, list(labels.names), "the model")
@@ -265,9 +265,10 @@ def set_aside(
     for place, leader in enumerate(leaders[measures]):
         ranks[place] = hashlib.sha256(f"{seed}\0{samples.name(int(leader))}".encode(errors="surrogateescape")).hexdigest()
     part = np.zeros(len(leaders), np.int8)
-    for stratum in np.unique(strata):
-        inside = np.flatnonzero(strata == stratum)
-        ranked, start = measures[inside[np.argsort(ranks[inside])]], 0
+    order = np.lexsort((ranks, strata))
+    starts = np.unique(strata[order], return_index=True)[1]
+    for inside in np.split(order, starts)[1:]:
+        ranked, start = measures[inside], 0
         for number, count in enumerate(_counts(len(ranked), fractions).values(), 1):
             part[ranked[start : (start := start + count)]] = number
     return {name: samples.subset(np.flatnonzero(part[group] == number)) for number, name in enumerate(("train", *fractions))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -251,7 +252,7 @@ def _rows(title: str, dataset: Any) -> Any:
         dataset = dataset.collect()
     if module in ("pandas", "polars") and hasattr(dataset, "columns"):
         names = [str(name) for name in dataset.columns]
-        twice = [name for name in names if names.count(name) > 1]
+        twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise DataError(f"{title}: two columns are called {twice[0]!r}; give each its own name")
         return Columns({str(name): dataset[name].to_list() for name in dataset.columns})

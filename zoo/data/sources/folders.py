@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from natsort import natsorted
+from natsort import natsort_keygen
 
 from zoo.data import pictures, sounds
 from zoo.data.sources.values import split_of
@@ -82,7 +82,7 @@ def find_files(paths: Iterable[str | os.PathLike[str]], kind: Kind) -> list[str]
         listing = Listing(path, {})
         named = _walk(listing, "")
         unread = [name for name, _ in listing.special]  # each is told as an input that cannot be read
-        inside = _of(kind, natsorted(sorted([*named, *unread])) if unread else named)
+        inside = _of(kind, _in_order([*named, *unread]) if unread else named)
         if not inside:
             raise DataError(f"{path}: no {kind.nouns} in this folder")
         found += [str(path / name) for name in inside]
@@ -158,7 +158,7 @@ def _walk(listing: Listing, folder: str) -> list[str]:
                 found.append(relative)
             else:
                 listing.ignored.append(relative)
-    return natsorted(sorted(found))  # sorted first: `1.jpg` and `01.jpg` are equal to natsort, and the disk's order is any
+    return _in_order(found)
 
 
 def _folders(listing: Listing, folder: Path) -> dict[str, str]:
@@ -175,7 +175,15 @@ def _folders(listing: Listing, folder: Path) -> dict[str, str]:
             listing.special.append((relative, what))
         else:
             listing.ignored.append(relative)
-    return {relative: found[relative] for relative in natsorted(sorted(found))}
+    return {relative: found[relative] for relative in _in_order(found)}
+
+
+_natural = natsort_keygen()
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    """In natural order; sorted first, since `1.jpg` and `01.jpg` are equal to natsort, and the disk's order is any."""
+    return sorted(sorted(names), key=_natural)
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:

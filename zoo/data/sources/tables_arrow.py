@@ -59,7 +59,8 @@ def read_arrow(path: Path, only: Collection[str] | None, notices: list[str]) -> 
             schema = _open_arrow(source).schema
             names = _columns(path, schema, only)
             yield schema
-            options = pyarrow.ipc.IpcReadOptions(included_fields=[schema.names.index(name) for name in names])
+            places = {name: place for place, name in enumerate(schema.names)}
+            options = pyarrow.ipc.IpcReadOptions(included_fields=[places[name] for name in names])
             file = _open_arrow(source, options)
             if isinstance(file, pyarrow.ipc.RecordBatchFileReader):
                 whole = (file.get_batch(number) for number in range(file.num_record_batches))

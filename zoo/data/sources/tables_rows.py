@@ -51,6 +51,7 @@ def read_rows(path: Path, only: Collection[str] | None = None, notices: list[str
     Raises: DataError, at once or later: the file is missing, of another kind, cut off, or its header is wrong.
     """
     said: list[str] = [] if notices is None else notices
+    only = None if only is None else dict.fromkeys(only)  # in their order; there may be thousands, and each is looked up
     if is_folder(path):
         return _guarded(path, read_folder(path, only, said))
     require_file(path)
