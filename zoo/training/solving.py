@@ -108,6 +108,7 @@ class HeldOut:
         """The solution of this scaling and strength on all rows, from the mean of those of the folds."""
         start = torch.stack([one.layer for one in self._solutions]).mean(0)
         problem = self._folds.problem
+        problem.design.copy()
         return problem.candidate(solve(problem.objective(), start, self.strength, tolerance))
 
 
@@ -121,6 +122,7 @@ class _Folds:
 
     def exact(self, solutions: Sequence[Solution], tolerance: float) -> HeldOut:
         """From solutions to those of another tolerance."""
+        self.problem.design.copy()
         folds = zip(solutions, self.folds, strict=True)
         return self.held_out([solve(self.problem.objective(fold), one.layer, one.strength, tolerance) for one, fold in folds])
 

@@ -145,7 +145,8 @@ class Design:
         values, vectors = eigenvectors(self._moments(weights, span))
         self.fold = self.columns[:, None] * (vectors if span is None else span @ vectors)
         self.curvature = torch.cat([values.clamp_min(0), values.new_ones(1)])
-        self.turned = self._turn() if rows.count < COPY_RATIO * rows.width else None
+        self.turned: Tensor | None = None
+        self.copy()
 
     def _centred(self, place: slice, block: Tensor) -> Tensor:
         """`r_i x_i - m` of a block."""
@@ -217,8 +218,13 @@ class Design:
             for place in pieces(ranges, self.rows.step):
                 yield place, self.turned[place]
 
+    def copy(self) -> None:
+        """Have the rows in the eigenbasis where that pays; else each step turns the layer instead."""
+        if self.turned is None and self.rows.count < COPY_RATIO * self.rows.width:
+            self.turned = self._turn()
+
     def release(self) -> None:
-        """Let go of the copy of the rows: what is still asked takes longer, and memory only for one such copy at a time."""
+        """Let go of that copy, so that there is memory for the next design's."""
         self.turned = None
 
 
