@@ -89,6 +89,9 @@ class DataConfig:
     and results are the same."""
     split: str | None = None
     """Column that says train, val or test. Empty: one of this name, if there is."""
+    group: str | None = None
+    """Column that says which samples belong together, such as those of one patient or one session: they are never in two of the sets, nor
+    in two folds of a cross-validation. Empty: each sample stands alone."""
     task: Literal["auto", "classification", "multilabel", "regression"] = "auto"
     """What is predicted; auto: what the labels look like."""
     val_fraction: float = 0.15

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -109,7 +109,7 @@ def conflicting(samples: SampleSet, labels: Labels, task: Task) -> list[str]:
 
 
 def resolve_leaks(parts: Mapping[str, SampleSet], policy: str) -> tuple[dict[str, SampleSet], int, list[str]]:
-    """Treat samples that are, byte by byte, in two splits; the test then measures memory, not knowledge.
+    """Treat samples that are, byte by byte or by another of their group, in two splits; the test then measures memory, not knowledge.
 
     Args:
         policy: `error`; `warn`: drop them from the later of train, val, test, and leave out a split of which nothing remains; `ignore`:
@@ -121,19 +121,25 @@ def resolve_leaks(parts: Mapping[str, SampleSet], policy: str) -> tuple[dict[str
     kept = dict(parts)
     total = 0
     notices: list[str] = []
-    earlier: dict[bytes, tuple[str, int]] = {}
+    earlier: dict[bytes | int, tuple[str, int]] = {}
     for split in (name for name in SPLITS if name in parts):
         samples = parts[split]
-        twins = [(index, earlier[one]) for index, one in enumerate(samples.digests.tolist()) if one in earlier]
-        for index, one in enumerate(samples.digests.tolist()):
-            if one:
-                earlier.setdefault(one, (split, index))
+        keys = [
+            (one, None if group is None else int(group))
+            for one, group in zip(samples.digests.tolist(), _groups(samples), strict=True)
+        ]
+        twins = [(index, twin) for index, key in enumerate(keys) if (twin := _twin(earlier, key))]
+        for index, key in enumerate(keys):
+            for one in key:
+                if one not in (b"", None):
+                    earlier.setdefault(one, (split, index))
         kept[split] = samples
         if not twins:
             continue
         total += len(twins)
         entries = [Entry(samples.name(index), f" = {at}: {parts[at].name(other)}", split) for index, (at, other) in twins]
-        said = f"{len(twins):,} {samples.kind.nouns} of {split} are in an earlier split too"
+        by_group = "" if samples.groups is None else ", or others of their group are"
+        said = f"{len(twins):,} {samples.kind.nouns} of {split} are in an earlier split too{by_group}"
         if policy == "error":
             shown = first([f"{one.name}{one.detail}" for one in entries], _SHOWN)
             raise DataError(f"{said} ({shown}); remove them, or use --leaks warn to drop them from {split}")
@@ -149,3 +155,12 @@ def resolve_leaks(parts: Mapping[str, SampleSet], policy: str) -> tuple[dict[str
         why = "is in an earlier split too"
         notices.append(Notice.naming(before, entries, after, what="sample", why=why, done=done, shown=_SHOWN))
     return kept, total, notices
+
+
+def _groups(samples: SampleSet) -> Iterable[int | None]:
+    return [None] * len(samples) if samples.groups is None else samples.groups.tolist()
+
+
+def _twin(earlier: Mapping[bytes | int, tuple[str, int]], key: Iterable[bytes | int | None]) -> tuple[str, int] | None:
+    """Where the first sample is that has one of these."""
+    return next((earlier[one] for one in key if one is not None and one in earlier), None)

@@ -12,6 +12,7 @@ from zoo.data.sources import builtin, library, tabular
 from zoo.data.sources.folders import list_folder
 from zoo.data.sources.reading import read_listing
 from zoo.data.sources.tables_rows import is_partitioned, is_table, read_rows
+from zoo.errors import ConfigError
 from zoo.folders import expanded, is_file, special
 from zoo.types import Kind, Schema
 
@@ -37,6 +38,10 @@ def open_source(
     Raises: DataError, ConfigError, UnknownName: each names the folder, file, row or column.
     """
     spec = options.data
+    if options.group is not None and not (library.is_library(spec) or is_table(expanded(spec)) or is_partitioned(expanded(spec))):
+        raise ConfigError(
+            f"--group {options.group} names a column, and {spec} is not a table; list its files in one (path, label, {options.group})"
+        )
     if spec.startswith(builtin.PREFIX):
         return builtin.open_builtin(spec)
     if library.is_library(spec):

@@ -41,6 +41,8 @@ class SampleSet(ABC):
     """`[N] int64`, indices into the class names; of other tasks `[N, C]` floats (`zoo.data.targets`)."""
     digests: Texts
     """`[N]`, of type `DIGEST`."""
+    groups: Integers | None = None
+    """`[N]`: the number of each sample's group, alike over all sets of a source; None: each stands alone."""
 
     def __len__(self) -> int:
         return len(self.targets)

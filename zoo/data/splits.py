@@ -17,6 +17,7 @@ from zoo import cache
 from zoo.config import DataConfig, FinetuneConfig
 from zoo.data import checks, facts, targets
 from zoo.data.facts import DataFacts
+from zoo.data.folds import groups_of, spread
 from zoo.data.opening import open_source
 from zoo.data.sets import DIGEST, Integers, SampleSet, Source
 from zoo.data.sources import datasets
@@ -125,6 +126,7 @@ def _split(source: Source, options: DataConfig, seed: int) -> Splits:
     given = {name: samples for name, samples in source.parts.items() if len(samples)}
     given, leaks, notices = checks.resolve_leaks(given, options.leaks)
     parts = _complete(given, source, options, seed)
+    notices += _fractions(parts, given, options)
     if source.task is Task.CLASSIFICATION:
         trained = [labels.names[index] for index in np.unique(parts["train"].targets)]
         if len(trained) < 2:
@@ -166,7 +168,7 @@ def open_for_evaluation(
 
     Raises: DataError: as `open_splits`, and if there is a class that the model does not know, or another kind of sample.
     """
-    asked = replace(options or DataConfig(), task=task.value)
+    asked = replace(options or DataConfig(), task=task.value, group=None)
     if isinstance(data, (str, os.PathLike)):
         spec = os.fspath(data)
         source = open_source(replace(asked, data=spec), None, trainable=False, only=_MEASURED, kind=kind, schema=schema)
@@ -256,6 +258,8 @@ def set_aside(
     least one; `train` always has. Samples with the same bytes stay together, so that no split leaks (in
     `train`, if their classes differ).
     """
+    if samples.groups is not None:
+        return _set_groups_aside(samples, fractions, seed, task)
     group, leaders = _same(samples)
     differs = (samples.targets != samples.targets[leaders][group]).reshape(len(group), -1).any(axis=1)
     # In two classes at once: no measure of anything, and perhaps the only one of a class.
@@ -272,6 +276,19 @@ def set_aside(
         for number, count in enumerate(_counts(len(ranked), fractions).values(), 1):
             part[ranked[start : (start := start + count)]] = number
     return {name: samples.subset(np.flatnonzero(part[group] == number)) for number, name in enumerate(("train", *fractions))}
+
+
+def _set_groups_aside(samples: SampleSet, fractions: Mapping[str, float], seed: int, task: Task) -> dict[str, SampleSet]:
+    """As `set_aside`, in whole groups, whose order of equals is by their first samples' names."""
+    groups = groups_of([samples])
+    ranks = np.full(int(groups.max()) + 1, b"~", DIGEST)
+    for index, group in enumerate(groups.tolist()):
+        name = hashlib.sha256(f"{seed}\0{samples.name(index)}".encode(errors="surrogateescape")).hexdigest().encode()
+        ranks[group] = min(ranks[group], name)
+    order = np.argsort(np.argsort(ranks))
+    shares = [1 - sum(fractions.values()), *fractions.values()]
+    part = spread(targets.strata(samples.targets, task), groups, shares, order)
+    return {name: samples.subset(np.flatnonzero(part == number)) for number, name in enumerate(("train", *fractions))}
 
 
 def _same(samples: SampleSet) -> tuple[Integers, Integers]:
@@ -299,6 +316,17 @@ def _counts(total: int, fractions: Mapping[str, float]) -> dict[str, int]:
     return counts
 
 
+def _fractions(parts: Mapping[str, SampleSet], given: Mapping[str, SampleSet], options: DataConfig) -> list[str]:
+    """What part of the samples was set aside in whole groups, which may not be what was asked for."""
+    cut = [name for name in parts if name not in ("train", *given)]
+    if options.group is None or not cut:
+        return []
+    total = sum(len(parts[name]) for name in ("train", *cut))
+    asked = {"val": options.val_fraction, "test": options.test_fraction}
+    said = ", ".join(f"{name} {len(parts[name]) / total:.1%} of the samples ({asked[name]:.1%} asked for)" for name in cut)
+    return [f"set aside in whole groups of {options.group}: {said}"]
+
+
 def _complete(parts: dict[str, SampleSet], source: Source, options: DataConfig, seed: int) -> dict[str, SampleSet]:
     """The parts with a `val`, and a `test` if the data had no splits at all; set aside from the samples to train on, in which identical
     ones stay together."""
@@ -312,6 +340,10 @@ def _complete(parts: dict[str, SampleSet], source: Source, options: DataConfig, 
         fractions["test"] = options.test_fraction
     divided = set_aside(parts["train" if "train" in parts else ALL], fractions, seed, source.task)
     empty = [name for name, samples in divided.items() if not len(samples)]
+    if empty and options.group is not None:
+        raise DataError(
+            f"{place}: too few groups of {options.group} to set any aside for {' and '.join(empty)}; give three or more"
+        )
     if empty:
         raise DataError(
             f"{place}: too few {source.kind.nouns} to set any aside for {' and '.join(empty)}; give three or more of a class"

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from zoo.inspection.report import DataReport
 
 OPTIONS = (
-    "text", "image", "audio", "label", "label_delimiter", "split", "task", "weights", "image_size", "max_length", "truncation", "pooling",
-    "max_seconds", "num_workers", "engine", "device", "cache", "seed",
+    "text", "image", "audio", "label", "label_delimiter", "split", "group", "task", "weights", "image_size", "max_length", "truncation",
+    "pooling", "max_seconds", "num_workers", "engine", "device", "cache", "seed",
 )  # fmt: skip
 """Those of `zoo finetune` that say what the data are, or decide what a backbone makes of them."""
 _CLASSES = 30

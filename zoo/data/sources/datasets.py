@@ -97,6 +97,7 @@ def open_parts(
                 bit_depth=depth,
                 numbers=numbers,
                 targets=targets[rows],
+                groups=None if table.groups is None else table.groups[rows],
                 digests=_picture_digests(part, chosen.inputs[0], numbers),
             )
     return Source(

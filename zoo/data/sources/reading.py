@@ -14,7 +14,7 @@ import numpy as np
 from zoo.data.decoding.values import FULL, depth_of, too_bright
 from zoo.data.notices import Entry, Notice, first
 from zoo.data.pictures import Checked, check_file
-from zoo.data.sets import DIGEST, FileSet, SampleSet, SoundFiles, Source
+from zoo.data.sets import DIGEST, FileSet, Integers, SampleSet, SoundFiles, Source
 from zoo.data.sounds import CheckedSound, check_sound
 from zoo.data.sources.checked import Known, check_all
 from zoo.data.sources.folders import ALL, Listing
@@ -98,13 +98,16 @@ def file_set(
     results: Sequence[Known | DataError],
     targets: Targets,
     bit_depth: int | None = None,
+    groups: Integers | None = None,
 ) -> SampleSet:
     """The files at these places of `names` that can be read."""
     kept = [(index, found) for index in rows if not isinstance(found := results[index], DataError)]
+    places = np.array([index for index, _ in kept], dtype=np.int64)
     common: dict[str, Any] = {
         "root": root,
+        "groups": None if groups is None else groups[places],
         "names": np.array([os.fsencode(names[index]) for index, _ in kept], dtype=np.bytes_),
-        "targets": targets[np.array([index for index, _ in kept], dtype=np.int64)],
+        "targets": targets[places],
         "digests": np.array([found.sha256 for _, found in kept], dtype=DIGEST),
     }
     if kind is Kind.IMAGE:

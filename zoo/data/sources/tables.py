@@ -28,13 +28,13 @@ from zoo.data.sources.labels import Codes, Resolved, Targets, TaskName, check_en
 from zoo.data.sources.rows import FileRows, Reading, RowSource, is_typed
 from zoo.data.sources.tables_columns import Columns, choose
 from zoo.data.sources.tables_rows import Values, is_table, read_rows
-from zoo.data.sources.values import Chosen, Label, Missing, take_inputs, take_label, take_split
+from zoo.data.sources.values import Chosen, Label, Missing, take_group, take_inputs, take_label, take_split
 from zoo.errors import DataError, UnknownName
 from zoo.types import Kind, Schema
 
 __all__ = [
     "Chosen", "Columns", "Table", "choose", "choose_columns", "is_table", "read_rows", "read_table",
-    "take_inputs", "take_label", "take_split",
+    "take_group", "take_inputs", "take_label", "take_split",
 ]  # fmt: skip
 
 _SAMPLE = 1000
@@ -72,6 +72,8 @@ class Table:
     """As `labels`, a row for each different label."""
     splits: NDArray[np.str_] | None
     """`[N]`, each `train`, `val` or `test`; None where the table has no such column."""
+    groups: NDArray[np.int64] | None
+    """`[N]`: the number of each row's group; None where no column says it."""
     columns: Chosen
     notices: list[str]
     """What was guessed, and what is doubtful; a line each."""
@@ -94,6 +96,8 @@ class _Gathered:
     numbers: array[int] = field(default_factory=lambda: array("q"))
     codes: array[int] = field(default_factory=lambda: array("q"))
     splits: bytearray = field(default_factory=bytearray)
+    groups: array[int] = field(default_factory=lambda: array("q"))
+    group_names: dict[str, int] = field(default_factory=dict)
     unreadable: list[tuple[int, int, str]] = field(default_factory=list)
     unlabelled: dict[int, list[tuple[int, int, str]]] = field(default_factory=dict)
     """By split."""
@@ -185,6 +189,9 @@ def gather(
     divided = chosen.split is not None or len(parts) > 1
     notices = [chosen.notice] if chosen.notice else []
     notices += gathered.notices + resolved.notices + _doubts(chosen.kind, inputs, labels, resolved, codes, splits, names, divided)
+    groups = None if chosen.group is None else np.array(gathered.groups, np.int64)[sound]
+    if groups is not None:
+        notices.append(_grouped(str(chosen.group), groups))
     if unreadable:
         entries = [_left_out(parts[part], number, line) for part, number, line in gathered.unreadable]
         before = f"{len(unreadable):,} rows cannot be read and left out: "
@@ -192,9 +199,14 @@ def gather(
     return Table(
         kind=chosen.kind, inputs=inputs, numbers=numbers, labels=resolved.targets[codes], task=resolved.task, names=resolved.names,
         codes={label: code for code, label in enumerate(labels)}, meanings=resolved.targets,
-        splits=np.array(_SPLITS)[splits] if divided else None, columns=chosen,
+        splits=np.array(_SPLITS)[splits] if divided else None, groups=groups, columns=chosen,
         notices=notices, unreadable=unreadable,
     )  # fmt: skip
+
+
+def _grouped(column: str, groups: NDArray[np.int64]) -> str:
+    sizes = np.unique(groups, return_counts=True)[1]
+    return f"{column}: {len(sizes):,} groups, the largest of {sizes.max(initial=0):,} rows"
 
 
 def choose_columns(
@@ -263,6 +275,7 @@ def _gather(parts: Sequence[RowSource], chosen: Chosen, on_disk: bool, taken: bo
                 split = _SPLITS.index(part.split or (take_split(chosen, values) if chosen.split else "train"))
                 inputs = take_inputs(chosen, values, part.folder) if taken else ()
                 label = take_label(chosen, values, typed=part.typed)
+                group = take_group(chosen, values) if chosen.group else ""
             except DataError as error:
                 rows = gathered.unlabelled.setdefault(split, []) if isinstance(error, Missing) else gathered.unreadable
                 rows.append((place, number, str(part.bad(number, str(error)))))
@@ -272,6 +285,8 @@ def _gather(parts: Sequence[RowSource], chosen: Chosen, on_disk: bool, taken: bo
             gathered.numbers.append(number)
             gathered.codes.append(gathered.labels.setdefault(label, len(gathered.labels)))
             gathered.splits.append(split)
+            if chosen.group:
+                gathered.groups.append(gathered.group_names.setdefault(group, len(gathered.group_names)))
             if len(waiting) == _CHUNK:
                 _store(gathered, waiting)
     _store(gathered, waiting)

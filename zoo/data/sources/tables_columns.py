@@ -57,6 +57,8 @@ class Columns:
     """What stands between the labels of one field (multilabel); None: a field is one label."""
     split: str | None = None
     """Holds train, val or test, or other words for them (`SPLIT_WORDS`); guessed if it is called `split`."""
+    group: str | None = None
+    """Says which rows belong together; never guessed."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -66,7 +68,7 @@ class Columns:
     @property
     def asked(self) -> tuple[str, ...]:
         """All that were named."""
-        return (*self.inputs, *(self.label or ()), *((self.split,) if self.split else ()))
+        return (*self.inputs, *(self.label or ()), *(one for one in (self.split, self.group) if one))
 
 
 def choose(
@@ -101,9 +103,11 @@ def choose(
     trained = () if kind is None or columns.inputs else look.all_of(known.inputs)
     labels = columns.label or look.all_of(known.labels)
     split, of_split = (
-        (columns.split, None) if columns.split or not labelled else look.split({*columns.inputs, *trained, *labels}, known.split)
+        (columns.split, None)
+        if columns.split or not labelled
+        else look.split({*columns.inputs, *trained, *labels, columns.group or ""}, known.split)
     )
-    taken = {*columns.inputs, *trained, *labels, split}
+    taken = {*columns.inputs, *trained, *labels, split, columns.group}
     free = [name for name in look.names if name not in taken]
     inputs_told, labels_told = bool(columns.inputs or trained), bool(labels) or not labelled
     if not labels_told:
@@ -120,11 +124,13 @@ def choose(
     both = [name for name in inputs if labelled and name in labels]
     if both:
         raise ConfigError(f"{place}: {both[0]!r} cannot be input and label at once; choose another with --{kind} or --label")
+    if columns.group is not None and columns.group in (*inputs, *labels, split):
+        raise ConfigError(f"{place}: --group {columns.group} is an input, the label or the split already; name another column")
     guessed = _guesses(look, kind, known, () if inputs_told else inputs, () if labels_told else labels)
     if not labelled:
-        return Chosen(kind, inputs, (), None, split, guessed)
+        return Chosen(kind, inputs, (), None, split, None, guessed)
     notice = "; ".join(one for one in (guessed, of_split) if one) or None
-    return Chosen(kind, inputs, tuple(labels), columns.delimiter or known.label_delimiter, split, notice)
+    return Chosen(kind, inputs, tuple(labels), columns.delimiter or known.label_delimiter, split, columns.group, notice)
 
 
 def _guesses(look: _Sample, kind: Kind, known: Schema, inputs: tuple[str, ...], labels: tuple[str, ...]) -> str | None:

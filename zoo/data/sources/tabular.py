@@ -98,7 +98,7 @@ def from_table(
         bit_depth = bit_depth_of(results, options.bit_depth)
         known = {} if table.splits is None else dict(zip(names, table.splits.tolist(), strict=True))
         parts = {
-            split: file_set(root, table.kind, rows, names, results, labels, bit_depth)
+            split: file_set(root, table.kind, rows, names, results, labels, bit_depth, table.groups)
             for split, rows in splits.items()
             if len(rows)
         }
@@ -130,7 +130,13 @@ def columns(options: DataConfig) -> Columns:
         return None if text is None else tuple(part.strip() for part in text.split(","))
 
     return Columns(
-        names(options.text), options.image, options.audio, names(options.label), options.label_delimiter, options.split
+        names(options.text),
+        options.image,
+        options.audio,
+        names(options.label),
+        options.label_delimiter,
+        options.split,
+        options.group,
     )
 
 
@@ -143,6 +149,7 @@ def _texts(table: Table, title: str, labels: Targets, rows: Integers, form: type
         seconds=None if second is None else second[rows],
         numbers=table.numbers[rows],
         targets=labels[rows],
+        groups=None if table.groups is None else table.groups[rows],
         digests=digests(first[rows], None if second is None else second[rows]),
     )
 

@@ -57,13 +57,14 @@ class Chosen:
     delimiter: str | None
     """What stands between the labels of one field."""
     split: str | None
+    group: str | None
     notice: str | None
     """Which columns were guessed; None: none was."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every column that is read, each once."""
-        return tuple(dict.fromkeys((*self.inputs, *self.labels, *((self.split,) if self.split else ()))))
+        return tuple(dict.fromkeys((*self.inputs, *self.labels, *(one for one in (self.split, self.group) if one))))
 
     @property
     def schema(self) -> Schema:
@@ -103,6 +104,15 @@ def take_split(chosen: Chosen, values: Values) -> str:
     if found is None:
         raise DataError(f"{chosen.split} is {reprlib.repr(value)}, expected train, val or test")
     return found
+
+
+def take_group(chosen: Chosen, values: Values) -> str:
+    """The name of a row's group. Raises: DataError; the caller names the row."""
+    value = plain(values.get(chosen.group or ""))
+    name = "" if value is None or is_missing(value) else str(value).strip()
+    if not name:
+        raise DataError(f"{chosen.group} is empty, and says which samples belong together")
+    return name
 
 
 SPLIT_WORDS = {
