@@ -265,6 +265,7 @@ def _gather(parts: Sequence[RowSource], chosen: Chosen, on_disk: bool, taken: bo
     wanted = chosen.names if taken else [name for name in chosen.names if name not in chosen.inputs]
     waiting: list[tuple[str, ...]] = []
     for place, part in enumerate(parts):
+        typed, folder = part.typed, part.folder
         for number, values in part.read(wanted, gathered.notices):
             gathered.total += 1
             if isinstance(values, DataError):
@@ -273,8 +274,8 @@ def _gather(parts: Sequence[RowSource], chosen: Chosen, on_disk: bool, taken: bo
             split = 0
             try:
                 split = _SPLITS.index(part.split or (take_split(chosen, values) if chosen.split else "train"))
-                inputs = take_inputs(chosen, values, part.folder) if taken else ()
-                label = take_label(chosen, values, typed=part.typed)
+                inputs = take_inputs(chosen, values, folder) if taken else ()
+                label = take_label(chosen, values, typed=typed)
                 group = take_group(chosen, values) if chosen.group else ""
             except DataError as error:
                 rows = gathered.unlabelled.setdefault(split, []) if isinstance(error, Missing) else gathered.unreadable

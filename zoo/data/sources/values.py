@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path, PurePath
 from types import NoneType
 from typing import Any
@@ -125,6 +126,7 @@ SPLIT_WORDS = {
 """How training, validation and test sets are called in tables, folders and data sets: in lower case, without hyphens."""
 
 
+@lru_cache(maxsize=256)
 def split_of(word: str) -> str | None:
     """The set that a word means: `train`, `val`, `test`; None: none that is known."""
     return SPLIT_WORDS.get(re.sub(r"[\s_-]", "", word).casefold())
@@ -132,6 +134,8 @@ def split_of(word: str) -> str | None:
 
 def plain(value: Any) -> Any:
     """A value as Python's own: of NumPy, of torch, and None for what pandas has for nothing."""
+    if type(value) is str:  # most are
+        return value
     if hasattr(value, "tolist"):
         return value.tolist()
     return None if type(value).__name__ in _NO_VALUE else value
