@@ -220,9 +220,11 @@ def _optimistic(facts: CardFacts) -> str:
     if facts.split == "val":
         return f"The numbers are of the {nouns} by which this model was chosen, so they are optimistic."
     if facts.split == HELD_OUT:
+        several = facts.report.task is Task.MULTILABEL
+        chosen = "The strength of the penalty and the thresholds were" if several else "The strength of the penalty was"
         return (
-            f"The numbers are of the procedure, not of this file: of models that were each fitted to a part of these {nouns}. The strength "
-            "of the penalty was chosen by the same predictions, which makes them a little optimistic."
+            f"The numbers are of the procedure, not of this file: of models that were each fitted to a part of these {nouns}. {chosen} "
+            "chosen by the same predictions, which makes them a little optimistic."
         )
     return ""
 
