@@ -31,3 +31,8 @@ def test_two_columns_of_one_name_are_refused():
     frame = pd.DataFrame([[f"text {index}", index % 2, 1 - index % 2] for index in range(20)], columns=["text", "label", "label"])
     with pytest.raises(DataError, match="label"):
         from_datasets(frame)
+
+
+def test_names_that_are_numbers_of_thousands_of_digits_are_refused():
+    with pytest.raises(DataError, match="a number of thousands of digits; give a text"):
+        from_datasets([("a", 0), ("b", 1), ("c", 0), ("d", 1)], label_names=["x", 10**5000])

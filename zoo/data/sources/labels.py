@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.sources.values import Label, spell
+from zoo.data.sources.values import Label, spell, written
 from zoo.errors import ConfigError, DataError, nearest
 from zoo.types import Labels
 
@@ -66,6 +66,7 @@ def resolve(
 
     Raises: ConfigError: the labels cannot be of this task. DataError: one is not among the names that are stated.
     """
+    stated = None if stated is None else [written(name) for name in stated]
     shares = np.bincount(codes, minlength=len(labels)) / max(len(codes), 1)
     if len(columns) > 1:
         return _from_columns(labels, shares, columns, task)
@@ -125,7 +126,7 @@ def _classes(texts: list[str], column: str, rows: int, notices: list[str], state
 def _places(used: Iterable[str], stated: Sequence[str] | None, column: str) -> tuple[tuple[str, ...], dict[str, int]]:
     """Names of the outputs, and which of them each label means. Raises: DataError for one that is not among the stated."""
     found = Labels.sort(used).names
-    names = found if stated is None else tuple(map(str, stated))
+    names = found if stated is None else tuple(stated)
     place = {name: index for index, name in enumerate(names)}
     unknown = [name for name in found if name not in place]
     if unknown and all(name.isdecimal() for name in found):  # numbers of the names, from 0

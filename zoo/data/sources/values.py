@@ -146,12 +146,13 @@ def spell(value: Any) -> str:
 
     (pandas writes a column of whole numbers with one empty field as `1.0`, `2.0`; another table of the same classes has none.)
     """
-    text = unicodedata.normalize("NFC", _written(value).strip())
+    text = unicodedata.normalize("NFC", written(value).strip())
     whole = text.partition(".")[0] if _WHOLE.fullmatch(text) else text
     return "0" if whole == "-0" else whole
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """A value as a text. Raises: DataError for a number that Python does not write."""
     try:
         return str(value)
     except ValueError:  # of a number of thousands of digits
@@ -175,7 +176,7 @@ def _text(kind: Kind, name: str, value: Any, folder: Path) -> str:
     value = plain(value)
     if not isinstance(value, (str, int, float, PurePath, Decimal, date, NoneType)):
         raise DataError(f"{name} holds a {type(value).__name__}, expected a {'text' if kind is Kind.TEXT else 'path'}")
-    text = "" if value is None or value != value else _written(value)  # NaN alone is not equal to itself
+    text = "" if value is None or value != value else written(value)  # NaN alone is not equal to itself
     if not text.strip():
         raise DataError(f"{name} is empty")
     if reason := flaw(text):
