@@ -3,7 +3,7 @@
 # make lint      style, imports and types
 # make test      lint, and the tests: of what takes long, a sample
 # make test-slow what takes long: kills, crashes, fuzz, every architecture
-# make fuzz      many more odd inputs, others each time: FUZZ=400 of them for each test
+# make fuzz      many more odd inputs, others each time: FUZZ=450 of them for each test
 # make corpus   the test files of other projects against independent readers: fetches some hundred megabytes, needs ImageMagick
 # make mutants   break each promised rule, one at a time, and see that its tests fail
 # make bench     zoo and its peers on the same pictures, into benchmarks/RESULTS.md: an hour or two on an idle machine
@@ -37,7 +37,7 @@ test: lint
 test-slow: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow --timeout 3600
 
-FUZZ ?= 400
+FUZZ ?= 450
 fuzz: install
 	OMP_NUM_THREADS=1 ZOO_FUZZ_EXAMPLES=$(FUZZ) $(BIN)/python -m pytest -n 2 tests/fuzz --timeout 3600
 
