@@ -214,9 +214,9 @@ class TestFromPython:
 
     def test_a_file_that_answers_otherwise_is_not_called_done(self, tmp_path):
         logits = np.ones((4, 3), dtype=np.float32)
-        assert compare(logits, np.ones((2, 3)).tolist(), "cpu", tmp_path) == 0
+        assert compare(logits, np.ones((2, 3)).tolist(), tmp_path) == 0
         with pytest.raises(RunFailed, match="differ by 0.01"):
-            compare(logits, (np.ones((2, 3)) + 0.01).tolist(), "cpu", tmp_path)
+            compare(logits, (np.ones((2, 3)) + 0.01).tolist(), tmp_path)
 
 
 class TestWhatCanGoWrong:

@@ -18,6 +18,7 @@ from zoo.training import job as jobs
 from zoo.training import launch, optim, solving
 from zoo.training.collect import prepare
 from zoo.training.features import Extractor
+from zoo.training.precision import full_float32
 from zoo.training.session import settle
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and torch sees none")
@@ -38,7 +39,10 @@ def features(device, place, precision="no"):
     model = prepare(AdaptedModel.build(backbones.load(registry.resolve(TINY["backbone"]), "random", image_size=32), 10), device)
     config = build({"cache": str(place), "num_workers": 0})
     cut = boundary.cut(model)
-    with Extractor(cut.prefix, cut.where, model.backbone, config, device, precision=precision) as extractor:
+    with (
+        full_float32(),
+        Extractor(cut.prefix, cut.where, model.backbone, config, device, precision=precision) as extractor,
+    ):
         return extractor.rows(open_splits(config).train)[:]
 
 
@@ -73,7 +77,7 @@ def test_what_is_made_for_a_gpu_is_used(tmp_path):
     assert next(iter(job.val)).inputs.is_pinned()
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("no", 2e-3), ("bf16", 5e-2), ("fp16", 1e-2)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("no", 1e-4), ("bf16", 5e-2), ("fp16", 1e-2)])
 def test_features_are_those_of_the_cpu(tmp_path, precision, tolerance):
     ours, theirs = features(GPU, tmp_path / "gpu", precision), features(torch.device("cpu"), tmp_path / "cpu")
     apart = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
@@ -90,14 +94,16 @@ def test_the_solver_finds_what_it_finds_on_the_cpu():
 
 def test_a_probe_is_solved_and_shipped(tmp_path):
     run = finetune(tmp_path, "run", strategy="linear-probe")
-    assert run.result()["reload_difference"] < 1e-2
+    assert run.result()["reload_difference"] < 1e-4
     assert environment(run)["engine"] == "torch"
     again = finetune(tmp_path, "again", strategy="linear-probe")
     assert again.value == run.value
 
 
 def test_a_compiled_step_learns_and_saves_under_the_same_names(tmp_path):
-    plain, compiled = (finetune(tmp_path, f"run{on}", strategy="full", precision="no", compile=on) for on in (False, True))
+    # 64 pixels: of maps of one pixel, torch's compiler mistakes the memory format of gradients.
+    options = {"strategy": "full", "precision": "no", "image_size": 64}
+    plain, compiled = (finetune(tmp_path, f"run{on}", compile=on, **options) for on in (False, True))
     losses = [[line["train_loss"] for line in run.metrics()] for run in (plain, compiled)]
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
     names = [set(zoo.load(run.best).state_dict()) for run in (plain, compiled)]

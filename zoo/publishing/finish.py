@@ -33,7 +33,7 @@ from zoo.publishing.card import CARD, HELD_OUT, CardFacts, write_card
 from zoo.publishing.lengths import cut_off
 from zoo.publishing.measured import ENOUGH
 from zoo.runs import Run
-from zoo.training import judging
+from zoo.training import judging, precision
 from zoo.training.collect import collect, prepare
 from zoo.training.features import Extractor, Wanted
 from zoo.training.judging import Judged
@@ -43,12 +43,13 @@ from zoo.types import Task
 
 log = logging.getLogger("zoo")
 
-TOLERANCE = {"cpu": 1e-4, "cuda": 1e-2}
+TOLERANCE = 1e-4
 """Largest difference of a logit, as a share of the largest logit (or of 1), between the model in training and its file loaded again.
-Both are computed in fp32, so what differs is the order of sums (about 1e-6 on CPUs); convolutions on a GPU use TF32, of 10 bits."""
+Both are computed in fp32, so what differs is the order of sums (about 1e-6)."""
 
 
 @memory.kept()
+@precision.full_float32()
 def finish(session: Session) -> Run:
     """Measure what was trained, on the file that ships, and write the card, `report.json` and `result.json`.
 
@@ -59,7 +60,7 @@ def finish(session: Session) -> Run:
     recorded = saved_config.read(run.best)["facts"]["check_logits"]
     judged = judging.read(run) if _training(run).get("refit") else None
     with Measure(inference.load(run.best).model, config) as measure:
-        difference = compare(measure.whole(splits.val, len(recorded)), recorded, config.machine.device, run.best)
+        difference = compare(measure.whole(splits.val, len(recorded)), recorded, run.best)
         fitted = {"train"} if judged is None else {"train", "val"}
         found = measure({name: samples for name, samples in splits.parts().items() if name not in fitted})
         if judged is not None:
@@ -165,14 +166,14 @@ def outputs(
     return collect(prepare(model, device), batches, device)
 
 
-def compare(logits: NDArray[np.float32], recorded: list[list[float]], device: str, folder: Path) -> float:
+def compare(logits: NDArray[np.float32], recorded: list[list[float]], folder: Path) -> float:
     """The largest difference between the logits of the loaded file and those that were recorded in training.
 
     Raises: RunFailed if it is more than rounding explains.
     """
     expected = np.asarray(recorded, dtype=np.float64)
     difference = float(np.abs(logits[: len(expected)] - expected).max())
-    allowed = TOLERANCE[device] * max(1.0, float(np.abs(expected).max()))
+    allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
     if not difference <= allowed:
         raise RunFailed(
             f"{folder}: loaded again, its logits differ by {difference:.3g} (more than {allowed:.3g}) from those in training"

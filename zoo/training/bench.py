@@ -22,7 +22,7 @@ from zoo.data.splits import open_splits
 from zoo.data.timing import workers
 from zoo.data.transforms import train_transform
 from zoo.errors import ConfigError
-from zoo.training import job, launch, session, solving
+from zoo.training import job, launch, precision, session, solving
 from zoo.training.collect import channels_last, place, prepare
 from zoo.training.way import flops
 
@@ -75,6 +75,7 @@ class Bench:
 
 @launch.one_run()
 @memory.kept()
+@precision.full_float32()
 def bench(resolved: Resolved) -> Bench:
     """Measure every part of the work for these options; keeps nothing. Raises: ZooError."""
     resolved = session.settle(resolved)

@@ -28,7 +28,7 @@ from zoo.data.timing import choose_workers, most_workers
 from zoo.errors import ConfigError, RunFailed
 from zoo.evaluation.metrics import Metric
 from zoo.runs import Run
-from zoo.training import checkpoint, judging, loop, probe, solving
+from zoo.training import checkpoint, judging, loop, precision, probe, solving
 from zoo.training.best import CHECKED, write_best
 from zoo.training.checkpoint import Patience, TrainState
 from zoo.training.collect import prepare
@@ -72,6 +72,7 @@ class Settling:
 
 
 @memory.kept()
+@precision.full_float32()
 def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) -> None:
     """Build everything for a run and train it; leaves `best/` and `training.json` for the next floor. Raises: ZooError."""
     options = Settling(run, run.resolved(), machine.is_main_process)
@@ -201,7 +202,7 @@ def _solved(
     options: Settling, splits: Splits, metric: Metric, machine: Accelerator, model: AdaptedModel, cut: Cut
 ) -> dict[str, Any]:
     """Features once, then the head's optimum."""
-    run, precision = options.run, options.config.machine.feature_precision
+    run, arithmetic = options.run, options.config.machine.feature_precision
     if machine.is_main_process:
         _say_unused(options.resolved, _OF_STEPS, "the head is solved, not stepped", "; --head-fit stepped uses them")
     with _extractor(cut, model, splits, options.config, machine) as extractor:
@@ -221,7 +222,7 @@ def _solved(
         logits = model.eval()(images.to(machine.device)).cpu().numpy()
     expected = solving.logits(solved.candidate, val[: len(logits)])
     difference = float(np.abs(logits - expected).max() / max(1.0, float(np.abs(logits).max())))
-    if precision == "no" and not difference <= AGREEMENT:
+    if arithmetic == "no" and not difference <= AGREEMENT:
         raise RunFailed(
             f"the logits of the features differ from the whole network's by {difference:.2g} of the largest; compute them anew "
             "(`zoo cache clear features`), or use --engine torch"
@@ -242,7 +243,7 @@ def _solved(
         "features": str(work),
         "features_difference": difference,
         "workers": work.workers,
-        "environment": environment(machine, model) | {"precision": precision, "engine": ", ".join(work.engines)},
+        "environment": environment(machine, model) | {"precision": arithmetic, "engine": ", ".join(work.engines)},
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
 import torch
 
@@ -36,3 +38,22 @@ def resolve_precision(asked: str, device: torch.device) -> str:
     if asked == "bf16" and not in_hardware:
         log.warning("precision bf16: this %s has no bf16 instructions, expect several times the time of fp32", device.type)
     return asked
+
+
+@contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """In here float32 has its 24 bits on a GPU too.
+
+    By default torch lets convolutions round their inputs to TF32, of 11 bits, and a program may have allowed it for matrix products:
+    logits of one network then differ by a thousandth of the largest from one batch size to another (measured, H100), while features that
+    are kept are taken for those of any device.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    flags = {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
+    with cudnn.flags(**flags, allow_tf32=False):
+        matmul.allow_tf32 = False
+        try:
+            yield
+        finally:
+            matmul.allow_tf32 = before
