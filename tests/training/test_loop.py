@@ -15,7 +15,7 @@ from zoo import runs
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import OptimConfig, build, resolve
 from zoo.data import open_splits
-from zoo.errors import AuditFailed, ConfigError
+from zoo.errors import AuditFailed, ConfigError, RunFailed
 from zoo.evaluation import metrics
 from zoo.training import job as jobs
 from zoo.training import launch, loop, optim, precision
@@ -173,3 +173,11 @@ def test_a_best_model_is_checkpointed_before_it_is_put_into_best(tmp_path):
     state = loop.train(job, run, machine, [])
     checkpointed = run.checkpoints / f"step-{state.best.step:08d}" / "manifest.json"
     assert checkpointed.stat().st_mtime_ns < (run.best / "manifest.json").stat().st_mtime_ns
+
+
+def test_what_the_compiler_fails_on_is_told_in_one_line(tmp_path):
+    with (
+        torch.compiler.set_stance("fail_on_recompile"),
+        pytest.raises(RunFailed, match=r"the compiled step failed .*leave out --compile"),
+    ):
+        zoo.finetune(**SMALL, strategy="full", compile=True, out=str(tmp_path / "run"), cache=str(tmp_path / "cache"))

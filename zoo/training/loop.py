@@ -25,7 +25,7 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.backbones import generator
 from zoo.config import FinetuneConfig
 from zoo.data.loaders import Batch, EvalBatches, TrainBatches
-from zoo.errors import CheckpointError, ConfigError, NonFinite, OutputError, RunFailed
+from zoo.errors import CheckpointError, ConfigError, NonFinite, OutputError, RunFailed, ZooError
 from zoo.evaluation.metrics import Metric
 from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
@@ -117,7 +117,8 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
                 audit = freezing.GradientAudit(model)
             wrapped.train()
             optim.set_learning_rate(optimizer, optim.scale(step, job.total_steps, config.optim))
-            loss = train_step(job, accelerator, wrapped, prepared, batches, step)
+            with _compiling(config):
+                loss = train_step(job, accelerator, wrapped, prepared, batches, step)
             micro_batches.agree(model, accelerator)
             if audit and not prepared.step_was_skipped and audit.observe(model):
                 audit.conclude()
@@ -163,6 +164,20 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
     if accelerator.is_main_process and best_step(run) != state.best.step:
         raise RunFailed(f"{run.best} is not the best model, that of step {state.best.step}: it could not be written")
     return state
+
+
+@contextlib.contextmanager
+def _compiling(config: FinetuneConfig) -> Iterator[None]:
+    """Raises: RunFailed in place of what torch's compiler, or the code that it has made, raises."""
+    try:
+        yield
+    except ZooError:
+        raise
+    except Exception as error:
+        if not config.machine.compile:
+            raise
+        said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        raise RunFailed(f"the compiled step failed ({said}); leave out --compile") from error
 
 
 def train_step(
