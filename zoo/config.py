@@ -62,6 +62,12 @@ class ModelConfig:
     head_fit: Literal["solved", "stepped"] = "solved"
     """How a linear head on an inert backbone is fitted: solved to its optimum, with the L2 penalty and the scaling of the features
     chosen on samples that were held out (see `refit`); or stepped by the optimiser, as every other head is."""
+    head_start: Literal["auto", "solved", "random"] = "auto"
+    """Where a head that is trained in steps begins: solved on the features of the backbone as it is, or at random values. auto: solved
+    where the head is linear, the weights are pretrained, and more than the head is trained."""
+    batch_norm: Literal["auto", "live", "frozen"] = "auto"
+    """Under strategy full: whether batch-norm normalises by the statistics of a batch while training (`live`), or by those that it came
+    with (`frozen`). auto: frozen where the weights are pretrained."""
     lora_targets: str | None = None
     """Regular expression for the full names of the modules that LoRA adapts. Empty: the family's."""
 
@@ -280,6 +286,10 @@ class FinetuneConfig:
                 raise ConfigError(f"{name} is {shown(value)}; it lies between {low} and {high}")
         if self.model.keep_head and self.model.init_from is None:
             raise ConfigError("keep_head keeps the head of the model that --init-from names; give that too")
+        if self.model.keep_head and self.model.head_start == "solved":
+            raise ConfigError("keep_head and head_start solved both say where the head begins; leave one of them out")
+        if self.model.strategy == "lp-ft" and self.model.head_start == "random":
+            raise ConfigError("strategy lp-ft begins at a solved head, and head_start is random: use full, or leave it out")
         if self.model.init_from is not None and self.model.weights is not None:
             raise ConfigError("weights and init_from both say where the backbone's weights come from; give one of them")
         if self.data.val_fraction + self.data.test_fraction >= 1:

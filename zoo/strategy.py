@@ -15,7 +15,7 @@ from zoo.errors import ConfigError, UnknownName
 
 @dataclass(frozen=True)
 class Full:
-    """Everything trains, batch-norm statistics included."""
+    """Everything trains; batch-norm statistics too where they are live (the option `batch_norm`)."""
 
     kind = "full"
 

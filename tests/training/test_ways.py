@@ -356,7 +356,7 @@ class TestLpFt:
         assert json.loads((run.best / "config.json").read_text())["zoo"]["layout"] == "timm"
 
     def test_another_head_is_refused(self, finetune):
-        with pytest.raises(ConfigError, match="lp-ft starts from a solved head, which is linear; head mlp is not: use full"):
+        with pytest.raises(ConfigError, match="strategy lp-ft: a solved head is linear, and head mlp is not; use full"):
             finetune("run", strategy="lp-ft", head="mlp")
 
 

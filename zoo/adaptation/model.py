@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from zoo import backbones, registry
 from zoo.adaptation import strategies
 from zoo.adaptation.plan import AdapterOptions, Plan
+from zoo.adaptation.strategies import BatchNorm
 from zoo.adaptation.tensors import fill
 from zoo.backbones import generator
 from zoo.backbones.base import Backbone
@@ -80,6 +81,7 @@ class AdaptedModel(nn.Module):
         lora_alpha: float | None = None,
         lora_dropout: float = 0.0,
         lora_targets: str | None = None,
+        batch_norm: BatchNorm = "auto",
         task: Task | str = Task.CLASSIFICATION,
         seed: int = 0,
     ) -> Self:
@@ -87,6 +89,7 @@ class AdaptedModel(nn.Module):
 
         backbone: a name, which is loaded with `weights`, `image_size` and `drop_path`, or a Backbone, which is changed in place.
         head: a registered name, any callable `(in_features, num_outputs)`, or a module.
+        batch_norm: of `full`, whether its statistics are those of a batch (`zoo.adaptation.strategies.BatchNorm`).
         Raises: ConfigError (UnknownName) for a name, strategy, option or head that does not fit; WeightsError from loading.
         """
         asked = parse(strategy) if isinstance(strategy, str) else strategy
@@ -104,7 +107,7 @@ class AdaptedModel(nn.Module):
             )
         with generator.forked(seed):
             name, module = _head(head, backbone, num_outputs)
-            plan = strategies.apply(asked, backbone, adapter)
+            plan = strategies.apply(asked, backbone, adapter, batch_norm)
         return cls(
             backbone, module, plan, num_outputs=num_outputs, head_name=name, labels=labels, adapter=adapter, task=Task(task)
         )

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
 
 from zoo import folders, memory, runs
-from zoo.adaptation import boundary, freezing, layout
+from zoo.adaptation import boundary, freezing
 from zoo.adaptation.boundary import Cut
 from zoo.adaptation.model import AdaptedModel
 from zoo.cache import Rows
@@ -25,7 +24,7 @@ from zoo.data.folds import groups_of
 from zoo.data.sets import SampleSet
 from zoo.data.splits import Splits
 from zoo.data.timing import choose_workers, most_workers
-from zoo.errors import ConfigError, RunFailed
+from zoo.errors import RunFailed
 from zoo.evaluation.metrics import Metric
 from zoo.runs import Run
 from zoo.training import checkpoint, judging, loop, precision, probe, solving
@@ -33,7 +32,7 @@ from zoo.training.best import CHECKED, write_best
 from zoo.training.checkpoint import Patience, TrainState
 from zoo.training.collect import prepare
 from zoo.training.features import Extractor, Wanted
-from zoo.training.job import build_model, environment, make_job, make_row_job, trackers_of
+from zoo.training.job import build_model, environment, left_to_model, make_job, make_row_job, trackers_of
 from zoo.training.judging import Pool
 from zoo.training.loop import Job
 from zoo.training.reading import decoded_once
@@ -79,6 +78,7 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
     model = prepare(build_model(options.config, splits), machine.device)
     empty = {name for name, value in options.config.flat().items() if value is None}
     options.settle("backbone", **{name: value for name, value in model.backbone.preprocess.options().items() if name in empty})
+    options.settle("model", **left_to_model(model, options.config))
     way = agreed_way(model, options.config, sum(len(part) for part in splits.parts().values()), machine)
     if way.keep_features is not None:
         options.settle("measured", keep_features=way.keep_features)
@@ -129,18 +129,18 @@ def _on_samples(options: Settling, splits: Splits, metric: Metric, machine: Acce
     if choose is not None:
         options.settle("measured", num_workers=choose(splits.train))
     job = make_job(options.config, decoded_once(splits, model, options.config), model, metric, machine)
-    if model.plan.strategy.kind == "lp-ft" and checkpoint.newest(options.run.checkpoints, job.identity, say=False) is None:
-        _start_from_probe(options, splits, metric, machine, model)
+    _start_head(options, splits, metric, machine, job)
     if options.config.machine.engine == "auto":
         options.settle("machine", engine="torch")
     return _loop(options.run, machine, job) | {"environment": environment(machine, model)}
 
 
-def _start_from_probe(options: Settling, splits: Splits, metric: Metric, machine: Accelerator, model: AdaptedModel) -> None:
-    """Solve the head on the features of the backbone as it is (Kumar et al. 2022, arxiv.org/abs/2202.10054). Raises: ConfigError."""
-    head = model.head
-    if not (isinstance(head, nn.Linear) and layout.is_plain_linear(head)):
-        raise ConfigError(f"strategy lp-ft starts from a solved head, which is linear; head {model.head_name} is not: use full")
+def _start_head(options: Settling, splits: Splits, metric: Metric, machine: Accelerator, job: Job) -> None:
+    """Where a run begins, and its head is to be solved: solve it on the features of the backbone as it is (Kumar et al. 2022,
+    arxiv.org/abs/2202.10054)."""
+    model = job.whole
+    if options.config.model.head_start != "solved" or checkpoint.newest(options.run.checkpoints, job.identity, say=False):
+        return
     cut = boundary.behind(model)
     with _extractor(cut, model, splits, options.config, machine) as extractor:
         wanted = [Wanted(splits.train), Wanted(splits.val)]
@@ -156,7 +156,7 @@ def _start_from_probe(options: Settling, splits: Splits, metric: Metric, machine
         pool = pool or judging.by_validation([train], val, splits)
         solved = probe.solve(pool, model, metric, options.config, machine.device)
     probe.put(solved.candidate, model)
-    log.info("%s\nprobe: %s %.4f %s; from there, everything trains", extractor.work, metric.name, solved.best.value, pool.words)
+    log.info("%s\nprobe: %s %.4f %s; training goes on from there", extractor.work, metric.name, solved.best.value, pool.words)
 
 
 def _on_rows(
@@ -170,7 +170,9 @@ def _on_rows(
         work = extractor.work
         if machine.is_main_process:
             log.info("%s", work)
-        values = _loop(options.run, machine, make_row_job(options.config, splits, model, cut, train, val, metric, machine))
+        job = make_row_job(options.config, splits, model, cut, train, val, metric, machine)
+        _start_head(options, splits, metric, machine, job)
+        values = _loop(options.run, machine, job)
     return values | {
         "features": str(work),
         "workers": work.workers,
@@ -186,13 +188,14 @@ def _loop(run: Run, machine: Accelerator, job: Job) -> dict[str, Any]:
         for tracker in trackers:
             tracker.close()
     best, nouns = state.best, job.model.backbone.preprocess.kind.nouns
+    what = " (the solved head on the backbone as it was)" if best.step == 0 else ""
     return {
         "seconds": round(state.seconds, 3),
         "steps": state.step,
         "epochs": round(state.step / job.steps_per_epoch, 4),
         "best_step": best.step,
         "chosen": (
-            f"step {best.step} of {state.step}, the best of the evaluations by {best.metric} on the validation {nouns} "
+            f"step {best.step} of {state.step}{what}, the best of the evaluations by {best.metric} on the validation {nouns} "
             f"({best.value:.4f}; a tie keeps the earlier)"
         ),
     }

@@ -14,15 +14,15 @@ from typing import Any
 import accelerate
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo import backbones, registry, strategy
-from zoo.adaptation import transfer
+from zoo.adaptation import layout, transfer
 from zoo.adaptation.boundary import Cut
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.pictures import PicturePreprocess
 from zoo.cache import Rows
-from zoo.config import FinetuneConfig
+from zoo.config import FinetuneConfig, Scalar
 from zoo.data import loaders
 from zoo.data.orders import sampling
 from zoo.data.splits import Splits
@@ -76,6 +76,7 @@ def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
         lora_alpha=chosen.lora_alpha,
         lora_dropout=chosen.lora_dropout,
         lora_targets=chosen.lora_targets,
+        batch_norm=chosen.batch_norm,
         task=splits.task,
         seed=seed,
     )
@@ -85,6 +86,20 @@ def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
     if source is not None and chosen.keep_head:
         log.info("%d outputs begin as in %s", transfer.keep_rows(source, model), chosen.init_from)
     return model
+
+
+def left_to_model(model: AdaptedModel, config: FinetuneConfig) -> dict[str, Scalar]:
+    """The options that the model decides where they were left to it. Raises: ConfigError for a head that is to be solved and cannot be."""
+    kind, linear = model.plan.strategy.kind, isinstance(model.head, nn.Linear) and layout.is_plain_linear(model.head)
+    start = config.model.head_start
+    if start == "auto":
+        pretrained = model.backbone.origin.sha256 is not None
+        gains = linear and pretrained and kind != "linear-probe" and not config.model.keep_head
+        start = "solved" if gains or kind == "lp-ft" else "random"
+    if start == "solved" and not linear:
+        what, advice = ("strategy lp-ft", "use full") if kind == "lp-ft" else ("head_start solved", "leave it out")
+        raise ConfigError(f"{what}: a solved head is linear, and head {model.head_name} is not; {advice}")
+    return {"head_start": start, "batch_norm": "live" if micro_batches.has_live_batch_norm(model) else "frozen"}
 
 
 def _check_kind(kind: Kind, backbone: str, splits: Splits) -> None:

@@ -102,9 +102,7 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
     clock = _Clock()
     _require_best(job, state, saver)
 
-    if (
-        state.step == 0 and state.evaluations == 0 and model.plan.strategy.kind == "lp-ft"
-    ):  # the head is solved: it may be the best
+    if state.step == 0 and state.evaluations == 0 and config.model.head_start == "solved":  # it may be the best
         improved, logits, _ = _evaluate(job, state, accelerator, trackers, clock)
         saver.checkpoint(state)
         if improved:

@@ -63,6 +63,7 @@ def dry_run(resolved: Resolved, extras: Extras) -> DryRun:
     model = job.build_model(config, splits)
     micro_batches.least(model, asked)  # with as many processes as the run would have
     resolved = resolved.settle("backbone", **model.backbone.preprocess.options())
+    resolved = resolved.settle("model", **job.left_to_model(model, config))
     way = choose_way(model, config, sum(len(part) for part in splits.parts().values()))
     work = job.make_job(config, splits, model, metric, machine)
     optimizer = optim.build_optimizer(model.to(machine.device), config.optim)

@@ -1,34 +1,43 @@
-"""`full`: everything trains, and every module follows `train()`."""
+"""`full` and `lp-ft`: everything trains, and every module follows `train()`, but for batch-norm.
+
+Its statistics rest: by those of a batch a pretrained network gives other features than those that it, and a solved head, have learnt by,
+and a few hundred steps do not mend that (docs/decisions/0014 has what it costs). Where there is nothing to keep, they are live.
+"""
 
 from __future__ import annotations
 
-from torch import nn
+import dataclasses
+
 from torch.nn.modules.batchnorm import _NormBase
 
-from zoo.adaptation.plan import AdapterOptions, Plan
+from zoo.adaptation.plan import NET, AdapterOptions, Plan
 from zoo.backbones.base import Backbone
-from zoo.strategy import Full
+from zoo.strategy import Full, LpFt
+
+EVERYTHING = "everything live"
 
 
-def apply(strategy: Full, backbone: Backbone, options: AdapterOptions) -> Plan:
-    """The plan in which all parameters and batch-norm statistics may change."""
-    net = backbone.net
-    buffers = _statistics(net)
+def apply(strategy: Full | LpFt, backbone: Backbone, options: AdapterOptions) -> Plan:
+    """The plan in which all parameters may change, and batch-norm statistics rest."""
+    modules = dict(backbone.net.named_modules())
+    live = [name for name, module in modules.items() if not isinstance(module, _NormBase)]
     return Plan.of_backbone(
         strategy,
         backbone,
-        {name: "backbone" for name, _ in net.named_parameters()},
-        live=[name for name, _ in net.named_modules()],
-        buffers=buffers,
-        note="everything live" + (", batch-norm statistics included" if buffers else ""),
+        {name: "backbone" for name, _ in backbone.net.named_parameters()},
+        live=live,
+        note=EVERYTHING + (", batch-norm statistics inert" if len(live) < len(modules) else ""),
     )
 
 
-def _statistics(net: nn.Module) -> list[str]:
-    """Names of the running statistics that a forward in train mode moves."""
-    return [
-        f"{prefix}.{name}" if prefix else name
-        for prefix, module in net.named_modules()
-        if isinstance(module, _NormBase) and module.track_running_stats
-        for name, _ in module.named_buffers(recurse=False)
+def with_live_statistics(plan: Plan, backbone: Backbone) -> Plan:
+    """The plan in which batch-norm normalises by the statistics of a batch, and its running statistics change too."""
+    norms = {f"{NET}{name}": module for name, module in backbone.net.named_modules() if isinstance(module, _NormBase)}
+    buffers = [
+        f"{name}.{leaf}"
+        for name, module in norms.items()
+        if module.track_running_stats
+        for leaf, _ in module.named_buffers(recurse=False)
     ]
+    note = EVERYTHING + (", batch-norm statistics included" if buffers else "")
+    return dataclasses.replace(plan, live=(*plan.live, *norms), buffers=(*plan.buffers, *buffers), note=note)
