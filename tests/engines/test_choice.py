@@ -9,6 +9,7 @@ import torch
 from running import Branching, Greedy, Sleepy, ThroughNumpy, chosen, pictures, prepared, small
 from torch import nn
 
+from zoo.engines.catalogue import has_bf16
 from zoo.engines.choice import Expected, pays
 from zoo.errors import ConfigError, RunFailed, UnknownName
 
@@ -115,10 +116,24 @@ def test_out_of_memory_halves_the_batch() -> None:
         chosen(Greedy(0), pictures(4), "torch")
 
 
-def test_lower_precision_is_torchs() -> None:
-    engine, _ = chosen(Sleepy(), pictures(4), "auto", 10**6, precision="bf16")
+def test_an_engine_of_another_precision_is_refused() -> None:
+    with pytest.raises(ConfigError, match="onnxruntime computes in fp32, the precision is bf16; use precision no, or torch"):
+        chosen(small(), pictures(4), "onnxruntime", precision="bf16")
+
+
+@pytest.mark.skipif(not has_bf16(), reason="needs a processor that multiplies in bf16")
+def test_in_bf16_the_engines_that_have_it_are_tried() -> None:
+    engine, line = chosen(Sleepy(), pictures(4), "auto", 3_000, precision="bf16")
+    engine.close()
+    assert (engine.name, engine.version.endswith("bf16")) == ("openvino", True)
+    assert "onnxruntime" not in line
+
+
+@pytest.mark.skipif(has_bf16(), reason="needs a processor that does not multiply in bf16")
+def test_without_bf16_in_the_processor_torch_stands_in() -> None:
+    engine, _ = chosen(Sleepy(), pictures(4), "auto", 3_000, precision="bf16")
     assert engine.version == f"torch {torch.__version__} bf16"
-    with pytest.raises(ConfigError, match="openvino computes in fp32, the precision is bf16"):
+    with pytest.raises(ConfigError, match="openvino computes in bf16 where the processor does, and this one does not"):
         chosen(small(), pictures(4), "openvino", precision="bf16")
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from zoo import backbones, engines
 from zoo.backbones.base import Backbone
+from zoo.engines.catalogue import has_bf16
 from zoo.registry import BackboneSpec
 
 converters = pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
@@ -148,6 +149,20 @@ def test_lower_precision() -> None:
     rows = prepared("torch", net, images, precision="bf16")(images)
     assert rows.dtype == np.float32
     assert 1e-4 < engines.agreement(rows, plain(net, images)) < engines.TOLERANCE["bf16"]
+
+
+@pytest.mark.skipif(not has_bf16(), reason="needs a processor that multiplies in bf16")
+def test_openvino_in_bf16_rounds_as_torch_does() -> None:
+    """As much, not alike: what it gives is neither fp32 nor wrong."""
+    net, images = small(), pictures(4)
+    reference = plain(net, images)
+    rows = prepared("openvino", net, images, precision="bf16")(images)
+    assert (
+        1e-4
+        < engines.agreement(rows, reference)
+        < 4 * engines.agreement(prepared("torch", net, images, precision="bf16")(images), reference)
+    )
+    assert engines.agreement(prepared("openvino", net, images)(images), reference) < 1e-5
 
 
 def test_versions_name_the_library_and_the_precision() -> None:

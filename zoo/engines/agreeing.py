@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TOLERANCE = {"no": 1e-3, "fp16": 1e-2, "bf16": 5e-2}
+TOLERANCE = {"no": 1e-3, "fp16": 1e-2, "bf16": 0.3}
 """Largest `agreement` with torch's rows at the same precision that an engine may have.
 
 In fp32, correct conversions of the families here differ by less than 1e-5 (another order of sums), those computed in bf16 behind
-one's back by 1e-2 and more, a wrong operator by about 1: 1e-3 lies between. The unit roundoffs of fp16 and bf16 are 5e-4 and
-4e-3; compilers round fused operations once instead of twice, and some ten such roundings add up.
+one's back by 1e-2 and more, a wrong operator by about 1: 1e-3 lies between. The unit roundoff of fp16 is
+5e-4; compilers round fused operations once instead of twice, and some ten such roundings add up. That of bf16 is 4e-3, and depthwise
+convolutions grow it: of EfficientNet-Lite0's features torch's bf16 is 0.13 from fp32, OpenVINO's 0.09, one from the other 0.12.
 """
 
 

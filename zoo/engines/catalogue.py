@@ -17,6 +17,13 @@ NAMES = ("torch", "compile", "onnxruntime", "openvino")
 """Every engine."""
 VARYING = ("torch", "openvino")
 """Those that take batches of any length."""
+PRECISIONS = {
+    "torch": ("no", "bf16", "fp16"),
+    "compile": ("no", "bf16", "fp16"),
+    "onnxruntime": ("no",),
+    "openvino": ("no", "bf16"),
+}
+"""What each can compute in: fp32 (`no`) and others."""
 _NEEDS = {"torch": (), "compile": (), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "openvino": ("openvino",)}
 INSTALL = "pip install 'zoo-finetune[cpu]'"
 """What brings the engines that need libraries of their own."""
@@ -49,10 +56,26 @@ def require(name: str, device: torch.device, precision: str, varying: bool = Fal
         return
     if device.type != "cpu":
         raise ConfigError(f"the engine {name} runs on a CPU, the device is {device.type}; use torch or compile")
-    if precision != "no":
-        raise ConfigError(f"the engine {name} computes in fp32, the precision is {precision}; use precision no, or torch")
+    if precision not in PRECISIONS[name]:
+        known = " or ".join("fp32" if one == "no" else one for one in PRECISIONS[name])
+        raise ConfigError(f"the engine {name} computes in {known}, the precision is {precision}; use precision no, or torch")
+    if precision == "bf16" and not has_bf16():
+        raise ConfigError(
+            f"the engine {name} computes in bf16 where the processor does, and this one does not; use precision no, or torch"
+        )
     if missing := _missing(name):
         raise ConfigError(f"the engine {name} needs {', '.join(missing)}, not installed here: {INSTALL}")
+
+
+def has_bf16() -> bool:
+    """Whether the CPU multiplies in bf16 (AVX512-BF16 or AMX)."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def possible(name: str, precision: str) -> bool:
+    """Whether the engine is installed and computes in this precision here."""
+    in_bf16 = precision == "bf16" and name not in ("torch", "compile")
+    return precision in PRECISIONS[name] and not _missing(name) and (not in_bf16 or has_bf16())
 
 
 def _missing(name: str) -> list[str]:
@@ -73,7 +96,8 @@ def prepare(
     """An engine for batches of `example`'s shape and type, such as `[B, 3, S, S]`, on the CPU. `net` is left as it is, in every respect.
 
     net: gives one tensor `[B, ...]`; its weights stay as they are while the engine is used.
-    channels_last, precision (`no`, `bf16`, `fp16`): of torch and compile; the others compute in fp32 in a layout of their own.
+    channels_last: of torch and compile; the others have a layout of their own.
+    precision: `no` (fp32), or another that the engine has (`PRECISIONS`).
     folder: keeps the converted network, and belongs to this network alone: what it holds is not compared with `net`'s weights.
 
     varying: the last dimension differs from batch to batch (the tokens of texts).
@@ -83,7 +107,7 @@ def prepare(
     """
     require(name, device, precision, varying)
     if name in BY_NAME:
-        return apart.prepare(name, net, example, folder, varying)
+        return apart.prepare(name, net, example, folder, varying, precision)
     make = inside.compiled if name == "compile" else inside.prepare
     return make(net, example, device, channels_last, precision)
 

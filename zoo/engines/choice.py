@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zoo.engines.agreeing import TOLERANCE, agreement
 from zoo.engines.base import Engine, fill
-from zoo.engines.catalogue import INSTALL, installed, is_converted, prepare, require
+from zoo.engines.catalogue import INSTALL, installed, is_converted, possible, prepare, require
 from zoo.errors import ConfigError, EngineFailed, OutputError, RunFailed, first_line
 
 log = logging.getLogger("zoo")
@@ -91,8 +91,8 @@ def choose(
     Args:
         net: gives one tensor `[B, ...]`; left as it is (see `prepare`, also for `channels_last`, `precision` and `folder`).
         images: the first of them, `[b, 3, S, S]` on the CPU, of the type that `net` takes; up to 64 are of use.
-        name: one of `NAMES`, or `auto`: on a CPU in fp32 the one that is expected to be done first, measured on `images`,
-            else torch.
+        name: one of `NAMES`, or `auto`: on a CPU the one that is expected to be done first, of those that compute in this
+            precision, measured on `images`; else torch.
         batch_size: None is 16 on a CPU and 64 on a GPU, where it is halved for as long as the memory does not suffice.
         varying: the last dimension differs from batch to batch, as the tokens of texts do.
 
@@ -105,7 +105,7 @@ def choose(
     choice.start(batch_size or (CPU_BATCH if device.type == "cpu" else GPU_BATCH))
     if name not in ("auto", "torch"):
         choice.consider(name)
-    elif name == "auto" and device.type == "cpu" and precision == "no":
+    elif name == "auto" and device.type == "cpu":
         choice.best()
     return choice.engine, choice.line()
 
@@ -162,7 +162,8 @@ class _Choice:
 
     @property
     def expected(self) -> dict[str, Expected]:
-        return EXPECTED_VARYING if self.varying else EXPECTED
+        known = EXPECTED_VARYING if self.varying else EXPECTED
+        return {name: one for name, one in known.items() if self.precision == "no" or possible(name, self.precision)}
 
     def consider(self, name: str) -> None:
         """Prepare an engine, and take it if it agrees with torch and is faster, or was asked for (torch is not timed then)."""

@@ -91,11 +91,11 @@ class RuntimeProcess:
         """End the process."""
         self._end()
 
-    def load(self, path: str, shape: Sequence[int], *, threads: int, varying: bool = False) -> int:
+    def load(self, path: str, shape: Sequence[int], *, threads: int, varying: bool = False, precision: str = "no") -> int:
         """Have it make a converted network ready for samples of a shape, and give the number by which `run` knows it."""
         number = self._count
         self._count += 1
-        self.ask("load", session=number, path=path, shape=list(shape), threads=threads, varying=varying)
+        self.ask("load", session=number, path=path, shape=list(shape), threads=threads, varying=varying, precision=precision)
         self._sessions.add(number)
         self._slowest = None
         return number

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
+from zoo.engines.catalogue import has_bf16
 from zoo.errors import ConfigError
 
 log = logging.getLogger("zoo")
@@ -27,10 +28,7 @@ def resolve_precision(asked: str, device: torch.device) -> str:
     Accelerate runs fp16 on a CPU silently in fp32; here it is an error. bf16 on a CPU without such instructions is several times
     slower than fp32 (measured: 6 to 10 times on AVX2), so it is only warned about. Raises: ConfigError.
     """
-    if device.type == "cpu":
-        in_hardware = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    else:
-        in_hardware = torch.cuda.is_bf16_supported(including_emulation=False)
+    in_hardware = has_bf16() if device.type == "cpu" else torch.cuda.is_bf16_supported(including_emulation=False)
     if asked == "auto":
         return "bf16" if in_hardware else "no"
     if asked == "fp16" and device.type == "cpu":
