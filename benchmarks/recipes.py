@@ -10,6 +10,7 @@ Runs that stand in `--results` are not run again.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import tempfile
 import time
@@ -61,27 +62,24 @@ def main() -> None:
     parser.add_argument(
         "--results", type=Path, default=Path(tempfile.gettempdir()) / "zoo-recipes.jsonl", help="what was measured"
     )
-    parser.add_argument("--options", type=json.loads, default={}, help="other options than the recipes', as JSON")
     given = parser.parse_args()
-    for name in given.names or SETS:
-        for epochs in given.epochs:
-            for seed in range(given.seeds):
-                for strategy in given.strategies:
-                    _once(name, strategy, 0 if strategy == "linear-probe" else epochs, seed, given)
+    names = given.names or list(SETS)
+    for name, epochs, seed, strategy in itertools.product(names, given.epochs, range(given.seeds), given.strategies):
+        _once(name, strategy, 0 if strategy == "linear-probe" else epochs, seed, given.results)
     lines = list(_lines(_read(given.results)))
     print("\n".join(lines))
     if not given.names:
         PAGE.write_text(_page(lines), encoding="utf-8")
 
 
-def _once(name: str, strategy: str, epochs: int, seed: int, given: argparse.Namespace) -> None:
+def _once(name: str, strategy: str, epochs: int, seed: int, results: Path) -> None:
     """Run what does not stand in the results, and write it there. A probe takes no epochs."""
-    key = {"set": name, "strategy": strategy, "epochs": epochs, "seed": seed, "options": given.options}
-    if any(key.items() <= one.items() for one in _read(given.results)):
+    key = {"set": name, "strategy": strategy, "epochs": epochs, "seed": seed}
+    if any(key.items() <= one.items() for one in _read(results)):
         return
     one, began = SETS[name], time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        options = one.options | ({"epochs": epochs} if epochs else {}) | given.options
+        options = one.options | ({"epochs": epochs} if epochs else {})
         run = zoo.finetune(
             one.backbone,
             data=draw(one, seed),
@@ -95,7 +93,7 @@ def _once(name: str, strategy: str, epochs: int, seed: int, given: argparse.Name
         )
         values = [line["metrics"]["accuracy"] for line in run.metrics() if line["best"]]
         found = {"val": values[-1], "test": run.value, "step": run.result()["best_step"], "seconds": time.perf_counter() - began}
-    with given.results.open("a", encoding="utf-8") as file:
+    with results.open("a", encoding="utf-8") as file:
         file.write(json.dumps(key | found) + "\n")
 
 
@@ -146,31 +144,31 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def _lines(records: Iterable[dict[str, Any]]) -> Iterable[str]:
     """A line for each set and number of epochs: the mean of the draws on the test samples, with the least and the largest."""
-    found: dict[tuple[str, int, str], dict[str, list[float]]] = {}
+    found: dict[tuple[str, int], dict[str, list[float]]] = {}
     for one in records:
-        cells = found.setdefault((one["set"], one["epochs"], json.dumps(one["options"])), {})
+        cells = found.setdefault((one["set"], one["epochs"]), {})
         cells.setdefault(one["strategy"], []).append(100 * one["test"])
-    for (name, epochs, options), cells in sorted(
-        found.items(), key=lambda item: (list(SETS).index(item[0][0]), item[0][1], item[0][2])
-    ):
+    for (name, epochs), cells in sorted(found.items(), key=lambda item: (list(SETS).index(item[0][0]), item[0][1])):
         if epochs:
-            cells = found.get((name, 0, options), found.get((name, 0, "{}"), {})) | cells
-            spelt = [_cell(cells.get(strategy, [])) for strategy in STRATEGIES]
-            yield f"| {name} | {epochs} | {options.strip('{}')} | {' | '.join(spelt)} |"
+            cells = found.get((name, 0), {}) | cells
+            yield f"| {name} | {epochs} | {' | '.join(_cell(cells.get(strategy, [])) for strategy in STRATEGIES)} |"
 
 
 def _cell(values: list[float]) -> str:
-    return f"{np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})" if values else ""
+    if len(values) < 2:
+        return "".join(f"{value:.1f} (one)" for value in values)
+    return f"{np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f}; {len(values)})"
 
 
 def _page(lines: list[str]) -> str:
     return f"""# The default recipes
 
-`python -m benchmarks.recipes`: test accuracy in percent, the mean of the draws with the least and the largest. {_IMAGES} for images,
-{_TEXTS} for texts; every strategy by its default recipe, but for the epochs.
+`python -m benchmarks.recipes`: test accuracy in percent, the mean of the draws with the least and the largest, and how
+many there were; an empty cell was not run. {_IMAGES} for images, {_TEXTS} for texts; every strategy by its default recipe,
+but for the epochs.
 
-| samples | epochs | options | {" | ".join(STRATEGIES)} |
-|---|---:|---|{"---|" * len(STRATEGIES)}
+| samples | epochs | {" | ".join(STRATEGIES)} |
+|---|---:|{"---|" * len(STRATEGIES)}
 {chr(10).join(lines)}
 """
 

@@ -9,7 +9,7 @@ import torch
 from running import Branching, Greedy, Sleepy, ThroughNumpy, chosen, pictures, prepared, small
 from torch import nn
 
-from zoo.engines.catalogue import has_bf16
+from zoo.engines.catalogue import computes_in, has_bf16
 from zoo.engines.choice import Expected, pays
 from zoo.errors import ConfigError, RunFailed, UnknownName
 
@@ -50,12 +50,16 @@ def test_many_pictures_are_worth_a_conversion() -> None:
     assert ", torch " in line
 
 
-def test_what_is_not_installed_is_offered_where_it_would_pay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_what_is_not_installed_is_offered_where_it_would_pay(
+    precision: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for module in ("openvino", "onnxruntime"):
         monkeypatch.setitem(sys.modules, module, None)
-    engine, line = chosen(Sleepy(), pictures(4), "auto", 4_000, folder=tmp_path)
+    engine, line = chosen(Sleepy(), pictures(4), "auto", 4_000, folder=tmp_path, precision=precision)
     assert engine.name == "torch"
-    assert "openvino may take half the time: pip install 'zoo-finetune[cpu]'" in line
+    offered = "openvino may take half the time: pip install 'zoo-finetune[cpu]'" in line
+    assert offered == computes_in(precision, "openvino")
     assert "pip" not in chosen(Sleepy(), pictures(4), "auto", 10)[1]
 
 
@@ -133,7 +137,7 @@ def test_in_bf16_the_engines_that_have_it_are_tried() -> None:
 def test_without_bf16_in_the_processor_torch_stands_in() -> None:
     engine, _ = chosen(Sleepy(), pictures(4), "auto", 3_000, precision="bf16")
     assert engine.version == f"torch {torch.__version__} bf16"
-    with pytest.raises(ConfigError, match="openvino computes in bf16 where the processor does, and this one does not"):
+    with pytest.raises(ConfigError, match="openvino computes in fp32 on this processor, the precision is bf16"):
         chosen(small(), pictures(4), "openvino", precision="bf16")
 
 

@@ -38,13 +38,10 @@ def test_float32_is_whole_while_a_run_is_trained_and_measured(tmp_path, strategy
     torch.backends.cuda.matmul.allow_tf32 = True
     try:
         zoo.finetune(
-            **{
-                **QUICK,
-                "weights": "random",
-                "strategy": strategy,
-                "cache": str(tmp_path / "cache"),
-                "out": str(tmp_path / "run"),
-            },
+            **QUICK,
+            strategy=strategy,
+            cache=str(tmp_path / "cache"),
+            out=str(tmp_path / "run"),
             head=Spy,
             data=(images, classes),
         )

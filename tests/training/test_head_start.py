@@ -6,6 +6,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
+from torch import nn
 
 import zoo
 from zoo import folders, registry
@@ -144,6 +145,13 @@ def test_default_recipes_say_where_their_head_begins(backbone, strategy, start):
     assert configure({"backbone": backbone, "strategy": strategy}).config.model.head_start == start
 
 
+class NormedHead(nn.Sequential):
+    """A head with batch-norm of its own."""
+
+    def __init__(self, width, count):
+        super().__init__(nn.BatchNorm1d(width), nn.Linear(width, count))
+
+
 class TestBatchNorm:
     def statistics(self, run):
         return {name: tensor for name, tensor in zoo.load(run.best).model.backbone.state_dict().items() if "running_" in name}
@@ -163,6 +171,14 @@ class TestBatchNorm:
         assert run.resolved().config.model.batch_norm == "live"
         assert any(float(tensor.abs().max()) not in (0.0, 1.0) for tensor in self.statistics(run).values())
         assert "batch-norm statistics included" in (run.path / "training.json").read_text()
+
+    @pytest.mark.parametrize("strategy", ["full", "partial:1"])
+    def test_a_head_that_has_some_of_its_own_is_no_matter(self, finetune, digits, tmp_path, strategy):
+        """What is settled is of the backbone; a run by its config, or one that goes on, is not refused for what the head has."""
+        run = finetune("run", strategy=strategy, head=NormedHead)
+        assert run.resolved().config.model.batch_norm == "frozen"
+        again = zoo.finetune(config=run.path / "config.yaml", head=NormedHead, data=digits, out=str(tmp_path / "again"))
+        assert folders.sha256(run.best / "model.safetensors") == folders.sha256(again.best / "model.safetensors")
 
     @pytest.mark.parametrize("strategy", ["partial:1", "lp-ft", "lora:2"])
     def test_only_full_may_have_them_live(self, finetune, strategy):

@@ -91,6 +91,11 @@ class WeightsOrigin:
     own: bool = False
     """Whether they were fine-tuned before, so that nobody else has them: what is built on them ships them whole."""
 
+    @property
+    def pretrained(self) -> bool:
+        """Whether they are not random."""
+        return self.sha256 is not None
+
 
 class Backbone(nn.Module, ABC):
     """A pretrained network without its classifier.

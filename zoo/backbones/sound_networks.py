@@ -138,7 +138,7 @@ def _config(loaded: Network) -> Any:
 def _extraction(loaded: Network) -> dict[str, Any]:
     """How recordings are prepared, as is said beside the weights; random weights (which have no digest) need nothing said."""
     said = loaded.beside(EXTRACTION)
-    if not said and loaded.origin.sha256 is not None:
+    if not said and loaded.origin.pretrained:
         advice = "put it there, since it says how recordings are prepared"
         raise WeightsError(f"{loaded.spec.name}: no {EXTRACTION} beside the weights ({loaded.folder}); {advice}")
     return said

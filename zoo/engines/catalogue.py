@@ -56,13 +56,9 @@ def require(name: str, device: torch.device, precision: str, varying: bool = Fal
         return
     if device.type != "cpu":
         raise ConfigError(f"the engine {name} runs on a CPU, the device is {device.type}; use torch or compile")
-    if precision not in PRECISIONS[name]:
-        known = " or ".join("fp32" if one == "no" else one for one in PRECISIONS[name])
-        raise ConfigError(f"the engine {name} computes in {known}, the precision is {precision}; use precision no, or torch")
-    if precision == "bf16" and not has_bf16():
-        raise ConfigError(
-            f"the engine {name} computes in bf16 where the processor does, and this one does not; use precision no, or torch"
-        )
+    if not computes_in(precision, name):
+        here = " on this processor" if precision in PRECISIONS[name] else ""
+        raise ConfigError(f"the engine {name} computes in fp32{here}, the precision is {precision}; use precision no, or torch")
     if missing := _missing(name):
         raise ConfigError(f"the engine {name} needs {', '.join(missing)}, not installed here: {INSTALL}")
 
@@ -72,10 +68,9 @@ def has_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def possible(name: str, precision: str) -> bool:
-    """Whether the engine is installed and computes in this precision here."""
-    in_bf16 = precision == "bf16" and name not in ("torch", "compile")
-    return precision in PRECISIONS[name] and not _missing(name) and (not in_bf16 or has_bf16())
+def computes_in(precision: str, name: str) -> bool:
+    """Whether the engine has this precision on this machine; torch and what it compiles emulate what the processor has not."""
+    return precision in PRECISIONS[name] and (precision == "no" or name in ("torch", "compile") or has_bf16())
 
 
 def _missing(name: str) -> list[str]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zoo.engines.agreeing import TOLERANCE, agreement
 from zoo.engines.base import Engine, fill
-from zoo.engines.catalogue import INSTALL, installed, is_converted, possible, prepare, require
+from zoo.engines.catalogue import INSTALL, computes_in, installed, is_converted, prepare, require
 from zoo.errors import ConfigError, EngineFailed, OutputError, RunFailed, first_line
 
 log = logging.getLogger("zoo")
@@ -153,7 +153,8 @@ class _Choice:
         for name in self.expected:
             if name in installed() and self.worth(name, slow, self.engine.seconds_per_sample or slow):
                 self.consider(name)
-        if "openvino" not in installed() and self.worth("openvino", slow, self.engine.seconds_per_sample or slow):
+        missing = "openvino" in self.expected and "openvino" not in installed()
+        if missing and self.worth("openvino", slow, self.engine.seconds_per_sample or slow):
             self.notes.append(f"openvino may take half the time: {INSTALL}")
 
     def worth(self, name: str, torch_seconds: float, fastest_seconds: float) -> bool:
@@ -163,7 +164,7 @@ class _Choice:
     @property
     def expected(self) -> dict[str, Expected]:
         known = EXPECTED_VARYING if self.varying else EXPECTED
-        return {name: one for name, one in known.items() if self.precision == "no" or possible(name, self.precision)}
+        return {name: one for name, one in known.items() if computes_in(self.precision, name)}
 
     def consider(self, name: str) -> None:
         """Prepare an engine, and take it if it agrees with torch and is faster, or was asked for (torch is not timed then)."""

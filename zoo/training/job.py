@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from zoo import backbones, registry, strategy
-from zoo.adaptation import layout, transfer
+from zoo.adaptation import layout, strategies, transfer
 from zoo.adaptation.boundary import Cut
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.pictures import PicturePreprocess
@@ -93,13 +93,13 @@ def left_to_model(model: AdaptedModel, config: FinetuneConfig) -> dict[str, Scal
     kind, linear = model.plan.strategy.kind, isinstance(model.head, nn.Linear) and layout.is_plain_linear(model.head)
     start = config.model.head_start
     if start == "auto":
-        pretrained = model.backbone.origin.sha256 is not None
-        gains = linear and pretrained and kind != "linear-probe" and not config.model.keep_head
+        gains = linear and model.backbone.origin.pretrained and kind != "linear-probe" and not config.model.keep_head
         start = "solved" if gains or kind == "lp-ft" else "random"
     if start == "solved" and not linear:
         what, advice = ("strategy lp-ft", "use full") if kind == "lp-ft" else ("head_start solved", "leave it out")
         raise ConfigError(f"{what}: a solved head is linear, and head {model.head_name} is not; {advice}")
-    return {"head_start": start, "batch_norm": "live" if micro_batches.has_live_batch_norm(model) else "frozen"}
+    live = strategies.has_live_batch_norm(model.plan.strategy, model.backbone, config.model.batch_norm)
+    return {"head_start": start, "batch_norm": "live" if live else "frozen"}
 
 
 def _check_kind(kind: Kind, backbone: str, splits: Splits) -> None:

@@ -28,14 +28,19 @@ BatchNorm = Literal["auto", "live", "frozen"]
 `full` of random weights, whose statistics are of nothing."""
 
 
+def has_live_batch_norm(strategy: Strategy, backbone: Backbone, asked: BatchNorm) -> bool:
+    """What `asked` comes down to; of a backbone without batch-norm, what it would be. Raises: ConfigError where it cannot be live."""
+    everything = isinstance(strategy, Full)
+    if asked == "live" and not everything:
+        raise ConfigError(f"batch_norm live is for strategy full; under {strategy} its statistics rest: leave it out")
+    return asked == "live" or (asked == "auto" and everything and not backbone.origin.pretrained)
+
+
 def apply(strategy: Strategy, backbone: Backbone, options: AdapterOptions, batch_norm: BatchNorm = "auto") -> Plan:
     """Do to `backbone` what the strategy says (`lora` inserts modules into it) and give the plan, as yet without a head.
 
     Raises: ConfigError where the backbone has nothing that the strategy could train, or its batch-norm cannot be live.
     """
-    everything = isinstance(strategy, Full)
-    if batch_norm == "live" and not everything:
-        raise ConfigError(f"batch_norm live is for strategy full; under {strategy} its statistics rest: leave it out")
+    live = has_live_batch_norm(strategy, backbone, batch_norm)
     plan = _APPLY[type(strategy)](strategy, backbone, options)
-    live = batch_norm == "live" or (batch_norm == "auto" and everything and backbone.origin.sha256 is None)
     return full.with_live_statistics(plan, backbone) if live else plan
