@@ -132,7 +132,7 @@ def test_what_is_missing_keeps_its_place(single: Path, nothing: Any) -> None:
         (pd.DataFrame({"summary": []}), "the DataFrame: no rows"),
         (datasets.DatasetDict({"train": datasets.Dataset.from_dict(COLUMNS)}), r"several data sets \(train\); give one of them"),
         ({"summary": TEXTS, "number": [1]}, "columns of different lengths"),
-        ({"summary": TEXTS, "number": "x"}, "columns .* and single values beside them"),
+        ({"summary": TEXTS, "number": "x"}, "columns and a single value beside them"),
         (pd.DataFrame({"n": [1.5, 2], "m": [3, 4]}), "which column is the input"),
         (pd.DataFrame({"review": OTHERS, "text": TEXTS}), "'review', 'text' could each be meant; say column= review"),
         (torch.utils.data.TensorDataset(torch.zeros(3)), "a TensorDataset is not an input; give a list of texts"),

@@ -62,8 +62,8 @@ def finetune(
     Args:
         backbone: a curated name (`list_backbones()`), or any of timm's as `timm/NAME`.
         data: a folder of class folders, a table, `hf:NAME`, `builtin:digits`; or data in memory, one or (train, val) or (train, val,
-            test), each a torch data set of (sample, class) or of dictionaries, a list of such, a pandas or polars data frame, a
-            `datasets.Dataset`, or a pair of arrays (samples, classes).
+            test) or a dictionary of them by split (a `DatasetDict`), each a torch data set of (sample, class) or of dictionaries, a list
+            of such, a pandas or polars data frame, a `datasets.Dataset`, a dictionary of columns, or a pair of arrays (samples, classes).
         keys: (sample, class): which keys or columns of data in memory are what; two of samples for pairs of texts. None: guessed.
         head: a registered name, a callable `(in_features, num_outputs)`, or a module.
         metric: what `best` means: a name, `evaluate:DIR`, a module of the evaluate library, or a function of

@@ -13,11 +13,11 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from zoo.config import DataConfig
-from zoo.data import from_datasets
+from zoo.data import from_datasets, open_for_evaluation
 from zoo.data.sets import DatasetSet, TextSet
 from zoo.data.sources.datasets_rows import parts_of
 from zoo.errors import ConfigError, DataError, UnknownName
-from zoo.types import Kind, Task
+from zoo.types import Kind, Labels, Task
 
 TEXTS = ["a warm day", "cold rain", "snow and ice", "a hot noon", "mild", "frost at night"]
 NAMES = ["warm", "cold", "cold", "warm", "warm", "cold"]
@@ -338,8 +338,41 @@ def test_data_sets_are_told_from_their_parts():
         assert [part is alone for part in parts_of(alone)] == [True, False, False]
         assert [part is alone for part in parts_of((alone, alone))] == [True, True, False]
         assert [part is alone for part in parts_of([alone, alone, alone])] == [True, True, True]
+    for parts in (
+        {"train": DICTS, "validation": Reviews()},
+        datasets.DatasetDict(train=TEXT_FORMS["datasets"](), dev=TEXT_FORMS["datasets"]()),
+    ):
+        assert [part is given for part, given in zip(parts_of(parts), [*parts.values(), None], strict=True)] == [True] * 3
+    columns = {"text": TEXTS, "label": NAMES}
+    assert parts_of(columns) == (columns, None, None)
+    with pytest.raises(DataError, match="its parts are one, two; none of them is called train"):
+        parts_of({"one": Reviews(), "two": Reviews()})
     with pytest.raises(ConfigError, match="data has 4 parts"):
         parts_of((DICTS,) * 4)
+
+
+def test_parts_that_are_not_used_are_said(caplog):
+    parts_of({"train": DICTS_OF_ARRAYS, "unsupervised": Reviews()})
+    assert "data: of its parts, unsupervised are not used" in caplog.text
+
+
+def test_a_dictionary_of_columns():
+    splits = from_datasets({"text": np.array(TEXTS), "label": NAMES})
+    assert splits.labels.names == ("cold", "warm")
+    assert {splits.train.item(index) for index in range(len(splits.train))} < set(TEXTS)
+    for columns, words in (
+        ({"text": TEXTS, "label": NAMES[:2]}, "train has columns of different lengths"),
+        ({"text": TEXTS, "label": 3}, "train has columns and a single value beside them"),
+    ):
+        with pytest.raises(DataError, match=words):
+            from_datasets(columns)
+
+
+def test_a_model_is_measured_on_the_test_set_of_several():
+    parts = {"train": DICTS, "val": DICTS[:2], "test": DICTS[:3]}
+    for given, count in ((parts, 3), ({name: parts[name] for name in ("train", "val")}, 2), ({"train": DICTS}, 6)):
+        samples, _ = open_for_evaluation(given, Labels(("cold", "warm")), kind=Kind.TEXT)
+        assert len(samples) == count
 
 
 def test_pictures_of_a_subset():

@@ -113,6 +113,20 @@ def test_links_that_lead_back_are_not_followed(make_folder):
     assert any("links to folders that lead back are not followed: cat/again" in line for line in splits.facts.lines())
 
 
+def test_camera_raw_files_beside_their_image_are_left_out_by_name(make_folder):
+    root = make_folder({"cat": 5, "dog": 5})
+    for name in ("cat/0.CR2", "cat/1.dng", "dog/4.nef"):
+        (root / name).write_bytes(b"II*\0\x10\0\0\0CR\2\0" + bytes(100))
+    splits = open_folder(root)
+    assert sum(map(len, splits.parts().values())) == 10
+    (line,) = [line for line in splits.facts.lines() if "camera raw" in line]
+    assert line == (
+        "3 camera raw files lie beside an image of their name, which is read in their place: cat/0.CR2; cat/1.dng; dog/4.nef"
+    )
+    (root / "dog/alone.nef").write_bytes(b"II*\0\x10\0\0\0CR\2\0" + bytes(100))
+    refused(root, "dog/alone.nef: a camera raw file; develop it to JPEG or TIFF")
+
+
 def test_a_linked_file_is_read(make_folder):
     root = make_folder({"cat": 2, "dog": 3})
     original = root.parent / "elsewhere.png"

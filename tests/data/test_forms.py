@@ -76,6 +76,9 @@ RULES = {
     "ClassLabel": classes(
         cycle("cat", "dog"), ("cat", "dog"), feature=datasets.ClassLabel(names=["cat", "dog"]), stored=cycle(0, 1)
     ),
+    "ClassLabel with an order and a class that is gone": classes(
+        cycle("zebra", "apple"), ("zebra", "apple"), feature=datasets.ClassLabel(names=["zebra", "gone", "apple"]), stored=cycle(0, 2)
+    ),
     "integers with gaps": classes(cycle(1, 2, 4, 5), ("1", "2", "4", "5")),
     "negative integers": classes(cycle(-1, 1), ("1", "-1")),
     "0.0 and 1.0": Rule(cycle(0.0, 1.0), "classification", ("0", "1"), cycle(0, 1)),
@@ -102,6 +105,10 @@ RULES = {
     "Sequence(ClassLabel)": Rule(
         LISTS, "multilabel", EMOTIONS, HOT, feature=datasets.Sequence(datasets.ClassLabel(names=list(EMOTIONS))),
         stored=[[EMOTIONS.index(name) for name in own] for own in LISTS],
+    ),
+    "Sequence(ClassLabel) with an order and a label that is gone": Rule(
+        cycle(["joy"], ["fear", "joy"], [], ["fear"]), "multilabel", ("joy", "fear"), cycle([1, 0], [1, 1], [0, 0], [0, 1]),
+        feature=datasets.Sequence(datasets.ClassLabel(names=["joy", "gone", "fear"])), stored=cycle([0], [2, 0], [], [2]),
     ),
     "lists of flags": Rule([list(one) for one in FLAGS], "multilabel", ("0", "1"), [list(one) for one in FLAGS]),
     "lists of floats": Rule([[value, -value] for value in REAL], "regression", ("0", "1"), [[value, -value] for value in REAL]),
@@ -246,7 +253,22 @@ FORMS = {
     "torch": lambda rule, _: positional(Samples(pairs(rule, tensor)), rule),
 }
 
+UNNAMED = {
+    "CSV",
+    "TSV",
+    "JSON Lines",
+    "pandas",
+    "polars",
+    "polars, lazy",
+    "list of dictionaries",
+    "list of tuples",
+    "NumPy",
+    "torch",
+}
+"""Forms that do not name classes beside the rows."""
 CANNOT_BE = {
+    "ClassLabel with an order and a class that is gone": UNNAMED,
+    "Sequence(ClassLabel) with an order and a label that is gone": UNNAMED,
     "numbers and text": {
         "Parquet", "polars", "polars, lazy", "datasets", "datasets, saved", "datasets as pandas", "datasets as NumPy", "datasets as torch",
     },

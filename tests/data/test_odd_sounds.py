@@ -72,6 +72,13 @@ def refused(data, reason, tmp_path):
         assert str(caught.value).startswith(f"{path}: ")
 
 
+def broken(data, tmp_path):
+    """Whether a file is said to end inside a frame."""
+    path = tmp_path / "a.sound"
+    path.write_bytes(data)
+    return check_sound(path).broken
+
+
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 24_000, 32_000, 44_100])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_an_mp3_is_read_to_its_end_with_and_without_its_length(tmp_path, rate, channels):
@@ -126,6 +133,20 @@ def test_a_cut_mp3_is_refused_by_its_header(tmp_path):
         refused(data[: int(share * len(data))], r"cut off: \d+ of \d+ frames are there", tmp_path)
 
 
+def test_a_cut_mp3_that_says_no_length_is_noticed(tmp_path):
+    data = headless(mp3(noise(3.0)))
+    for whole in (data, data + TRAILER, ID3 + data, mp3(noise(1.0)), mp3(noise(1.0)) + bytes(100), data + b"\xff" * 50):
+        assert not broken(whole, tmp_path)
+    for share in (0.2, 0.5, 0.9, 0.999):
+        assert broken(data[: int(share * len(data)) + 1], tmp_path) != (share == 0)
+    root = tmp_path / "sounds"
+    for number in range(4):
+        (root / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        (root / "ab"[number % 2] / f"{number}.mp3").write_bytes(data[: -100 if number == 2 else len(data)])
+    (notice,) = [one for one in read_listing(list_folder(root), 0.0).notices if "middle of a frame" in one]
+    assert [one.name for one in notice.entries] == ["a/2.mp3"]
+
+
 def test_an_mp3_in_a_wav(tmp_path):
     bare = headless(mp3(loud_then_soft(44_100), rate=44_100))
     form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, 44_100, 16_000, 1, 0, 12, 1, 2, 417, 1, 1393)
@@ -141,7 +162,7 @@ def test_no_other_file_is_taken_for_an_mp3():
         b"",
         b"\xff" * 999,
     ):
-        assert recordings(data) == []
+        assert recordings(data) == ([], False)
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])

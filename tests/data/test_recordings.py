@@ -230,7 +230,7 @@ def test_a_record_is_restored_whole(root, tmp_path):
     found = [check_all(root, names, lambda name: check_sound(root / name), tmp_path / "cache", Kind.AUDIO)[0] for _ in range(2)]
     assert found[0] == found[1] == check_sound(path)
     assert isinstance(found[1], CheckedSound)
-    assert [type(value) for value in vars(found[1]).values()] == [str, int, int, int, bool, bool]
+    assert [type(value) for value in vars(found[1]).values()] == [str, int, int, int, bool, bool, bool]
 
 
 def test_a_recording_that_was_replaced_since_it_was_checked(root):

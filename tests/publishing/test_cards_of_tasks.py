@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,14 +14,12 @@ from written import facts, report
 
 import zoo
 from zoo import backbones, registry
-from zoo.data.sets import DIGEST, SoundFiles, TextSet
 from zoo.evaluation.outputs import MultilabelOutputs
 from zoo.evaluation.report import evaluate
 from zoo.evaluation.thresholds import best_thresholds
 from zoo.publishing import figures
 from zoo.publishing.card import render, write_card
 from zoo.publishing.finish import choose_thresholds
-from zoo.publishing.lengths import cut_off
 from zoo.types import Kind, Labels, Task
 
 NAMES = ("cat", "dog", "$fox$")
@@ -163,38 +160,6 @@ def test_thresholds_are_those_of_the_best_f1_where_enough_samples_say_so():
     assert choose_thresholds(targets[:9], logits[:9]) is None
 
 
-def test_texts_that_are_cut_are_counted(tmp_path):
-    spec = TINY_TEXT[0]
-    backbone = backbones.load(spec, str(text_folder(tmp_path, spec)), max_length=8)
-    words = ["the good film", "the good film was not a", "the good film was not a great", "a"]  # and two special tokens each
-    samples = TextSet(
-        targets=np.zeros(4, dtype=np.int64),
-        digests=np.zeros(4, dtype=DIGEST),
-        title="t.csv",
-        texts=np.array(words, dtype=np.dtypes.StringDType()),
-        seconds=None,
-        numbers=np.arange(4),
-    )
-    assert cut_off(samples, backbone.preprocess)[0].startswith("25.0% of the training texts have more than 8 tokens")
-    assert cut_off(samples.subset(np.array([0, 1])), backbone.preprocess) == []
-    window = backbones.load(spec, "random", max_length=8, truncation="window").preprocess
-    assert cut_off(samples, window) == []
-
-
-def test_recordings_that_are_cut_are_counted():
-    preprocess = backbones.load(SPECS[Kind.AUDIO], "random", max_seconds=2.0).preprocess
-    samples = SoundFiles(
-        targets=np.zeros(4, dtype=np.int64),
-        digests=np.zeros(4, dtype=DIGEST),
-        root=Path("sounds"),
-        names=np.array([b"a", b"b", b"c", b"d"]),
-        milliseconds=np.array([1000, 2000, 2001, 9000]),
-        rates=np.full(4, 16_000),
-        channels=np.ones(4, np.int64),
-    )
-    assert cut_off(samples, preprocess)[0].startswith("50.0% of the training recordings last longer than 2 seconds")
-
-
 def written(path, task):
     """A table of 160 texts: what is to be predicted is in their words."""
     generator = np.random.default_rng(0)
@@ -226,7 +191,7 @@ def test_a_run_on_texts_leaves_a_card_whose_numbers_are_measured_again(task, tmp
         out=str(tmp_path / "run"),
     )
     card = (run.best / "README.md").read_text(encoding="utf-8")
-    assert "training texts have more than 10 tokens" in card
+    assert "texts have more than 10 tokens" in card
     again = zoo.evaluate(run.best)
     result = run.result()
     assert again.n == result["samples"] > 20

@@ -40,7 +40,7 @@ class Line(NamedTuple):
     """A line of the file, in characters that UTF-8 can hold and a terminal does not obey."""
 
     what: str
-    """`sample`, `file`, `row`, `link` (to a folder) or `set`."""
+    """`sample`, `file`, `row`, `link` (to a folder), `set` or `class`."""
     set: str
     """As `Entry.split`."""
     name: str

@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from zoo.backbones.sounds import Samples, Sound, mean_of_channels, standing_in
-from zoo.data.decoding.sound_blocks import Decoder, recordings
+from zoo.data.decoding.sound_blocks import Decoder, Recordings, recordings
 from zoo.data.files import opened_file
 from zoo.errors import ConfigError, DataError
 
@@ -42,6 +42,8 @@ class CheckedSound:
     """Whether every sample is the same."""
     cancels: bool
     """Whether its channels cancel each other when they are averaged, so that the loudest stands for all."""
+    broken: bool
+    """Whether it ends in the middle of a frame and says nowhere how long it should be (an MP3): some of it may be missing."""
 
     @property
     def seconds(self) -> float:
@@ -72,7 +74,8 @@ def check_sound(path: Path, name: str | None = None) -> CheckedSound:
     Raises: as `open_sound`.
     """
     with _naming(name or str(path)), opened_file(path) as (file, digest):
-        heard = list(dict.fromkeys(one for one, _ in _hear(file)))
+        parts = recordings(file)
+        heard = list(dict.fromkeys(one for one, _ in _hear(parts)))
         return CheckedSound(
             sha256=digest,
             length=sum(one.length for one in heard),
@@ -80,6 +83,7 @@ def check_sound(path: Path, name: str | None = None) -> CheckedSound:
             channels=max(one.channels for one in heard),
             silent=all(one.silent and one.first == heard[0].first for one in heard),
             cancels=any(one.stand_in is not None for one in heard),
+            broken=parts.broken,
         )
 
 
@@ -123,9 +127,9 @@ class Hearing:
             yield mean
 
 
-def _hear(file: IO[bytes]) -> Iterator[tuple[Hearing, Samples]]:
-    """The samples of the recordings in a file, one after another. Raises: ValueError for what cannot be one recording in memory."""
-    heard, total = [Hearing(one) for one in recordings(file)], 0
+def _hear(parts: Recordings) -> Iterator[tuple[Hearing, Samples]]:
+    """The samples of the recordings of a file, one after another. Raises: ValueError for what cannot be one recording in memory."""
+    heard, total = [Hearing(one) for one in parts.files], 0
     rates = sorted({one.rate for one in heard})
     if len(rates) > 1:
         raise ValueError(f"joined of recordings at {' and '.join(f'{rate:,}' for rate in rates)} samples a second; split it")
@@ -142,7 +146,7 @@ def _hear(file: IO[bytes]) -> Iterator[tuple[Hearing, Samples]]:
 def _read(file: IO[bytes]) -> Sound:
     """Raises: ValueError; whatever soundfile raises."""
     kept: dict[Hearing, bytearray] = {}
-    for one, block in _hear(file):
+    for one, block in _hear(recordings(file)):
         kept.setdefault(one, bytearray()).extend(block.data)
     for one, samples in kept.items():
         if (channel := one.stand_in) is not None:

@@ -21,6 +21,7 @@ from zoo.data.folds import groups_of, spread
 from zoo.data.opening import open_source
 from zoo.data.sets import DIGEST, Integers, SampleSet, Source
 from zoo.data.sources import datasets
+from zoo.data.sources.datasets_rows import by_split, has_parts
 from zoo.data.sources.folders import ALL
 from zoo.errors import ConfigError, DataError
 from zoo.types import Kind, Labels, Schema, Task
@@ -160,7 +161,8 @@ def open_for_evaluation(
     """Labelled samples for a model that knows `labels`; classes are matched by name, whatever their order or number here.
 
     Args:
-        data: a place as `open_splits` takes it, of whose splits `test` is taken, else `val`; or one data set as `from_datasets` takes it.
+        data: a place as `open_splits` takes it, of whose splits `test` is taken, else `val`; or one data set as `from_datasets` takes it,
+            or a dictionary of them by split.
         labels, kind, task: the model's.
         options: which columns of a table are what, and how many samples may be unreadable.
         keys: of data given in Python, as `from_datasets` takes them.
@@ -174,22 +176,24 @@ def open_for_evaluation(
         source = open_source(replace(asked, data=spec), None, trainable=False, only=_MEASURED, kind=kind, schema=schema)
     else:
         spec = datasets.DESCRIPTION
+        named = by_split(spec, data)[0] if has_parts(data) else {"train": data}
+        part = next(named[name] for name in ("test", "val", "train") if name in named)
         source = datasets.open_parts(
-            {"train": data}, asked, label_names=labels.names, keys=keys, kind=kind, schema=schema, trainable=False
+            {"train": part}, asked, label_names=labels.names, keys=keys, kind=kind, schema=schema, trainable=False
         )
     for notice in source.notices:
         log.info("%s", notice)
-    part = next((name for name in _MEASURED if name in source.parts), "")
-    if not part:
+    measured = next((name for name in _MEASURED if name in source.parts), "")
+    if not measured:
         raise DataError(f"{spec}: there is train but neither test nor val; name the samples to evaluate on")
-    samples = source.parts[part]
+    samples = source.parts[measured]
     if source.kind is not kind or source.task is not task:
         given, wanted = f"{source.task} of {source.kind.nouns}", f"{task} of {kind.nouns}"
         raise DataError(f"{spec}: {given}, and the model is for {wanted}; give it such data")
     if not len(samples):
         raise DataError(f"{spec}: no {kind.nouns} to evaluate on")
     mapped = _as_known(spec, source, samples, labels)
-    name = "test" if part == ALL else part
+    name = "test" if measured == ALL else measured
     return mapped, facts.gather(source, {name: mapped}, labels)
 
 
@@ -225,7 +229,7 @@ def from_datasets(
     `pathlib.Path`s); the first sample says which:
 
     - a map-style torch data set, or a list, of (sample, class) or of dictionaries;
-    - a table: a pandas or polars data frame, or a `datasets.Dataset`;
+    - a table: a pandas or polars data frame, a `datasets.Dataset`, or a dictionary of columns;
     - a pair of arrays, of samples and of classes;
     - with `options.streaming`, any iterable of rows, which is read through once and kept on the disk.
 

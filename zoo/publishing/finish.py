@@ -30,7 +30,6 @@ from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
 from zoo.evaluation.thresholds import best_thresholds
 from zoo.publishing.card import CARD, HELD_OUT, CardFacts, write_card
-from zoo.publishing.lengths import cut_off
 from zoo.publishing.measured import ENOUGH
 from zoo.runs import Run
 from zoo.training import judging, precision
@@ -65,13 +64,12 @@ def finish(session: Session) -> Run:
         found = measure({name: samples for name, samples in splits.parts().items() if name not in fitted})
         if judged is not None:
             found["val"] = _held_out(judged, splits, measure.model)
-        cut = cut_off(splits.train, measure.model.backbone.preprocess)
     thresholds = choose_thresholds(*found["val"]) if task is Task.MULTILABEL else None
     report_of = partial(report_on, labels=splits.labels, task=task, thresholds=thresholds, extra_metrics=[session.metric])
     report = report_of(*found["val" if splits.test is None else "test"])
     validation = report if splits.test is None else report_of(*found["val"], intervals=False)
     split = "test" if splits.test is not None else "val" if judged is None else HELD_OUT
-    _add_card(session, report, split, difference, thresholds, cut, "" if judged is None else judged.words)
+    _add_card(session, report, split, difference, thresholds, "" if judged is None else judged.words)
     folders.write_text(run.path / "report.json", json.dumps(report.to_dict(), indent=1))
     folders.write_text(run.path / "result.json", json.dumps(_result(session, report, split, validation, difference), indent=1))
     for line in report.warnings:
@@ -187,7 +185,6 @@ def _add_card(
     split: str,
     difference: float,
     thresholds: list[float] | None,
-    notices: list[str],
     held_out: str,
 ) -> None:
     """Write `best/` again with its figures and card beside the very same weights, and with the thresholds in its config."""
@@ -215,7 +212,7 @@ def _add_card(
                 "licence": None if facts.licence == "unknown" else facts.licence,
                 "sizes": facts.sizes,
                 "counts": facts.counts,
-                "notices": [*facts.notices, *notices],
+                "notices": [*facts.notices, *training["cut"]],
             },
             trains=training["trains"],
             environment=training["environment"],

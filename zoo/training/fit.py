@@ -20,6 +20,7 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.cache import Rows
 from zoo.config import FinetuneConfig, Resolved, Scalar
 from zoo.config import options as all_options
+from zoo.data import notices
 from zoo.data.folds import groups_of
 from zoo.data.sets import SampleSet
 from zoo.data.splits import Splits
@@ -27,7 +28,7 @@ from zoo.data.timing import choose_workers, most_workers
 from zoo.errors import RunFailed
 from zoo.evaluation.metrics import Metric
 from zoo.runs import Run
-from zoo.training import checkpoint, judging, loop, precision, probe, solving
+from zoo.training import checkpoint, judging, lengths, loop, precision, probe, solving
 from zoo.training.best import CHECKED, write_best
 from zoo.training.checkpoint import Patience, TrainState
 from zoo.training.collect import prepare
@@ -84,6 +85,11 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
         options.settle("measured", keep_features=way.keep_features)
     if machine.is_main_process:
         log.info("%s\n%s", model.plan.summary(), way.why)
+    cut = lengths.cut_off(splits.parts(), model.backbone.preprocess) if machine.is_main_process else []
+    if cut:
+        folders.write_text(run.path / runs.NOTICES, notices.as_csv([*splits.facts.notices, *cut]))
+        for notice in cut:
+            log.info("%s", notice.pointing(runs.NOTICES))
     frozen = freezing.frozen_digests(model)
     if way.name != "solved":
         if machine.is_main_process:
@@ -98,6 +104,7 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
     if machine.is_main_process:
         values |= {
             "way": way.why,
+            "cut": cut,
             "trained_tensors": len(model.plan.tensors),
             "trained_parameters": model.plan.count,
             "trains": model.plan.summary(),

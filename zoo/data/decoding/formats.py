@@ -22,7 +22,8 @@ _NOT_DECODED = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "EPS", "WMF"})
 
 _FREQUENT = frozenset({"JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"})
 
-_RAW = ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .sr2 .srf .srw .x3f"  # fmt: skip
+RAW = ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .sr2 .srf .srw .x3f"  # fmt: skip
+"""Endings of the names of camera raw files."""
 
 _BUILD = "this build of Pillow cannot read it: save it as PNG or JPEG"
 
@@ -72,7 +73,7 @@ _UNREAD = (
             (0, b"FOVb"),
             (0, b"\0MRM"),
         ),
-        _RAW,
+        RAW,
     ),
     Unread("a JPEG XR image", "save it as PNG or JPEG", ((0, b"II\xbc"),), ".jxr .wdp .hdp"),
     Unread("an OpenEXR image", "save it with 8 or 16 bits a channel", ((0, b"v/1\x01"),), ".exr"),

@@ -73,13 +73,20 @@ class _Recording:
         return b"".join([self.told if right else _telling(self.frames[0], there), *self.frames])
 
 
-def recordings(content: bytes) -> list[bytes]:
-    """The recordings in an MP3, one after another, each as a file that libsndfile reads to its end; empty if it is not an MP3.
+def recordings(content: bytes) -> tuple[list[bytes], bool]:
+    """The recordings in an MP3, one after another, each as a file that libsndfile reads to its end; none if it is not an MP3.
 
-    Tags, and whatever else is not a frame, are left out. Raises: ValueError if a recording has fewer frames than its header counts.
+    Tags, and whatever else is not a frame, are left out. And whether the last ends inside a frame without having said how many it has: as
+    one does that was cut off, or taken from a stream.
+
+    Raises: ValueError if a recording has fewer frames than its header counts.
     """
     found: list[_Recording] = []
+    broken = False
     for frame, header in _frames(content):
+        if len(frame) < header.size:
+            broken = bool(found) and not found[-1].counted
+            break
         counted = _counted(frame, header)
         own = found[-1] if found else None
         if counted is not None:
@@ -89,11 +96,11 @@ def recordings(content: bytes) -> list[bytes]:
             if own is None or not header.follows(own.header) or (own.frames and header.mono != own.header.mono):
                 found.append(own := _Recording(header))
             own.frames.append(frame)
-    return [one.content() for one in found if one.frames or one.counted]
+    return [one.content() for one in found if one.frames or one.counted], broken
 
 
 def _frames(content: bytes) -> Iterator[tuple[bytes, _Header]]:
-    """Every whole frame."""
+    """Every frame; of one that ends with the file and follows another, what is there."""
     at = _skip_tags(content, 0)
     first = _next(content, at, at + _JUNK, _SURE)
     if first is None:
@@ -107,8 +114,8 @@ def _frames(content: bytes) -> Iterator[tuple[bytes, _Header]]:
                 return
             at, header = found, _header(content, found)
             assert header is not None
-        if at + header.size > len(content):
-            return
+            if at + header.size > len(content):  # behind what is no frame, so it may be none either
+                return
         yield content[at : at + header.size], header
         at, last = at + header.size, header
 

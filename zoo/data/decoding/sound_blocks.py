@@ -6,6 +6,7 @@ import io
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -31,26 +32,42 @@ _FLAC = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
 """How a FLAC file begins (RFC 9639, section 8.1): with or without more metadata after the first."""
 
 
-def recordings(file: IO[bytes]) -> list[IO[bytes]]:
-    """The recordings in a file, which follow one another: of nearly all files, the file itself.
+@dataclass(frozen=True)
+class Recordings:
+    """What is in a file."""
+
+    files: list[IO[bytes]]
+    """Of nearly all files, the file itself; else recordings that follow one another."""
+    broken: bool = False
+    """Whether it ends in the middle of what it does not say the length of."""
+
+    @classmethod
+    def mp3(cls, content: bytes, file: IO[bytes]) -> Recordings:
+        """Those of an MP3; the file itself if it is none. Raises: ValueError."""
+        found, broken = mp3_frames.recordings(content)
+        return cls([io.BytesIO(one) for one in found] or [file], broken)
+
+
+def recordings(file: IO[bytes]) -> Recordings:
+    """The recordings in a file.
 
     Raises: ValueError for what is cut off or damaged, as far as libsndfile would not tell.
     """
     head = file.read(4096)
     file.seek(0)
     if head.startswith(ogg_pages.MAGIC):
-        return [io.BytesIO(stream) for stream in ogg_pages.streams(file.read())]
+        return Recordings([io.BytesIO(stream) for stream in ogg_pages.streams(file.read())])
     if head.startswith(b"RIFF") and (data := _data_of(head, file, _MP3_IN_WAV)):
-        return [io.BytesIO(one) for one in mp3_frames.recordings(data)] or [file]
+        return Recordings.mp3(data, file)
     if head.startswith((b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"caff", b"riff")):
-        return [file]
+        return Recordings([file])
     content = file.read()
     file.seek(0)
     if sum(map(content.count, _FLAC)) > 1:
         raise ValueError("several FLAC files in one, of which the first alone would be read; split it")
     if head.startswith(b"fLaC"):
-        return [file]
-    return [io.BytesIO(one) for one in mp3_frames.recordings(content)] or [file]
+        return Recordings([file])
+    return Recordings.mp3(content, file)
 
 
 def _data_of(head: bytes, file: IO[bytes], wanted: int) -> bytes:

@@ -31,11 +31,19 @@ _RECORD = np.dtype(
     [("sha256", "S64"), ("width", "<u4"), ("height", "<u4"), ("animated", "?"), ("bits", "u1"), ("upper", "?"), ("bands", "?")]
 )
 _SOUND_RECORD = np.dtype(
-    [("sha256", "S64"), ("length", "<u8"), ("rate", "<u4"), ("channels", "<u2"), ("silent", "?"), ("cancels", "?")]
+    [
+        ("sha256", "S64"),
+        ("length", "<u8"),
+        ("rate", "<u4"),
+        ("channels", "<u2"),
+        ("silent", "?"),
+        ("cancels", "?"),
+        ("broken", "?"),
+    ]
 )
 _FORMS: dict[Kind, tuple[type[Checked] | type[CheckedSound], np.dtype[Any], dict[str, Any]]] = {
     Kind.IMAGE: (Checked, _RECORD, {"record": 2}),
-    Kind.AUDIO: (CheckedSound, _SOUND_RECORD, {"record": "sound 2"}),
+    Kind.AUDIO: (CheckedSound, _SOUND_RECORD, {"record": "sound 3"}),
 }
 """Of each kind: what is known of a file, its fields in the cache in their order, and what tells records of other versions apart."""
 _MANY = 2000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,10 @@ from torch.utils.data import IterableDataset, Subset
 from zoo.data.rows_on_disk import RowsOnDisk
 from zoo.data.sources.tables_arrow import named
 from zoo.data.sources.tables_flaws import Row, Values
-from zoo.data.sources.values import plain
+from zoo.data.sources.values import plain, split_of
 from zoo.errors import ConfigError, DataError
+
+log = logging.getLogger("zoo")
 
 Keys = Sequence[str]
 """Columns: of the sample and of its class; of both texts of a pair and of its class."""
@@ -189,16 +192,46 @@ def stated_targets(dataset: Any) -> Sequence[Any] | None:
 
 
 def parts_of(data: Any) -> tuple[Any, Any, Any]:
-    """(train, val, test) of what a user gives: two or three data sets in a tuple or a list, or one alone, whose others are None.
+    """(train, val, test) of what a user gives: two or three data sets in a tuple or a list, a dictionary of them by split (as a
+    `DatasetDict`), or one alone, whose others are None.
 
-    One alone is a table, a data set, a list of rows, or a pair of arrays `(X, y)`. Raises: ConfigError.
+    One alone is a table, a data set, a list of rows, a dictionary of columns, or a pair of arrays `(X, y)`. Raises: ConfigError, DataError.
     """
-    rows = isinstance(data, list) and bool(data) and isinstance(data[0], Mapping | tuple) and not _are_arrays(data[0])
-    if not isinstance(data, tuple | list) or rows or _are_arrays(data):
+    if has_parts(data):
+        parts, unused = by_split("data", data)
+        if unused:
+            log.warning("data: of its parts, %s are not used", ", ".join(unused))
+        return parts["train"], parts.get("val"), parts.get("test")
+    if not isinstance(data, tuple | list) or _are_rows(data) or _are_arrays(data):
         return data, None, None
     if not 1 <= len(data) <= 3:
         raise ConfigError(f"data has {len(data)} parts; expected (train, val), (train, val, test), or one data set")
     return (*data, None, None)[:3]
+
+
+def has_parts(data: Any) -> bool:
+    """Whether this is a dictionary of data sets, not of columns."""
+    return isinstance(data, Mapping) and bool(data) and all(not is_column(one) or _are_rows(one) for one in data.values())
+
+
+def by_split(place: str, found: Mapping[Any, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Data sets by our names of splits, one alone as `train`, which is to be split; and the names of the others.
+
+    Raises: DataError if there are several and none is for training.
+    """
+    named: dict[str, Any] = {}
+    unused: list[str] = []
+    for name, part in found.items():
+        role = split_of(str(name))
+        if role and role not in named:
+            named[role] = part
+        else:
+            unused.append(str(name))
+    if "train" not in named:
+        if len(found) > 1:
+            raise DataError(f"{place}: its parts are {', '.join(map(str, found))}; none of them is called train")
+        named, unused = {"train": next(iter(found.values()))}, []
+    return named, unused
 
 
 def open_rows(title: str, dataset: Any, streaming: bool = False) -> Given:
@@ -256,9 +289,33 @@ def _rows(title: str, dataset: Any) -> Any:
         if twice:
             raise DataError(f"{title}: two columns are called {twice[0]!r}; give each its own name")
         return Columns({str(name): dataset[name].to_list() for name in dataset.columns})
+    if isinstance(dataset, Mapping):
+        return Columns(equal_columns(dataset, title))
     if module == "datasets" and getattr(dataset, "format", {}).get("type") not in (None, "custom"):
         return dataset.select_columns(dataset.format["columns"]).with_format(None)  # the same rows, as arrays of a library
     return dataset
+
+
+def equal_columns(data: Mapping[Any, Any], what: str) -> dict[str, list[Any]]:
+    """The columns of a dictionary of columns. Raises: DataError for single values beside them, or columns of different lengths."""
+    columns = {str(name): values for name, values in data.items()}
+    single = [name for name, values in columns.items() if not is_column(values)]
+    if single:
+        raise DataError(f"{what} has columns and a single value beside them ({single[0]}); give columns alone, or a row")
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"{what} has columns of different lengths: {lengths}; give as many values in each")
+    return {name: list(values) for name, values in columns.items()}
+
+
+def is_column(values: Any) -> bool:
+    """Whether these are the values of a column: a list, an array or a series."""
+    return isinstance(values, list) or (hasattr(values, "__len__") and hasattr(values, "dtype") and hasattr(values, "__iter__"))
+
+
+def _are_rows(data: Any) -> bool:
+    """Whether this is a list of rows."""
+    return isinstance(data, list) and bool(data) and isinstance(data[0], Mapping | tuple) and not _are_arrays(data[0])
 
 
 def _are_arrays(data: Any) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from natsort import natsort_keygen
 
 from zoo.data import pictures, sounds
+from zoo.data.decoding.formats import RAW
 from zoo.data.sources.values import split_of
 from zoo.errors import DataError
 from zoo.folders import exists, is_folder, special
@@ -37,6 +38,8 @@ class Listing:
     """Links to folders; they are not followed, as one to a parent would repeat every file."""
     special: list[tuple[str, str]] = field(default_factory=list)
     """What is no file, and is never opened, since reading it may wait for ever; and what it is: `a pipe`, `a socket`, `a device`."""
+    raw: list[str] = field(default_factory=list)
+    """Camera raw files beside an image of their name, as which the camera (or its owner) has developed them."""
     kind: Kind = Kind.IMAGE
     """What its files are."""
 
@@ -91,7 +94,11 @@ def find_files(paths: Iterable[str | os.PathLike[str]], kind: Kind) -> list[str]
 
 def _of(kind: Kind, names: Iterable[str]) -> list[str]:
     known = SUFFIXES[kind]()
-    return [name for name in names if os.path.splitext(name)[1].lower() in known]  # noqa: PTH122 - a tenth of the time of a Path
+    return [name for name in names if _ending(name) in known]
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a tenth of the time of a Path
 
 
 def _kind(root: Path, names: list[str]) -> Kind:
@@ -131,8 +138,20 @@ def _classes(listing: Listing, folders: dict[str, str]) -> dict[str, list[str]]:
             normal.encode()
         except UnicodeEncodeError:
             raise DataError(f"{listing.root}: the name of the folder {name!r} is not UTF-8; rename it") from None
-        found[normal] = _walk(listing, path)
+        found[normal] = _developed(listing, _walk(listing, path))
     return found
+
+
+def _developed(listing: Listing, names: list[str]) -> list[str]:
+    """The names without the camera raw files that lie beside an image of the same name, which are noted."""
+    raw = frozenset(RAW.split())
+    shot = {name for name in names if _ending(name) in raw}
+    if not shot:
+        return names
+    images = {os.path.splitext(name)[0] for name in _of(Kind.IMAGE, names) if name not in shot}  # noqa: PTH122
+    twice = {name for name in shot if os.path.splitext(name)[0] in images}  # noqa: PTH122
+    listing.raw.extend(name for name in names if name in twice)
+    return [name for name in names if name not in twice]
 
 
 def _walk(listing: Listing, folder: str) -> list[str]:
@@ -154,7 +173,7 @@ def _walk(listing: Listing, folder: str) -> list[str]:
                     waiting.append((relative, way_there))
             elif what := _special(entry):
                 listing.special.append((relative, what))
-            elif os.path.splitext(entry.name)[1].lower() in known:  # noqa: PTH122
+            elif _ending(entry.name) in known:
                 found.append(relative)
             else:
                 listing.ignored.append(relative)

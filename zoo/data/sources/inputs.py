@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from zoo.backbones.sounds import Sound
+from zoo.data.sources.datasets_rows import equal_columns, is_column
 from zoo.data.sources.tables import Columns, choose, choose_columns, read_rows, take_inputs
 from zoo.data.sources.tables_embedded import content_of, embedded
 from zoo.data.sources.tables_rows import bad_row, flaw
@@ -183,23 +184,11 @@ def _of_mapping(data: Mapping[str, Any], what: str, library: str) -> _Frame | No
         raise DataError(f"{what} has several data sets ({', '.join(map(str, data))}); give one of them")
     if is_encoded(data):
         return None
-    columns = {str(name): values for name, values in data.items()}
-    whole = [name for name, values in columns.items() if _is_column(values)]
-    if not whole:
-        return _of_dictionaries([columns])
-    if len(whole) < len(columns):
-        raise DataError(f"the dictionary has columns ({whole[0]}) and single values beside them; give columns alone, or a row")
-    lengths = {name: len(values) for name, values in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise DataError(f"the dictionary has columns of different lengths: {lengths}; give as many values in each")
-    lists = {name: list(values) for name, values in columns.items()}
-    size = next(iter(lengths.values()))
+    if not any(map(is_column, data.values())):
+        return _of_dictionaries([{str(name): value for name, value in data.items()}])
+    lists = equal_columns(data, "the dictionary")
+    size = len(next(iter(lists.values())))
     return _Frame("the dictionary", list(lists), size, lambda names: zip(*(lists[name] for name in names), strict=True))
-
-
-def _is_column(values: Any) -> bool:
-    """Whether these are the values of a column: a list, an array or a series."""
-    return isinstance(values, list) or (hasattr(values, "__len__") and hasattr(values, "dtype") and hasattr(values, "__iter__"))
 
 
 def _of_dictionaries(rows: Sequence[Any]) -> _Frame:

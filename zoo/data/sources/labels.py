@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.notices import Entry, Notice
 from zoo.data.sources.values import Label, spell, written
 from zoo.errors import ConfigError, DataError, nearest
 from zoo.types import Labels
@@ -234,6 +235,23 @@ def _number(text: str) -> float | None:
     """A number up to 1e100 in size, written in digits with a point."""
     value = float(text) if _NUMBER.fullmatch(text) else math.inf
     return value if abs(value) <= _LARGEST else None
+
+
+def occurring(resolved: Resolved, nouns: str) -> Resolved:
+    """The same without the classes or labels that no row has: data that were filtered still name those that are gone."""
+    if resolved.task == "regression":
+        return resolved
+    several = resolved.task == "multilabel"
+    there = np.asarray(resolved.targets.any(axis=0) if several else np.isin(np.arange(len(resolved.names)), resolved.targets))
+    absent = [name for name, used in zip(resolved.names, there.tolist(), strict=True) if not used]
+    if not absent:
+        return resolved
+    targets = resolved.targets[:, there] if several else (np.cumsum(there) - 1)[resolved.targets]
+    names = tuple(name for name in resolved.names if name not in frozenset(absent))
+    what, why = "labels" if several else "classes", f"no {nouns} have it"
+    said = f"{what} without {nouns}, left out ({len(absent):,}): "
+    notice = Notice.naming(said, list(map(Entry, absent)), what="class", why=why, done="left out")
+    return replace(resolved, names=names, targets=targets, notices=[*resolved.notices, notice])
 
 
 def check_enough(place: str, resolved: Resolved, targets: Targets) -> None:

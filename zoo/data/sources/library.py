@@ -15,7 +15,7 @@ from zoo.config import DataConfig
 from zoo.data.notices import Entry, Notice
 from zoo.data.sets import Source
 from zoo.data.sources.datasets import open_parts
-from zoo.data.sources.values import split_of
+from zoo.data.sources.datasets_rows import by_split
 from zoo.errors import DataError
 from zoo.folders import exists, expanded, is_file
 from zoo.types import Schema
@@ -41,7 +41,11 @@ def open_library(options: DataConfig, schema: Schema | None = None, trainable: b
     spec = options.data
     with _quiet():
         found = _load(spec)
-    parts, notices = _by_split(spec, found)
+    parts, unused = by_split(spec, found) if isinstance(found, Mapping) else ({"train": found}, [])
+    notices = []
+    if unused:
+        said, why = f"{spec}: of its parts, {', '.join(unused)} are not used", f"a part of {spec} beside those that are used"
+        notices = [Notice.of(said, list(map(Entry, unused)), what="set", why=why, done="left out")]
     source = open_parts(parts, options, description=f"data set {spec}", schema=schema, trainable=trainable)
     return replace(source, licence=_licence(parts), notices=[*notices, *source.notices])
 
@@ -62,28 +66,6 @@ def _load(spec: str) -> Any:
     except Exception as error:  # the library's own, those of pyarrow, fsspec, the Hub's client
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(f"{spec}: {reason}; is the name right, and is it in the cache or the network there?") from error
-
-
-def _by_split(spec: str, found: Any) -> tuple[dict[str, Any], list[str]]:
-    """Its parts by our names of splits, and what to say of the others; one alone is to be split."""
-    if not isinstance(found, Mapping):
-        return {"train": found}, []
-    named: dict[str, Any] = {}
-    unused: list[str] = []
-    for name, part in found.items():
-        role = split_of(str(name))
-        if role and role not in named:
-            named[role] = part
-        else:
-            unused.append(str(name))
-    if "train" not in named:
-        if len(found) > 1:
-            raise DataError(f"{spec}: its parts are {', '.join(map(str, found))}; none of them is called train")
-        named, unused = {"train": next(iter(found.values()))}, []
-    if not unused:
-        return named, []
-    said, why = f"{spec}: of its parts, {', '.join(unused)} are not used", f"a part of {spec} beside those that are used"
-    return named, [Notice.of(said, list(map(Entry, unused)), what="set", why=why, done="left out")]
 
 
 def _licence(parts: Mapping[str, Any]) -> str:

@@ -58,7 +58,7 @@ def read_listing(listing: Listing, max_unreadable: float, place: Path | None = N
         parts[part] = file_set(listing.root, listing.kind, own, names, results, targets, depth)
     splits = {name: part for part, _, name in rows if part != ALL}
     notices = file_notices(listing.kind, names, results, depth, splits) + _outside(listing)
-    ignored = len(listing.ignored) + len(listing.special) + len(listing.links)
+    ignored = len(listing.ignored) + len(listing.special) + len(listing.links) + len(listing.raw)
     description = f"folder {listing.root}"
     return Source(description, "unknown", classes, parts, unreadable, ignored, notices, kind=listing.kind, bit_depth=depth)
 
@@ -160,6 +160,7 @@ def file_notices(
             "averaged",
         ),
         ([one for one in sounds if one[1].cancels], "whose channels cancel each other", f", so that {_LOUDEST}", _LOUDEST),
+        ([one for one in sounds if one[1].broken], f"that {_BROKEN}", ", so that some of them may be missing", "kept"),
         ([one for one in sounds if one[1].silent], "in which nothing is heard", "", "kept"),
         ([one for one in sounds if one[1].seconds < _SHORT], f"shorter than {_SHORT} seconds", "", "kept"),
     ]
@@ -174,6 +175,7 @@ def file_notices(
 
 
 _FRAME, _LOUDEST = "only the first is used", "the loudest is used"
+_BROKEN = "end in the middle of a frame and do not say how long they are"
 _BANDS = "bands beyond red, green, blue and transparency"
 
 
@@ -224,6 +226,13 @@ def _outside(listing: Listing) -> list[str]:
             "ignored",
         ),
         ([Entry(name, f": {what}") for name, what in listing.special], "file", "files are left out", "not a file", "left out"),
+        (
+            list(map(Entry, listing.raw)),
+            "file",
+            "camera raw files lie beside an image of their name, which is read in their place",
+            "a camera raw file beside an image of its name",
+            "left out",
+        ),
         (
             list(map(Entry, listing.links)),
             "link",

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from zoo.data.notices import Entry, Notice, first
 from zoo.data.on_disk import DiskStrings, Spool, Strings
-from zoo.data.sources.labels import Codes, Resolved, Targets, TaskName, check_enough, resolve, spellings
+from zoo.data.sources.labels import Codes, Resolved, Targets, TaskName, check_enough, occurring, resolve, spellings
 from zoo.data.sources.rows import FileRows, Reading, RowSource, is_typed
+from zoo.data.sources.tables_arrow import class_names
 from zoo.data.sources.tables_columns import Columns, choose
 from zoo.data.sources.tables_rows import Values, is_table, read_rows
 from zoo.data.sources.values import Chosen, Label, Missing, take_group, take_inputs, take_label, take_split
@@ -129,7 +130,16 @@ def read_table(
     """
     chosen = choose_columns(path, columns, kind=kind, schema=schema, rows=rows)
     part = FileRows(path, rows, folder or path.parent)
-    return gather(str(path), [part], chosen, task=task, max_unreadable=max_unreadable, on_disk=on_disk, trainable=trainable)
+    return gather(
+        str(path),
+        [part],
+        chosen,
+        task=task,
+        named=class_names(path, chosen.labels[0]) if len(chosen.labels) == 1 else None,
+        max_unreadable=max_unreadable,
+        on_disk=on_disk,
+        trainable=trainable,
+    )
 
 
 def gather(
@@ -139,6 +149,7 @@ def gather(
     *,
     task: str | None = None,
     stated: Sequence[str] | None = None,
+    named: Sequence[str] | None = None,
     max_unreadable: float = 0.01,
     on_disk: bool = False,
     taken: bool = True,
@@ -154,6 +165,7 @@ def gather(
         parts: the rows, each part with a split of its own, or one alone.
         task: `classification`, `multilabel` or `regression`; None: told by the labels, and said where it is regression.
         stated: see `resolve`.
+        named: the same where the data name their classes and nobody else does: those that no row has are left out.
         max_unreadable: share of the rows that may be left out, 0 to 1.
         on_disk: keep texts (or paths) in a file of their own, not in memory.
         taken: False: the inputs stay where they are, and the labels alone are read.
@@ -168,7 +180,9 @@ def gather(
     labelled = _sort_out_unlabelled(gathered)
     _check_share(place, gathered, max_unreadable)
     labels, codes = _used(gathered, labelled)
-    resolved = resolve(labels, codes, chosen.labels, task, stated)
+    resolved = resolve(labels, codes, chosen.labels, task, named if stated is None else stated)
+    if stated is None and named is not None:
+        resolved = occurring(resolved, chosen.kind.nouns)
     numbers = np.array(gathered.numbers, np.int64)
     flawed = np.isin(codes, list(resolved.flawed)) & labelled
     for row in np.flatnonzero(flawed).tolist():

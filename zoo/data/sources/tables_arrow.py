@@ -106,24 +106,11 @@ def _open_arrow(source: Any, options: Any = None) -> Any:
 def media_of(path: Path) -> dict[str, str | None]:
     """Columns that hold whole files, or their paths, as `datasets` writes images and audio: `image` or `audio` where the file says so, None
     where it does not, `binary` for bytes alone. Empty for other tables, and for what cannot be opened."""
-    import pyarrow
-    from pyarrow import parquet, types
+    from pyarrow import types
 
-    files = [path]
-    if special(path):
+    schema = _schema(path)
+    if schema is None:
         return {}
-    try:
-        if is_folder(path):
-            files = _parts(path)[0][:1]
-        if files[0].name.lower().endswith(_PARQUET):
-            schema = parquet.read_schema(files[0])
-        elif files[0].name.lower().endswith(_ARROW):
-            with pyarrow.OSFile(str(files[0])) as source:
-                schema = _open_arrow(source).schema
-        else:
-            return {}
-    except (pyarrow.ArrowException, ValueError, OSError, DataError):
-        return {}  # whoever reads its rows says what is wrong
     said = _features(schema.metadata or {})
     found: dict[str, str | None] = {}
     for field in schema:
@@ -133,6 +120,29 @@ def media_of(path: Path) -> dict[str, str | None]:
         elif types.is_binary(field.type) or types.is_large_binary(field.type):
             found[field.name] = "binary"
     return found
+
+
+def class_names(path: Path, column: str) -> list[str] | None:
+    """Names of the numbered classes of a column, in their order, as `datasets` writes them; None where the file says nothing of them."""
+    schema = _schema(path)
+    return None if schema is None else _class_names(schema.metadata or {}).get(column)
+
+
+def _schema(path: Path) -> Any:
+    """The columns of a file, or of the first one of a folder; None of other tables, and of what cannot be opened."""
+    if special(path) or not (is_folder(path) or path.name.lower().endswith((*_PARQUET, *_ARROW))):
+        return None
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        file = _parts(path)[0][0] if is_folder(path) else path
+        if file.name.lower().endswith(_PARQUET):
+            return parquet.read_schema(file)
+        with pyarrow.OSFile(str(file)) as source:
+            return _open_arrow(source).schema
+    except (pyarrow.ArrowException, ValueError, OSError, DataError):
+        return None  # whoever reads its rows says what is wrong
 
 
 def _holds_files(kind: Any) -> bool:
