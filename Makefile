@@ -41,7 +41,7 @@ FUZZ ?= 450
 fuzz: install
 	OMP_NUM_THREADS=1 ZOO_FUZZ_EXAMPLES=$(FUZZ) $(BIN)/python -m pytest -n 2 tests/fuzz --timeout 3600
 
-CORPUS ?= images
+CORPUS ?= images audio tables
 corpus: install
 	$(PIP) --editable '.[corpus]'
 	$(BIN)/python tests/corpus/run.py $(CORPUS)
