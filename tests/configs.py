@@ -7,20 +7,21 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from zoo import config
 from zoo.config import FinetuneConfig, options
 from zoo.errors import ZooError
+from zoo.options import Option, Range
 
 _STRATEGIES = ("full", "linear-probe", "partial:2", "partial:75%", "lora:16", "norm-only", "bias-only", "lp-ft", "gradual:0.5")
 
 
-def _values(option: config.Option) -> st.SearchStrategy:
+def _values(option: Option) -> st.SearchStrategy:
     """What an option may be, by its type and range."""
     if option.name == "strategy":
         return st.sampled_from(_STRATEGIES)
     union = typing.get_origin(option.type) in (typing.Union, types.UnionType)
     arms = typing.get_args(option.type) if union else (option.type,)
-    return st.one_of([_of(arm, *config._RANGES.get(option.name, (-(2**53), 2**53))) for arm in arms])
+    bounds = option.marker(Range) or Range(-(2**53), 2**53)
+    return st.one_of([_of(arm, bounds.low, bounds.high) for arm in arms])
 
 
 def _of(arm: object, low: float, high: float) -> st.SearchStrategy:

@@ -2,13 +2,17 @@
 
 import dataclasses
 import time
+import typing
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 
-from zoo import config, content
+from zoo import content
 from zoo.config import FinetuneConfig, Resolved, build, options, resolve
 from zoo.errors import ConfigError, UnknownName
+from zoo.options import OFF_CARD, SAME_RESULT, STEPS, Range, options_of
+from zoo.types import Kind
 
 
 def test_every_option_has_a_help_text_and_a_default_that_passes_its_own_check():
@@ -17,8 +21,60 @@ def test_every_option_has_a_help_text_and_a_default_that_passes_its_own_check():
     assert build(FinetuneConfig().flat()) == FinetuneConfig()
 
 
-def test_ranges_are_of_options_that_exist():
-    assert set(config._RANGES) <= set(options())
+def test_every_default_is_within_its_range_and_every_number_has_one():
+    for option in options().values():
+        assert option.check(option.default) == option.default
+        if {int, float} & {option.type, *typing.get_args(option.type)}:
+            assert option.marker(Range), option.name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Group:
+    """A group"""
+
+    tone: Annotated[float | None, Range(0, 2), Kind.AUDIO, STEPS, SAME_RESULT] = None
+    """What it is."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Twice:
+    """Another"""
+
+    tone: int = 1
+    """The same."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Groups:
+    one: Group = dataclasses.field(default_factory=Group)
+
+
+def test_all_that_is_known_of_an_option_stands_at_its_field():
+    (option,) = options_of(Groups).values()
+    assert (option.name, option.group, option.title, option.default, option.flag) == ("tone", "one", "A group", None, "--tone")
+    assert (option.type, option.help) == (float | None, "What it is.")
+    assert option.kinds == (Kind.AUDIO,)
+    assert (option.used_by("rows"), option.used_by("samples"), option.used_by("solved")) == (True, True, False)
+    assert option.has(SAME_RESULT)
+    assert not option.has(OFF_CARD)
+    assert (option.check(None), option.check(2)) == (None, 2)
+    with pytest.raises(ConfigError, match="tone is 2.5; it lies between 0 and 2"):
+        option.check(2.5)
+
+
+def test_without_markers_an_option_is_for_everything():
+    option = options()["compile"]
+    assert option.kinds == tuple(Kind)
+    assert option.used_by("solved")
+    assert option.marker(Range) is None
+
+
+def test_two_options_of_one_name():
+    both = dataclasses.make_dataclass(
+        "both", [(name, form, dataclasses.field(default_factory=form)) for name, form in (("one", Group), ("two", Twice))]
+    )
+    with pytest.raises(TypeError, match="option tone is defined twice"):
+        options_of(both)
 
 
 def test_precedence_and_origins():

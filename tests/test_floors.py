@@ -15,9 +15,9 @@ import zoo
 
 PACKAGE = Path(zoo.__file__).parent
 FLOORS = [
-    {"errors", "memory", "interrupts"},
+    {"errors", "memory", "interrupts", "keywords"},
     {"types", "content", "scale", "strategy", "folders", "locks", "streams", "plugins", "runtimes"},
-    {"cache"},
+    {"cache", "options"},
     {"config"},
     {"registry", "decisions"},
     {"backbones", "engines", "recipes"},

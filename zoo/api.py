@@ -17,10 +17,11 @@ from zoo.types import Kind, Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Literal
+    from typing import Literal, Unpack
 
     from torch import nn
 
+    from zoo import keywords
     from zoo.cache import Entry
     from zoo.evaluation.metrics import Metric
     from zoo.evaluation.report import Report
@@ -37,11 +38,35 @@ Row = dict[str, Any]
 
 
 @overload
-def finetune(backbone: str | None = None, *, dry_run: Literal[True], **options: Any) -> DryRun: ...
+def finetune(
+    backbone: str | None = None,
+    *,
+    data: Any = None,
+    keys: Sequence[str] | None = None,
+    head: str | HeadFactory | nn.Module | None = None,
+    metric: str | Metric | Any = None,
+    label_names: Sequence[str] | None = None,
+    recipe: str | None = None,
+    config: str | os.PathLike[str] | None = None,
+    dry_run: Literal[True],
+    **options: Unpack[keywords.Finetune],
+) -> DryRun: ...
 
 
 @overload
-def finetune(backbone: str | None = None, **options: Any) -> Run: ...
+def finetune(
+    backbone: str | None = None,
+    *,
+    data: Any = None,
+    keys: Sequence[str] | None = None,
+    head: str | HeadFactory | nn.Module | None = None,
+    metric: str | Metric | Any = None,
+    label_names: Sequence[str] | None = None,
+    recipe: str | None = None,
+    config: str | os.PathLike[str] | None = None,
+    dry_run: Literal[False] = False,
+    **options: Unpack[keywords.Finetune],
+) -> Run: ...
 
 
 def finetune(
@@ -55,7 +80,7 @@ def finetune(
     recipe: str | None = None,
     config: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
-    **options: Any,
+    **options: Unpack[keywords.Finetune],
 ) -> Run | DryRun:
     """Fine-tune a backbone, and leave the best model with its card in the `best/` of the run that is returned.
 
@@ -78,7 +103,7 @@ def finetune(
     """
     from zoo import configure
 
-    given = dict(options) if backbone is None else {"backbone": backbone, **options}
+    given: dict[str, Any] = {**options} if backbone is None else {"backbone": backbone, **options}
     if isinstance(data, (str, os.PathLike)):
         given["data"] = os.fspath(data)
     if head is not None:
@@ -144,7 +169,7 @@ def evaluate(
     metric: Any = None,
     weights: str | None = None,
     batch_size: int = 32,
-    **options: Any,
+    **options: Unpack[keywords.Evaluate],
 ) -> Report:
     """Measure a fine-tuned model.
 
@@ -263,7 +288,7 @@ def inspect(
     *,
     label_names: Sequence[str] | None = None,
     page: str | os.PathLike[str] | None = None,
-    **options: Any,
+    **options: Unpack[keywords.Inspect],
 ) -> DataReport:
     """Describe some data: counts, sizes, what cannot be read, duplicates, leaks, contradicting labels; nothing is changed or left out.
 
@@ -278,7 +303,7 @@ def inspect(
     """
     from zoo import configure
 
-    given = dict(options) if backbone is None else {"backbone": backbone, **options}
+    given: dict[str, Any] = {**options} if backbone is None else {"backbone": backbone, **options}
     data_sets = None
     if isinstance(data, (str, os.PathLike)):
         given["data"] = os.fspath(data)
@@ -297,7 +322,7 @@ def inspect(
     return report.inspect(resolved, extras.splits, judged=backbone is not None, out=out)
 
 
-def bench(backbone: str | None = None, **options: Any) -> Bench:
+def bench(backbone: str | None = None, **options: Unpack[keywords.Bench]) -> Bench:
     """Measure each part of the work on this machine: decoding, resizing, the forward pass by each engine, backward, the probe.
 
     options: those of `finetune` that change what is measured: `data`, `image_size`, `augment`, `batch_size`, ...

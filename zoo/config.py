@@ -1,63 +1,81 @@
 """The one definition of every option.
 
 A field of the dataclasses below is at once the flag of the command line, the key in a recipe and the keyword in Python; the text
-under it is its help. Leaf names are unique across the groups. Values come, in this order, from a flag (or keyword), the recipe
-that was named, the family's recipe for the strategy, and the default written here; `resolve` keeps the origin of each for people:
-nothing is decided by it. What is left to the data, the machine or a measurement (`auto`, or empty) is settled as a value before it is
-used, so that a run's config.yaml says all that another run needs to do the same.
+under it is its help, and the markers beside its type are all else that is known of it (`zoo.options`). Leaf names are unique across the
+groups.
+
+Values come, in this order, from a flag (or keyword), the recipe that was named, the family's recipe for the strategy, and the default
+written here; `resolve` keeps the origin of each for people: nothing is decided by it. What is left to the data, the machine or a
+measurement (`auto`, or empty) is settled as a value before it is used, so that a run's config.yaml says all that another run needs to do
+the same.
 """
 
 from __future__ import annotations
 
-import math
 import re
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from docstring_parser import parse_from_object
-
-from zoo import strategy as grammar
-from zoo.errors import ConfigError, UnknownName, nearest, shown
-
-Scalar = str | int | float | bool | None
+from zoo.errors import ConfigError, UnknownName, nearest
+from zoo.options import (
+    BENCH,
+    EVALUATE,
+    FOR_WORKERS,
+    INSPECT,
+    NAMES_CODE,
+    OFF_CARD,
+    ON_SAMPLES,
+    SAME_RESULT,
+    SOLVED,
+    STEPS,
+    Listed,
+    Mark,
+    Option,
+    Parsed,
+    Range,
+    Scalar,
+    Spelled,
+    options_of,
+)
+from zoo.strategy import spelling
+from zoo.types import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Model"""
 
-    backbone: str = "resnet50"
+    backbone: Annotated[str, Listed("backbones")] = "resnet50"
     """Name of the backbone: a curated one (`zoo list backbones`) or any of timm's as `timm/NAME`."""
-    head: str = "linear"
+    head: Annotated[str, Listed("heads")] = "linear"
     """Name of the head (`zoo list heads`)."""
-    strategy: str = "linear-probe"
+    strategy: Annotated[str, Spelled("--freeze"), Parsed(spelling), Listed("strategies"), BENCH] = "linear-probe"
     """What trains (`zoo list strategies`): full, linear-probe, partial:N, lora:R, norm-only, bias-only, lp-ft, gradual:E."""
-    weights: str | None = None
+    weights: Annotated[str | None, SAME_RESULT, BENCH, INSPECT] = None
     """File or folder of pretrained weights, or `random`. Empty: an installed weight package, the cache, the Hub, in this order."""
-    init_from: str | None = None
+    init_from: Annotated[str | None, Spelled("--from")] = None
     """Folder `best/` of another run (or a published one) whose backbone to start from, in place of pretrained weights."""
     keep_head: bool = False
     """Start from the rows of that model's head too, for labels of the same name; new labels come after the old ones."""
-    image_size: int | None = None
+    image_size: Annotated[int | None, Range(8, 4096), Kind.IMAGE, BENCH, INSPECT] = None
     """Side of the square picture that the backbone sees, in pixels. Empty: the backbone's own."""
-    max_length: int | None = None
+    max_length: Annotated[int | None, Range(4, 1 << 20), Kind.TEXT, INSPECT] = None
     """Tokens of a text that the backbone sees, special ones included. Empty: as many as it can, or was trained for."""
-    truncation: Literal["head", "tail", "head+tail", "window"] = "head"
+    truncation: Annotated[Literal["head", "tail", "head+tail", "window"], Kind.TEXT, Kind.AUDIO, INSPECT] = "head"
     """What is kept of a text (or recording) that is longer: its beginning, its end, both, or all of it in windows whose features are
     averaged."""
-    pooling: Literal["cls", "mean", "max", "last"] | None = None
+    pooling: Annotated[Literal["cls", "mean", "max", "last"] | None, Kind.TEXT, Kind.AUDIO, INSPECT] = None
     """How the features of a text's tokens (or a recording's frames) become one vector. Empty: the family's way."""
-    max_seconds: float | None = None
+    max_seconds: Annotated[float | None, Range(0.01, 1e5), Kind.AUDIO, INSPECT] = None
     """Seconds of a recording that the backbone sees. Empty: the family's."""
-    drop_path: float = 0.0
+    drop_path: Annotated[float, Range(0, 0.99)] = 0.0
     """Probability of dropping a residual branch in training (stochastic depth), where the backbone can; 0 to 1."""
-    lora_alpha: float | None = None
+    lora_alpha: Annotated[float | None, Range(1e-6, 1e6)] = None
     """Strength of the LoRA update, which is scaled by alpha / rank. Empty: twice the rank."""
-    lora_dropout: float = 0.0
+    lora_dropout: Annotated[float, Range(0, 0.99)] = 0.0
     """Dropout before the LoRA update; 0 to 1."""
     head_fit: Literal["solved", "stepped"] = "solved"
     """How a linear head on an inert backbone is fitted: solved to its optimum, with the L2 penalty and the scaling of the features
@@ -71,60 +89,65 @@ class ModelConfig:
     lora_targets: str | None = None
     """Regular expression for the full names of the modules that LoRA adapts. Empty: the family's."""
 
+    def inputs(self) -> dict[str, Any]:
+        """What the backbone is told of its samples: the options that are for some kinds of them."""
+        own = [name for name, option in options().items() if option.group == "model" and option.kinds != tuple(Kind)]
+        return {name: getattr(self, name) for name in own}
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Data"""
 
-    data: str = "builtin:digits"
+    data: Annotated[str, BENCH] = "builtin:digits"
     """Folder of pictures or recordings (DIR/CLASS/* or DIR/{train,val,test}/CLASS/*), a table (.csv, .tsv, .jsonl, .parquet, .arrow)
     of texts or paths, a folder of Parquet files, a data set of the library datasets (hf:NAME, hf:NAME:CONFIGURATION, a folder that it
     saved), or builtin:digits."""
-    text: str | None = None
+    text: Annotated[str | None, EVALUATE, INSPECT] = None
     """Column of a table that holds the texts; two with a comma for pairs. Empty: guessed."""
-    image: str | None = None
+    image: Annotated[str | None, EVALUATE, INSPECT] = None
     """Column that holds the paths of pictures, relative to the table, or the pictures themselves. Empty: guessed."""
-    audio: str | None = None
+    audio: Annotated[str | None, EVALUATE, INSPECT] = None
     """Column that holds the paths of recordings, relative to the table, or the recordings themselves. Empty: guessed."""
-    label: str | None = None
+    label: Annotated[str | None, EVALUATE, INSPECT] = None
     """Column that holds the label; several with commas where each is a label of its own. Empty: guessed."""
-    label_delimiter: str | None = None
+    label_delimiter: Annotated[str | None, EVALUATE, INSPECT] = None
     """What parts several labels in one field, such as `|` or `;`."""
-    streaming: bool = False
+    streaming: Annotated[bool, SAME_RESULT] = False
     """Keep the texts of a table (or what a Python iterable gives) on the disk instead of in memory, and read each when it is needed; order
     and results are the same."""
-    split: str | None = None
+    split: Annotated[str | None, EVALUATE, INSPECT] = None
     """Column that says train, val or test. Empty: one of this name, if there is."""
-    group: str | None = None
+    group: Annotated[str | None, INSPECT] = None
     """Column that says which samples belong together, such as those of one patient or one session: they are never in two of the sets, nor
     in two folds of a cross-validation. Empty: each sample stands alone."""
-    task: Literal["auto", "classification", "multilabel", "regression"] = "auto"
+    task: Annotated[Literal["auto", "classification", "multilabel", "regression"], INSPECT] = "auto"
     """What is predicted; auto: what the labels look like."""
-    val_fraction: float = 0.15
+    val_fraction: Annotated[float, Range(0, 0.9)] = 0.15
     """Share of the samples set aside to choose the best model by, where the data has no `val` part; 0 to 1."""
-    test_fraction: float = 0.15
+    test_fraction: Annotated[float, Range(0, 0.9)] = 0.15
     """Share set aside to measure the chosen model, where the data has no parts; 0 to 1."""
-    bit_depth: int | None = None
+    bit_depth: Annotated[int | None, Range(1, 16)] = None
     """Bits that the grey values of 16-bit images use, such as 12: 0 to 4,095 is then scaled to black and white. Empty: the fewest of 8, 10,
     12, 14 and 16 that hold all values of the data; it travels with the model."""
-    max_unreadable: float = 0.01
+    max_unreadable: Annotated[float, Range(0, 1), EVALUATE] = 0.01
     """Share of unreadable samples that are left out; more is an error. Each is named in notices.csv of the run."""
     leaks: Literal["error", "warn", "ignore"] = "warn"
     """What to do about identical samples in two splits: stop, drop them from the later split and say so, or keep them."""
-    augment: Literal["none", "light", "standard", "strong"] = "none"
+    augment: Annotated[Literal["none", "light", "standard", "strong"], BENCH] = "none"
     """How training pictures or recordings are varied."""
-    views: int | None = None
+    views: Annotated[int | None, Range(1, 1 << 16)] = None
     """Augmented views of each training sample whose features are computed once and kept; epoch e trains on view e modulo so many.
     Empty: where samples are augmented, each epoch varies them anew, and nothing is kept."""
-    keep_decoded: Literal["auto", "always", "never"] = "auto"
+    keep_decoded: Annotated[Literal["auto", "always", "never"], SAME_RESULT] = "auto"
     """Whether decoded pictures are kept in the cache for later epochs; auto: where decoding is what training waits for, as timed."""
-    keep_features: Literal["auto", "always", "never"] = "auto"
+    keep_features: Annotated[Literal["auto", "always", "never"], SAME_RESULT] = "auto"
     """Whether what comes before the first stage that trains is computed once and kept for all epochs; never: every step runs the whole
     network; auto: behind an inert backbone, always; between stages, where it is a fifth or more of the network's multiplications and
     there is room."""
     class_weights: Literal["none", "balanced"] = "none"
     """What a training sample counts: one, or in inverse proportion to the size of its class (scikit-learn's `balanced`)."""
-    num_workers: int | None = None
+    num_workers: Annotated[int | None, Range(0, 256), SAME_RESULT, BENCH, INSPECT] = None
     """Processes that read samples, for each training process. Empty: as few as keep up, as timed, at most one less than the cores and 8."""
 
 
@@ -132,74 +155,69 @@ class DataConfig:
 class LoaderConfig:
     """Loading"""
 
-    shuffle: bool | None = None
+    shuffle: Annotated[bool | None, STEPS] = None
     """Whether each epoch has an order of its own; no is `sampler sequential`. Empty: yes, unless a sampler is named."""
-    sampler: str | None = None
+    sampler: Annotated[str | None, STEPS, NAMES_CODE] = None
     """Which training samples an epoch has, and in what order: random, sequential, weighted (classes alike, by drawing with replacement),
     balanced-batch (classes alike in every batch), stratified (classes in every batch as in the whole), length-grouped (samples of like
     length together), subset:N (N of them, the same in every epoch), a registered name, or module:function. Empty: random."""
-    batch_sampler: str | None = None
+    batch_sampler: Annotated[str | None, STEPS, NAMES_CODE] = None
     """What gives the training samples in whole batches, each of them an optimiser step: a registered name, or module:function;
     `batch_size` then counts for evaluation alone. Empty: the sampler's order, cut by `batch_size`."""
-    drop_last: bool = False
+    drop_last: Annotated[bool, STEPS] = False
     """Leave out the last step of an epoch where it has fewer samples than `batch_size`."""
-    collate_fn: str | None = None
+    collate_fn: Annotated[str | None, ON_SAMPLES, NAMES_CODE] = None
     """What makes a training batch of prepared samples: a registered name, or module:function. Empty: the backbone's own way, as in
     every evaluation."""
-    timeout: float | None = None
+    timeout: Annotated[float | None, Range(0, 1e6), SAME_RESULT, FOR_WORKERS] = None
     """Seconds that a process may take to read a batch; 0: as long as it likes. Empty: 300."""
-    worker_init_fn: str | None = None
+    worker_init_fn: Annotated[str | None, SAME_RESULT, FOR_WORKERS, NAMES_CODE] = None
     """What each process that reads runs first, with its number: a registered name, or module:function. Empty: nothing."""
-    prefetch_factor: int | None = None
+    prefetch_factor: Annotated[int | None, Range(1, 1 << 16), SAME_RESULT, FOR_WORKERS] = None
     """Batches that each process reads ahead. Empty: 2."""
-    persistent_workers: bool | None = None
+    persistent_workers: Annotated[bool | None, SAME_RESULT, FOR_WORKERS] = None
     """Keep the processes that read the validation samples from one evaluation to the next; those of training stay for all epochs.
     Empty: yes."""
-    multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = None
+    multiprocessing_context: Annotated[Literal["fork", "spawn", "forkserver"] | None, SAME_RESULT, FOR_WORKERS] = None
     """How processes that read are started. Empty: by fork on Linux, elsewhere as the system does."""
-    in_order: bool = True
+    in_order: Annotated[bool, SAME_RESULT, FOR_WORKERS] = True
     """Evaluate batches in the order of the samples, and not whichever is read first; training keeps its order always, since a resumed
     run goes on from there."""
-    pin_memory: bool | None = None
+    pin_memory: Annotated[bool | None, SAME_RESULT] = None
     """Read into memory from which a GPU copies faster. Empty: with a GPU, yes."""
-
-    def of_workers(self) -> list[str]:
-        """The options that were given and mean something only where other processes read."""
-        given = ("timeout", "worker_init_fn", "prefetch_factor", "persistent_workers", "multiprocessing_context")
-        return [name for name in given if getattr(self, name) not in (None, False)] + ["in_order"] * (not self.in_order)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
     """Training"""
 
-    epochs: float = 10
+    epochs: Annotated[float, Range(1e-3, 1e6), STEPS] = 10
     """Passes over the training samples; fractions are allowed."""
-    batch_size: int = 32
+    batch_size: Annotated[int, Range(1, 1 << 20), BENCH] = 32
     """Samples in one optimiser step, over all processes and accumulated micro-batches together; two or more in each micro-batch where
     batch norm is live."""
-    accumulate: int = 1
+    accumulate: Annotated[int, Range(1, 1 << 16), STEPS] = 1
     """Micro-batches that a process splits its share of a step into, to save memory; the result is the same, but for live batch norm, whose
     statistics are those of a micro-batch, and dropout and drop-path, whose masks are drawn for each."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Annotated[Literal["adamw", "sgd"], STEPS] = "adamw"
     """AdamW, or SGD with Nesterov momentum."""
-    lr: float = 1e-3
+    lr: Annotated[float, Range(1e-12, 100), STEPS] = 1e-3
     """Peak learning rate of the head."""
-    backbone_lr_scale: float = 1.0
+    backbone_lr_scale: Annotated[float, Range(1e-9, 1e3), STEPS] = 1.0
     """Learning rate of everything else that trains, as a fraction of `lr`."""
-    stage_decay: float = 1.0
+    stage_decay: Annotated[float, Range(1e-3, 1), STEPS] = 1.0
     """Factor on the learning rate of each stage of the backbone per stage between it and the output; 1 for none, above 0."""
-    momentum: float = 0.9
+    momentum: Annotated[float, Range(0, 0.9999), STEPS] = 0.9
     """Momentum of SGD; AdamW uses 0.9 and 0.999."""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Range(0, 10), STEPS] = 0.0
     """Decoupled weight decay for AdamW, L2 for SGD; never on norms, biases and other one-dimensional tensors."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Annotated[Literal["cosine", "linear", "constant"], STEPS] = "cosine"
     """Shape of the learning rate after the warm-up."""
-    warmup: float = 0.05
+    warmup: Annotated[float, Range(0, 1), STEPS] = 0.05
     """Share of the steps over which the learning rate rises linearly; 0 to 1."""
-    clip: float | None = None
+    clip: Annotated[float | None, Range(1e-9, 1e9), STEPS] = None
     """Largest norm of the gradient. Empty: no clipping."""
-    label_smoothing: float = 0.0
+    label_smoothing: Annotated[float, Range(0, 0.99), STEPS] = 0.0
     """Share of the target spread over all classes; 0 to 1."""
 
 
@@ -207,23 +225,23 @@ class OptimConfig:
 class SelectionConfig:
     """Selection and checkpoints"""
 
-    metric: str | None = None
+    metric: Annotated[str | None, Listed("metrics")] = None
     """What `best` means (`zoo list metrics`), or evaluate:DIR for a local module of the evaluate library. Empty: the task's own
     (accuracy; mean_average_precision of several labels; rmse of values)."""
-    refit: Literal["auto", "train", "train+val"] = "auto"
+    refit: Annotated[Literal["auto", "train", "train+val"], SOLVED] = "auto"
     """What a solved head is fitted to in the end: the training samples, or these and the validation samples, after it was chosen by
     cross-validation on both; auto: both where zoo set the validation samples aside, else the training samples."""
-    eval_every: float = 1.0
+    eval_every: Annotated[float, Range(1e-3, 1e6), STEPS] = 1.0
     """Epochs between evaluations; the last step is always evaluated."""
-    patience: int | None = None
+    patience: Annotated[int | None, Range(1, 1 << 20), STEPS] = None
     """Evaluations without a better one after which training stops. Empty: never."""
-    min_delta: float = 0.0
+    min_delta: Annotated[float, Range(0, 1e9), STEPS] = 0.0
     """Improvement over the best that resets the patience."""
-    checkpoint_every: int | None = None
+    checkpoint_every: Annotated[int | None, Range(1, 1 << 30), STEPS, SAME_RESULT] = None
     """Steps between checkpoints. Empty: at each evaluation."""
-    keep: int = 2
+    keep: Annotated[int, Range(1, 1 << 20), STEPS, SAME_RESULT] = 2
     """Checkpoints kept to resume from; the best model is kept apart."""
-    max_minutes: float | None = None
+    max_minutes: Annotated[float | None, Range(1e-3, 1e6), STEPS, SAME_RESULT] = None
     """Training stops cleanly after so long, evaluates and publishes what it has. Empty: no limit."""
 
 
@@ -236,23 +254,23 @@ class MachineConfig:
     feature_precision: Literal["auto", "no", "fp16", "bf16"] = "auto"
     """Arithmetic of features that are computed once; auto: fp32 (`no`), as in every evaluation, unless `precision` names another.
     In bf16 they take half the time and cost up to half a point of accuracy (docs/decisions/0006)."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], SAME_RESULT, BENCH, INSPECT] = "auto"
     """Where to compute; auto: a GPU if there is one."""
     compile: bool = False
     """Compile the training step by torch.compile: it takes a minute at the start, and pays on a GPU or in long runs."""
-    engine: Literal["auto", "torch", "compile", "onnxruntime", "openvino"] = "auto"
+    engine: Annotated[Literal["auto", "torch", "compile", "onnxruntime", "openvino"], SAME_RESULT, BENCH, INSPECT] = "auto"
     """What runs the inert part of a network (the last two come with `pip install 'zoo-finetune[cpu]'`); auto: the one that has computed
     these features before, else the fastest as timed once on this machine, with its preparation, that agrees with torch."""
-    feature_batch_size: int | None = None
+    feature_batch_size: Annotated[int | None, Range(1, 1 << 16), SAME_RESULT] = None
     """Samples in a forward pass where features are computed once. Empty: 32 of texts and recordings; of images 16 on a CPU, and on a GPU
     64 or as many as it has room for."""
-    cache: str | None = None
+    cache: Annotated[str | None, SAME_RESULT, INSPECT] = None
     """Folder where features and the like are kept for other runs, or `off`. Empty: $ZOO_CACHE, else zoo/ in your cache folder."""
-    cache_gb: float = 50.0
+    cache_gb: Annotated[float, Range(1e-6, 1e9), SAME_RESULT] = 50.0
     """Size in GB at which the cache forgets what was unused for the longest."""
-    processes: int = 1
+    processes: Annotated[int, Range(1, 1024), SAME_RESULT] = 1
     """Training processes on this machine, one a GPU. They share each step's batch; see `accumulate` for what that changes."""
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**32 - 1), BENCH, INSPECT] = 0
     """Source of every random choice: the split, the order, the augmentation, the head's initial weights."""
 
 
@@ -260,9 +278,9 @@ class MachineConfig:
 class OutputConfig:
     """Output"""
 
-    out: str | None = None
+    out: Annotated[str | None, SAME_RESULT, OFF_CARD] = None
     """Folder of the run; it must not exist. Empty: a new one under runs/."""
-    tensorboard: bool = True
+    tensorboard: Annotated[bool, SAME_RESULT, OFF_CARD] = True
     """Write TensorBoard event files."""
 
 
@@ -279,12 +297,6 @@ class FinetuneConfig:
     output: OutputConfig = field(default_factory=OutputConfig)
 
     def __post_init__(self) -> None:
-        grammar.parse(self.model.strategy)
-        flat = self.flat()
-        for name, (low, high) in _RANGES.items():
-            value = flat[name]
-            if isinstance(value, (int, float)) and not low <= value <= high:
-                raise ConfigError(f"{name} is {shown(value)}; it lies between {low} and {high}")
         if self.model.keep_head and self.model.init_from is None:
             raise ConfigError("keep_head keeps the head of the model that --init-from names; give that too")
         if self.model.keep_head and self.model.head_start == "solved":
@@ -315,7 +327,7 @@ class FinetuneConfig:
             ] * loader.drop_last
             if others:
                 raise ConfigError(f"batch_sampler {loader.batch_sampler} decides the batches; leave out {' and '.join(others)}")
-        idle = loader.of_workers()
+        idle = for_workers(loader)
         if self.data.num_workers == 0 and idle:
             raise ConfigError(
                 f"num_workers is 0, and {' and '.join(idle)} {'is' if len(idle) == 1 else 'are'} for workers; give 1 or more"
@@ -334,51 +346,20 @@ class FinetuneConfig:
         return build(self.flat() | values)
 
 
-_RANGES: dict[str, tuple[float, float]] = {
-    "image_size": (8, 4096), "max_length": (4, 1 << 20), "max_seconds": (0.01, 1e5), "drop_path": (0, 0.99),
-    "lora_alpha": (1e-6, 1e6), "lora_dropout": (0, 0.99),
-    "val_fraction": (0, 0.9), "test_fraction": (0, 0.9), "max_unreadable": (0, 1), "bit_depth": (1, 16), "num_workers": (0, 256),
-    "timeout": (0, 1e6), "prefetch_factor": (1, 1 << 16), "views": (1, 1 << 16), "cache_gb": (1e-6, 1e9),
-    "epochs": (1e-3, 1e6), "batch_size": (1, 1 << 20), "accumulate": (1, 1 << 16), "lr": (1e-12, 100),
-    "backbone_lr_scale": (1e-9, 1e3), "stage_decay": (1e-3, 1),
-    "momentum": (0, 0.9999), "weight_decay": (0, 10), "warmup": (0, 1), "clip": (1e-9, 1e9),
-    "label_smoothing": (0, 0.99), "eval_every": (1e-3, 1e6), "patience": (1, 1 << 20), "min_delta": (0, 1e9),
-    "checkpoint_every": (1, 1 << 30), "keep": (1, 1 << 20), "max_minutes": (1e-3, 1e6), "processes": (1, 1024),
-    "seed": (0, 2**32 - 1), "feature_batch_size": (1, 1 << 16),
-}  # fmt: skip
-
-
-READING = ("text", "image", "audio", "label", "label_delimiter", "split", "max_unreadable")
-"""The options that say how labelled data are read, for what trains nothing."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option as help texts and checks need it."""
-
-    name: str
-    group: str
-    title: str
-    type: Any
-    default: Scalar
-    help: str
-
-
 @cache
 def options() -> dict[str, Option]:
     """Every option by its leaf name, in the order of definition."""
-    found: dict[str, Option] = {}
-    for part in fields(FinetuneConfig):
-        group: type = typing.cast(type, part.default_factory)
-        hints = typing.get_type_hints(group)
-        texts = {item.arg_name: item.description or "" for item in parse_from_object(group).params}
-        for leaf in fields(group):
-            if leaf.name in found:
-                raise TypeError(f"option {leaf.name} is defined twice")
-            title = (group.__doc__ or "").strip().splitlines()[0]
-            default = typing.cast(Scalar, leaf.default)
-            found[leaf.name] = Option(leaf.name, part.name, title, hints[leaf.name], default, texts[leaf.name])
-    return found
+    return options_of(FinetuneConfig)
+
+
+def marked(mark: Mark) -> tuple[str, ...]:
+    """The options of which this is so."""
+    return tuple(name for name, option in options().items() if option.has(mark))
+
+
+def for_workers(loader: LoaderConfig) -> list[str]:
+    """The options that were given and mean something only where other processes read samples."""
+    return [name for name in marked(FOR_WORKERS) if getattr(loader, name) not in (None, options()[name].default)]
 
 
 def build(values: Mapping[str, Any], origin: str = "") -> FinetuneConfig:
@@ -403,50 +384,12 @@ def check(values: Mapping[str, Any], origin: str = "") -> dict[str, Scalar]:
     for name, value in values.items():
         if name in known:
             try:
-                checked[name] = _coerce(value, known[name])
+                checked[name] = known[name].check(value)
             except ConfigError as error:
                 mistakes.append(str(error))
     if mistakes:
         raise ConfigError((f"{origin}: " if origin else "") + "; ".join(mistakes))
     return checked
-
-
-def _coerce(value: Any, option: Option) -> Scalar:
-    """`value` as the option's type: exact, but for whole numbers where a float is wanted, and for texts that are choices."""
-    if option.name == "strategy" and isinstance(value, str):
-        return str(grammar.parse(value))  # one spelling: `backbone` becomes `linear-probe`
-    union = typing.get_origin(option.type) in (typing.Union, types.UnionType)
-    arms = typing.get_args(option.type) if union else (option.type,)
-    for arm in arms:
-        if arm is type(None) and value is None:
-            return None
-        if typing.get_origin(arm) is Literal and isinstance(value, str) and value in typing.get_args(arm):
-            return value
-        if arm is float and isinstance(value, (int, float)) and not isinstance(value, bool) and _finite(value):
-            return float(value) if isinstance(value, float) else value
-        if arm is str and isinstance(value, str) and "\0" in value:
-            raise ConfigError(f"{option.name} is {shown(value)}; a text has no NUL character")
-        if arm is str and value == "":  # a variable of the shell that is not set, as a rule
-            raise ConfigError(f"{option.name} is empty; give a value, or leave it out")
-        if arm in (int, str, bool) and type(value) is arm:
-            return typing.cast(Scalar, value)
-    wanted = " or ".join(_spell(arm) for arm in arms)
-    choices = [choice for arm in arms if typing.get_origin(arm) is Literal for choice in typing.get_args(arm)]
-    offer = nearest(value, choices, 1) if isinstance(value, str) else []
-    raise ConfigError(f"{option.name} is {shown(value)}; expected {wanted}" + (f"; did you mean {offer[0]!r}?" if offer else ""))
-
-
-def _finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number that no float can hold
-        return False
-
-
-def _spell(arm: Any) -> str:
-    if typing.get_origin(arm) is Literal:
-        return " | ".join(typing.get_args(arm))
-    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "nothing"}[arm]
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from zoo import cache, folders
-from zoo.config import Scalar, build
+from zoo.config import build
 from zoo.errors import OutputError, ZooError
+from zoo.options import Scalar
 
 log = logging.getLogger("zoo")
 

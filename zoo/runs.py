@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from zoo import content, folders, interrupts, locks
-from zoo.config import Resolved, Scalar, build, options, slug
+from zoo.config import Resolved, build, options, slug
 from zoo.errors import CheckpointError, ConfigError, OutputError, RunFailed, shown
+from zoo.options import Scalar
 
 NOTICES = "notices.csv"
 

@@ -157,6 +157,11 @@ def parse(text: str) -> Strategy:
     raise UnknownName("strategy", kind, kinds, f"(strategies: {', '.join(FORMS)})")
 
 
+def spelling(text: str) -> str:
+    """The one spelling of a strategy: `backbone` becomes `linear-probe`. Raises: as `parse`."""
+    return str(parse(text))
+
+
 def _partial(argument: str) -> Partial:
     if re.fullmatch(r"[0-9]+", argument):
         if not re.fullmatch(r"0*[1-9][0-9]{0,3}", argument):

@@ -167,7 +167,7 @@ class TestSolved:
     def test_refit_is_of_solved_heads(self, finetune, caplog):
         with caplog.at_level("WARNING", "zoo"):
             run = finetune("run", strategy="backbone", head="mlp", epochs=1, refit="train+val")
-        assert "what trains in steps is fitted to the training samples: --refit not used" in caplog.text
+        assert "and the head is trained on them: --refit not used" in caplog.text
         assert run.resolved().config.selection.refit == "train"
 
     def test_again_it_computes_nothing_and_gives_the_same_bytes(self, finetune):
@@ -190,8 +190,8 @@ class TestSolved:
     def test_options_for_steps_are_said_to_be_unused(self, finetune, caplog):
         with caplog.at_level("WARNING", "zoo"):
             finetune("run", strategy="backbone", epochs=3)
-        (line,) = [record.getMessage() for record in caplog.records if "not stepped" in record.getMessage()]
-        assert line == "the head is solved, not stepped: --epochs, --lr not used; --head-fit stepped uses them"
+        (line,) = [record.getMessage() for record in caplog.records if "not used" in record.getMessage()]
+        assert line.endswith("the head is solved on them: --epochs, --lr not used; --head-fit stepped trains the head in steps")
 
     def test_workers_are_timed_where_rows_are_computed_and_not_where_they_are_there(self, finetune, caplog):
         caplog.set_level("INFO", "zoo")
@@ -207,7 +207,7 @@ class TestSolved:
     def test_what_the_loader_does_not_do_is_said(self, finetune, caplog):
         with caplog.at_level("WARNING", "zoo"):
             finetune("run", strategy="backbone", sampler="weighted", drop_last=True)
-        (line,) = [record.getMessage() for record in caplog.records if "not stepped" in record.getMessage()]
+        (line,) = [record.getMessage() for record in caplog.records if "not used" in record.getMessage()]
         assert "--sampler, --drop-last" in line
 
     def test_without_a_cache_it_is_the_same(self, finetune):

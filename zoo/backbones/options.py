@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypedDict
 
+from zoo.config import options
 from zoo.errors import ConfigError
 from zoo.registry import BackboneSpec
 from zoo.types import Kind
@@ -21,21 +22,10 @@ class Options(TypedDict):
     tokenizer: str | Path | None
 
 
-_KINDS: dict[str, tuple[Kind, ...]] = {
-    "image_size": (Kind.IMAGE,),
-    "max_length": (Kind.TEXT,),
-    "truncation": (Kind.TEXT, Kind.AUDIO),
-    "pooling": (Kind.TEXT, Kind.AUDIO),
-    "max_seconds": (Kind.AUDIO,),
-    "tokenizer": (Kind.TEXT,),
-}
-_DEFAULTS = {"truncation": "head"}
-
-
 def check(spec: BackboneSpec, given: Options) -> None:
     """Raises: ConfigError for an option that is set, and is for another kind of sample than the backbone takes."""
     for name, value in given.items():
-        kinds = _KINDS[name]
-        if spec.kind not in kinds and value != _DEFAULTS.get(name):
+        kinds, default = ((Kind.TEXT,), None) if name == "tokenizer" else (options()[name].kinds, options()[name].default)
+        if spec.kind not in kinds and value != default:
             wanted = " and ".join(kind.nouns for kind in kinds)
             raise ConfigError(f"{name} is for {wanted}; {spec.name} takes {spec.kind.nouns}: leave it out")

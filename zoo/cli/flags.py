@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 from cyclopts import Group, Parameter, Token
 
 from zoo import registry
-from zoo.config import Option, options
+from zoo.config import marked, options
 from zoo.folders import named
+from zoo.options import Listed, Mark, Option, Spelled
 
 if TYPE_CHECKING:
     from cyclopts.completion import CompletionContext
@@ -53,41 +54,36 @@ def _names(kind: str) -> Completer:
 
 
 COMPLETERS: dict[str, Completer] = {
-    "backbone": _names("backbones"),
-    "head": _names("heads"),
-    "metric": _names("metrics"),
+    **{name: _names(listed.kind) for name, option in options().items() if (listed := option.marker(Listed))},
     "recipe": lambda context: registry.recipes(),
     "copied": _names("recipes"),
-    "strategy": _names("strategies"),
 }
 """By option, what a shell offers for its value; `copied` is what `zoo recipes` shows and copies."""
 
 
-def typed(only: Iterable[str] | None = None) -> Any:
-    """A typed dictionary with a key an option (or some of them); the annotations carry names, help, panels and defaults.
+def typed(verb: Mark | None = None) -> Any:
+    """A typed dictionary with a key an option, or those that a verb takes; the annotations carry names, help, panels and defaults.
 
     BACKBONE is left out: it is the positional argument."""
+    only = options() if verb is None else marked(verb)
     panels: dict[str, Group] = {}
     for option in options().values():
         panels.setdefault(option.title, Group(option.title, sort_key=len(panels)))
     keys = {
         option.name: Annotated[option.type, parameter(option, panels[option.title])]
         for option in options().values()
-        if option.name != "backbone" and (only is None or option.name in only)
+        if option.name != "backbone" and option.name in only
     }
     return typing.cast(Any, TypedDict)("Flags", keys, total=False)
 
 
-_SECOND = {"strategy": "--freeze", "init_from": "--from"}
-
-
 def parameter(option: Option, panel: Group) -> Parameter:
-    """An option as cyclopts needs it. `--freeze` is a second spelling of `--strategy`, `--from` of `--init-from`."""
-    flag = "--" + option.name.replace("_", "-")
+    """An option as cyclopts needs it."""
+    second = option.marker(Spelled)
     arms = {option.type, *typing.get_args(option.type)}
     converter = exactly_or_none if type(None) in arms else exactly if arms & {int, float} else None
     return Parameter(
-        name=(flag, _SECOND[option.name]) if option.name in _SECOND else flag,
+        name=option.flag if second is None else (option.flag, second.flag),
         help=" ".join(option.help.split()),  # else the line breaks of the source, with its indent, are kept
         group=panel,
         show_default=False if option.default is None else str(option.default),

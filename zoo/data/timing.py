@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.backbones.base import Preprocess
-from zoo.config import FinetuneConfig, LoaderConfig
+from zoo.config import FinetuneConfig, LoaderConfig, for_workers
 from zoo.data.loaders import EvalBatches, loading
 from zoo.data.sets import SampleSet
 
@@ -63,8 +63,8 @@ def choose_workers(
             break
     alone = (time.perf_counter() - began) / len(read)
     said = f"reading takes {1e3 * alone:.2g} ms a sample, {alone * len(samples):.2g} s an epoch"
-    if options.of_workers():
-        return Workers(most, f"{most} workers, as {' and '.join(options.of_workers())} asks for some: {said}")
+    if asking := for_workers(options):
+        return Workers(most, f"{most} workers, as {' and '.join(asking)} asks for some: {said}")
     if alone * len(samples) < ENOUGH:
         return Workers(0, f"0 workers: {said}")
     if sys.platform != "linux":

@@ -11,9 +11,11 @@ from typing import Any
 from huggingface_hub import ModelCard
 
 from zoo import content, folders
+from zoo.config import marked
 from zoo.errors import CheckpointError, OutputError
 from zoo.evaluation.report import Report
 from zoo.evaluation.shipped import RESAMPLES
+from zoo.options import OFF_CARD
 from zoo.publishing import figures, measured, metadata
 from zoo.publishing.markdown import escape, folded, table, without_folders
 from zoo.publishing.measured import FOLDED
@@ -196,10 +198,11 @@ def _training_table(facts: CardFacts) -> str:
 
 
 def _options_table(facts: CardFacts) -> str:
+    left_out = marked(OFF_CARD)
     rows = [
         [name, escape(without_folders(_text(value))), escape(without_folders(facts.origins.get(name, "")))]
         for name, value in facts.options.items()
-        if name not in ("out", "tensorboard")
+        if name not in left_out
     ]
     return folded("Every option, its value and where that came from", table(["option", "value", "from"], rows), fold=True)
 

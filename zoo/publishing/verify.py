@@ -20,6 +20,7 @@ from zoo.errors import ConfigError, UnknownName
 from zoo.evaluation import metrics
 from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
+from zoo.options import EVALUATE
 from zoo.publishing.finish import outputs
 from zoo.runs import Run
 from zoo.training.session import CUSTOM_DATA, labelled
@@ -63,9 +64,10 @@ def evaluate(
 
 
 def _checked(options: Mapping[str, Any], data: Any) -> dict[str, Any]:
-    other = [name for name in options if name not in config.READING]
+    known = config.marked(EVALUATE)
+    other = [name for name in options if name not in known]
     if other:
-        raise UnknownName("option", other[0], config.READING, "of evaluate")
+        raise UnknownName("option", other[0], known, "of evaluate")
     if options and not isinstance(data, (str, os.PathLike)):
         raise ConfigError(f"{', '.join(options)}: of data that are read from a place; name it with --data")
     return config.check(options)

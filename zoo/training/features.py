@@ -28,12 +28,13 @@ from torch import nn
 from zoo import cache, decisions, engines, interrupts
 from zoo.backbones.base import Backbone, Preprocess
 from zoo.cache import Integers, Keys, Rows, Shards, Space
-from zoo.config import FinetuneConfig, Scalar
+from zoo.config import FinetuneConfig
 from zoo.data.loaders import EvalBatches, loading
 from zoo.data.sets import SampleSet
 from zoo.decisions import Decision
 from zoo.engines import Engine
 from zoo.errors import EngineFailed, NonFinite
+from zoo.options import Scalar
 from zoo.training.collect import channels_last
 from zoo.training.trackers import Bar
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from zoo.adaptation import boundary, freezing
 from zoo.adaptation.boundary import Cut
 from zoo.adaptation.model import AdaptedModel
 from zoo.cache import Rows
-from zoo.config import FinetuneConfig, Resolved, Scalar
+from zoo.config import FinetuneConfig, Resolved
 from zoo.config import options as all_options
 from zoo.data import notices
 from zoo.data.folds import groups_of
@@ -27,6 +27,7 @@ from zoo.data.splits import Splits
 from zoo.data.timing import choose_workers, most_workers
 from zoo.errors import RunFailed
 from zoo.evaluation.metrics import Metric
+from zoo.options import Scalar
 from zoo.runs import Run
 from zoo.training import checkpoint, judging, lengths, loop, precision, probe, solving
 from zoo.training.best import CHECKED, write_best
@@ -38,7 +39,7 @@ from zoo.training.judging import Pool
 from zoo.training.loop import Job
 from zoo.training.reading import decoded_once
 from zoo.training.trackers import MetricsFile, TensorBoard, Tracker
-from zoo.training.way import agreed_way
+from zoo.training.way import Way, agreed_way
 
 log = logging.getLogger("zoo")
 
@@ -85,6 +86,7 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
         options.settle("measured", keep_features=way.keep_features)
     if machine.is_main_process:
         log.info("%s\n%s", model.plan.summary(), way.why)
+        _say_unused(options.resolved, way)
     cut = lengths.cut_off(splits.parts(), model.backbone.preprocess) if machine.is_main_process else []
     if cut:
         folders.write_text(run.path / runs.NOTICES, notices.as_csv([*splits.facts.notices, *cut]))
@@ -92,8 +94,6 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
             log.info("%s", notice.pointing(runs.NOTICES))
     frozen = freezing.frozen_digests(model)
     if way.name != "solved":
-        if machine.is_main_process:
-            _say_unused(options.resolved, {"refit"}, "what trains in steps is fitted to the training samples")
         options.settle("training", refit="train")
     if way.cut is None:
         values = _on_samples(options, splits, metric, machine, model)
@@ -170,8 +170,6 @@ def _on_rows(
     options: Settling, splits: Splits, metric: Metric, machine: Accelerator, model: AdaptedModel, cut: Cut
 ) -> dict[str, Any]:
     """What comes before the cut once, then the loop on that."""
-    if machine.is_main_process:
-        _say_unused(options.resolved, {"collate_fn"}, f"training begins at {cut.where}, which need no collating")
     with _extractor(cut, model, splits, options.config, machine) as extractor:
         train, val = _rows(options, extractor, splits)
         work = extractor.work
@@ -213,8 +211,6 @@ def _solved(
 ) -> dict[str, Any]:
     """Features once, then the head's optimum."""
     run, arithmetic = options.run, options.config.machine.feature_precision
-    if machine.is_main_process:
-        _say_unused(options.resolved, _OF_STEPS, "the head is solved, not stepped", "; --head-fit stepped uses them")
     with _extractor(cut, model, splits, options.config, machine) as extractor:
         pool, val = _pool(options, extractor, splits)
         if not machine.is_main_process:
@@ -313,15 +309,10 @@ def _computed(options: Settling, extractor: Extractor, splits: Splits, wanted: l
     return dict(zip(wanted, rows, strict=False))
 
 
-_OF_STEPS = {name for name, option in all_options().items() if option.group == "optim" and name != "batch_size"} | {
-    "eval_every", "patience", "min_delta", "checkpoint_every", "keep", "max_minutes", "shuffle", "sampler", "batch_sampler", "drop_last",
-    "collate_fn",
-}  # fmt: skip
-"""Options that a solved head, which takes no steps, does not use."""
-
-
-def _say_unused(resolved: Resolved, names: Collection[str], why: str, advice: str = "") -> None:
-    """Tell whoever gave one of these options that this way of training does not use it."""
-    unused = [f"--{name.replace('_', '-')}" for name in all_options() if name in names and resolved.origins[name] == "flag"]
+def _say_unused(resolved: Resolved, way: Way) -> None:
+    """Tell whoever gave some options that this way of training does not use them."""
+    given = [option for name, option in all_options().items() if resolved.origins[name] == "flag"]
+    unused = [option.flag for option in given if not option.used_by(way.name)]
     if unused:
-        log.warning("%s: %s not used%s", why, ", ".join(unused), advice)
+        advice = "; --head-fit stepped trains the head in steps" if way.name == "solved" else ""
+        log.warning("%s: %s not used%s", way.why, ", ".join(unused), advice)

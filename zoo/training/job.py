@@ -22,12 +22,13 @@ from zoo.adaptation.boundary import Cut
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.pictures import PicturePreprocess
 from zoo.cache import Rows
-from zoo.config import FinetuneConfig, Scalar
+from zoo.config import FinetuneConfig, marked
 from zoo.data import loaders
 from zoo.data.orders import sampling
 from zoo.data.splits import Splits
 from zoo.errors import ConfigError
 from zoo.evaluation.metrics import Metric
+from zoo.options import SAME_RESULT, Scalar
 from zoo.runs import Run
 from zoo.scale import Scale
 from zoo.training import checkpoint, micro_batches
@@ -39,14 +40,6 @@ from zoo.types import Kind, Task
 
 log = logging.getLogger("zoo")
 
-_PRACTICAL = {
-    "num_workers", "out", "tensorboard", "keep", "checkpoint_every", "max_minutes", "device", "processes", "weights", "cache", "cache_gb",
-    "keep_decoded", "keep_features", "engine", "pin_memory", "timeout", "worker_init_fn", "prefetch_factor", "persistent_workers",
-    "multiprocessing_context", "in_order", "streaming", "feature_batch_size",
-}  # fmt: skip
-"""Options that do not change what is computed (the weights have a digest of their own), or only by the order of sums, as another engine
-does and features that are kept; what is measured is among them, so that it stands in no checkpoint's way."""
-
 
 def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
     """The backbone with its weights, the head and the plan, as the config states them. Raises: WeightsError, ConfigError."""
@@ -55,7 +48,7 @@ def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
     if spec.loader == "timm" or spec.family:  # else only the configuration beside the weights, which are not here yet, tells
         _check_kind(spec.kind, chosen.backbone, splits)
     seed = config.machine.seed
-    inputs = {name: getattr(chosen, name) for name in ("image_size", "max_length", "truncation", "pooling", "max_seconds")}
+    inputs = chosen.inputs()
     source = None if chosen.init_from is None else transfer.open_source(Path(chosen.init_from))
     if source is None:
         backbone = backbones.load(spec, chosen.weights, **inputs, drop_path=chosen.drop_path, seed=seed)
@@ -176,7 +169,8 @@ def class_weights(config: FinetuneConfig, splits: Splits) -> Tensor | None:
 
 def identity(config: FinetuneConfig, splits: Splits, model: AdaptedModel) -> dict[str, Any]:
     """All that a checkpoint belongs to: digests, and the options that change what is computed."""
-    kept = {name: value for name, value in config.flat().items() if name not in _PRACTICAL}
+    same = marked(SAME_RESULT)  # the weights have a digest of their own
+    kept = {name: value for name, value in config.flat().items() if name not in same}
     return {
         "base weights": model.backbone.base_sha256,
         "data": splits.facts.sha256,

@@ -17,12 +17,13 @@ from accelerate.utils import broadcast_object_list
 
 from zoo import folders, registry, runs
 from zoo.adaptation import saved_config, transfer
-from zoo.config import FinetuneConfig, Resolved
+from zoo.config import FinetuneConfig, Resolved, marked
 from zoo.data import notices
 from zoo.data.splits import Splits, open_splits, read_splits
 from zoo.errors import CheckpointError, ConfigError, ZooError
 from zoo.evaluation import metrics
 from zoo.evaluation.metrics import Metric
+from zoo.options import NAMES_CODE
 from zoo.runs import Run
 from zoo.training import fit, launch, precision
 from zoo.types import Labels, Task
@@ -143,8 +144,8 @@ def settle(resolved: Resolved) -> Resolved:
 
 def registered_here(config: FinetuneConfig) -> str | None:
     """The first option of loading whose name no other process knows."""
-    named = {name: getattr(config.loader, name) for name in ("sampler", "batch_sampler", "collate_fn", "worker_init_fn")}
-    return next((name for name, value in named.items() if value and registry.only_here(name, value)), None)
+    values = config.flat()
+    return next((name for name in marked(NAMES_CODE) if (value := values[name]) and registry.only_here(name, str(value))), None)
 
 
 def labelled(splits: Splits, config: FinetuneConfig) -> Splits:

@@ -9,14 +9,14 @@ from cyclopts import Parameter
 from zoo.cli import flags
 from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
+from zoo.options import BENCH
 
-OPTIONS = ("data", "augment", "num_workers", "batch_size", "image_size", "weights", "strategy", "engine", "device", "seed")
 """Those of `zoo finetune` that change what is measured."""
 
 if TYPE_CHECKING:
     Flags = dict[str, Any]
 else:
-    Flags = flags.typed(OPTIONS)
+    Flags = flags.typed(BENCH)
 
 
 def bench(

@@ -11,22 +11,18 @@ from zoo.cli import flags
 from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
 from zoo.folders import expanded
+from zoo.options import INSPECT
 
 if TYPE_CHECKING:
     from zoo.inspection.report import DataReport
 
-OPTIONS = (
-    "text", "image", "audio", "label", "label_delimiter", "split", "group", "task", "weights", "image_size", "max_length", "truncation",
-    "pooling", "max_seconds", "num_workers", "engine", "device", "cache", "seed",
-)  # fmt: skip
-"""Those of `zoo finetune` that say what the data are, or decide what a backbone makes of them."""
 _CLASSES = 30
 """Classes in a table for people; the page has all."""
 
 if TYPE_CHECKING:
     Flags = dict[str, Any]
 else:
-    Flags = flags.typed(OPTIONS)
+    Flags = flags.typed(INSPECT)
 
 data = App(name="data", help="Look at your data before anything is trained on them.", help_format="plaintext")
 

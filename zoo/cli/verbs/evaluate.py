@@ -10,14 +10,14 @@ from cyclopts import Parameter
 from zoo.cli import flags
 from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
-from zoo.config import READING
+from zoo.options import EVALUATE
 
 if TYPE_CHECKING:
     from zoo.evaluation.report import Report, Value
 
     Flags = dict[str, Any]
 else:
-    Flags = flags.typed(READING)
+    Flags = flags.typed(EVALUATE)
 
 
 def evaluate(
