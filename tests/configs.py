@@ -5,13 +5,14 @@ import types
 import typing
 from pathlib import Path
 
+from every_strategy import STRATEGIES
 from hypothesis import strategies as st
 
 from zoo.config import FinetuneConfig, options
 from zoo.errors import ZooError
 from zoo.options import Option, Range
 
-_STRATEGIES = ("full", "linear-probe", "partial:2", "partial:75%", "lora:16", "norm-only", "bias-only", "lp-ft", "gradual:0.5")
+_STRATEGIES = (*STRATEGIES, "partial:75%")
 
 
 def _values(option: Option) -> st.SearchStrategy:

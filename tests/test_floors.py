@@ -18,6 +18,7 @@ FLOORS = [
     {"errors", "memory", "interrupts", "keywords"},
     {"types", "content", "scale", "strategy", "folders", "locks", "streams", "plugins", "runtimes"},
     {"cache", "options"},
+    {"strategies"},
     {"config"},
     {"registry", "decisions"},
     {"backbones", "engines", "recipes"},
@@ -53,7 +54,9 @@ def imports(module: str) -> set[str]:
 
 
 def unit(module: str) -> str:
-    """What stands on a floor: the part under `zoo`, or `zoo` itself."""
+    """What stands on a floor: the part under `zoo`, or `zoo` itself; of strategies, their forms, which need no torch."""
+    if module.startswith("zoo.adaptation.strategies") and not module.endswith(".applying"):
+        return "strategies"
     return [*module.split("."), module][1]
 
 

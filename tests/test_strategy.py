@@ -2,12 +2,20 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from zoo import strategy
+from zoo.adaptation import strategies
+from zoo.adaptation.strategies.bias_only import BiasOnly
+from zoo.adaptation.strategies.full import Full
+from zoo.adaptation.strategies.gradual import Gradual
+from zoo.adaptation.strategies.linear_probe import LinearProbe
+from zoo.adaptation.strategies.lora import LoRA
+from zoo.adaptation.strategies.norm_only import NormOnly
+from zoo.adaptation.strategies.partial import Partial
 from zoo.errors import ConfigError, UnknownName
-from zoo.strategy import FORMS, BiasOnly, Full, LinearProbe, LoRA, NormOnly, Partial, parse
+from zoo.strategy import forms, parse
 
 
 @pytest.mark.parametrize(
@@ -23,6 +31,9 @@ from zoo.strategy import FORMS, BiasOnly, Full, LinearProbe, LoRA, NormOnly, Par
         (r"partial:^blocks\.1[01]\.", Partial(pattern=r"^blocks\.1[01]\.")),
         ("lora:8", LoRA(rank=8)),
         ("lora", LoRA(rank=16)),
+        ("partial", Partial(stages=1)),
+        ("gradual", Gradual(epochs=1.0)),
+        ("gradual:2.5", Gradual(epochs=2.5)),
         ("norm-only", NormOnly()),
         ("bias-only", BiasOnly()),
     ],
@@ -62,11 +73,23 @@ def test_a_misspelt_kind_offers_the_nearest(text, near):
         parse(text)
 
 
-def test_every_form_has_a_class_that_spells_itself():
-    for form, (kind, why) in FORMS.items():
-        assert form.partition(":")[0] == kind.kind
-        assert why
-    assert {kind for kind, _ in FORMS.values()} == set(strategy.Strategy.__args__)
+def test_every_folder_is_a_strategy_that_spells_itself():
+    folders = {path.parent.name for path in Path(strategies.__file__).parent.glob("*/__init__.py")}
+    assert {kind.replace("-", "_") for kind in forms()} == folders
+    for kind, form in forms().items():
+        assert form.written.partition(":")[0] == form.kind == kind
+        assert form.use
+        assert str(parse(kind)).partition(":")[0] == kind
+        assert parse(str(parse(kind))) == parse(kind)
+        for alias in form.aliases:
+            assert parse(alias) == parse(kind)
+
+
+def test_an_argument_of_a_strategy_that_takes_none():
+    for kind, form in forms().items():
+        if form.written == kind:
+            with pytest.raises(ConfigError, match=f"strategy '{kind}:2': {kind} takes no argument"):
+                parse(f"{kind}:2")
 
 
 def test_a_misspelt_strategy_costs_no_torch():

@@ -40,7 +40,7 @@ from zoo.options import (
     Spelled,
     options_of,
 )
-from zoo.strategy import spelling
+from zoo.strategy import parse, spelling
 from zoo.types import Kind
 
 
@@ -53,7 +53,7 @@ class ModelConfig:
     head: Annotated[str, Listed("heads")] = "linear"
     """Name of the head (`zoo list heads`)."""
     strategy: Annotated[str, Spelled("--freeze"), Parsed(spelling), Listed("strategies"), BENCH] = "linear-probe"
-    """What trains (`zoo list strategies`): full, linear-probe, partial:N, lora:R, norm-only, bias-only, lp-ft, gradual:E."""
+    """What trains: one of `zoo list strategies`, such as linear-probe, full, partial:2 or lora:16."""
     weights: Annotated[str | None, SAME_RESULT, BENCH, INSPECT] = None
     """File or folder of pretrained weights, or `random`. Empty: an installed weight package, the cache, the Hub, in this order."""
     init_from: Annotated[str | None, Spelled("--from")] = None
@@ -301,8 +301,9 @@ class FinetuneConfig:
             raise ConfigError("keep_head keeps the head of the model that --init-from names; give that too")
         if self.model.keep_head and self.model.head_start == "solved":
             raise ConfigError("keep_head and head_start solved both say where the head begins; leave one of them out")
-        if self.model.strategy == "lp-ft" and self.model.head_start == "random":
-            raise ConfigError("strategy lp-ft begins at a solved head, and head_start is random: use full, or leave it out")
+        if parse(self.model.strategy).begins_solved and self.model.head_start == "random":
+            begins = f"strategy {self.model.strategy} begins at a solved head"
+            raise ConfigError(f"{begins}, and head_start is random: use full, or leave it out")
         if self.model.init_from is not None and self.model.weights is not None:
             raise ConfigError("weights and init_from both say where the backbone's weights come from; give one of them")
         if self.data.val_fraction + self.data.test_fraction >= 1:

@@ -370,7 +370,7 @@ def recipe(name: str) -> Recipe:
 
 def default_recipe(spec: BackboneSpec, strategy: Strategy) -> Recipe:
     """The recipe that the backbone's family names for this kind of strategy, else the one that all networks for such samples have: of
-    images, the one named after the strategy; of texts and audio, with the kind before it (`text-full`, `audio-probe`)."""
+    images, the one named after the strategy; of texts and audio, with the kind before it (`text-full`, `audio-linear-probe`)."""
     of_family = spec.family.recipes.get(strategy.kind) if spec.family else None
-    of_kind = strategy.kind if spec.kind is Kind.IMAGE else f"{spec.kind.value}-{strategy.kind.removeprefix('linear-')}"
+    of_kind = strategy.kind if spec.kind is Kind.IMAGE else f"{spec.kind.value}-{strategy.kind}"
     return recipe(of_family or of_kind)

@@ -1,129 +1,74 @@
 """What training may change, as one string: `full`, `linear-probe`, `partial:2`, `lora:16` ...
 
-One frozen dataclass a strategy, and the grammar that reads them. No torch here, so that a misspelt strategy costs no import;
-what each does to a backbone is in `zoo/adaptation/strategies/`.
+A folder of `zoo/adaptation/strategies/` is a strategy: its form, a subclass of `Strategy` here, and what it does to a backbone. Forms are
+found by looking into that folder. No torch here, so that a misspelt strategy costs no import.
 """
 
 from __future__ import annotations
 
-import re
-import warnings
+import importlib
+import pkgutil
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, Self
 
 from zoo.errors import ConfigError, UnknownName
 
+_FOLDER = "zoo.adaptation.strategies"
+
 
 @dataclass(frozen=True)
-class Full:
-    """Everything trains; batch-norm statistics too where they are live (the option `batch_norm`)."""
+class Strategy:
+    """One strategy with its argument; all that other modules have to know of it."""
 
-    kind = "full"
+    kind: ClassVar[str]
+    """Its name without an argument."""
+    written: ClassVar[str]
+    """How it is written: `lora:R`."""
+    use: ClassVar[str]
+    """When to use it, and what it does, in a line."""
+    aliases: ClassVar[tuple[str, ...]] = ()
+    """Other spellings of it without an argument."""
+
+    inert: ClassVar[bool] = False
+    """Whether the backbone stays as it is, so that its features can be computed once."""
+    ships_whole: ClassVar[bool] = False
+    """Whether `best/` holds the weights of the whole network; else the trained tensors alone, beside the digest of the base weights."""
+    adapter: ClassVar[bool] = False
+    """Whether modules are inserted into the network (by peft): merging folds them in, and a card calls it an adapter of its base."""
+    adapter_options: ClassVar[tuple[str, ...]] = ()
+    """Which it takes of the options of adapters: `lora_alpha`, `lora_dropout`, `lora_targets`."""
+    live_statistics: ClassVar[bool] = False
+    """Whether batch-norm may normalise by the statistics of a batch (the option `batch_norm`)."""
+    begins_solved: ClassVar[bool] = False
+    """Whether it begins at a solved head whatever `head_start` leaves open."""
+    phased: ClassVar[bool] = False
+    """Whether parts of the plan join later, so that a step has tensors without a gradient."""
+
+    @classmethod
+    def read(cls, argument: str | None) -> Self:
+        """The strategy with what stands behind the colon; None: there is no colon, and its usual argument is meant. Raises: ConfigError."""
+        if argument is not None:
+            raise ConfigError(f"strategy {f'{cls.kind}:{argument}'!r}: {cls.kind} takes no argument")
+        return cls()
 
     def __str__(self) -> str:
         return self.kind
 
 
-@dataclass(frozen=True)
-class LinearProbe:
-    """Only the head trains; the backbone is inert."""
-
-    kind = "linear-probe"
-
-    def __str__(self) -> str:
-        return self.kind
-
-
-@dataclass(frozen=True)
-class Partial:
-    """The last stages train, with the head. Exactly one of the three fields is set."""
-
-    stages: int | None = None
-    """How many stages, counted from the output; 1 or more."""
-    percent: float | None = None
-    """Share of the stages in 0..100, rounded to the nearest stage, at least one."""
-    pattern: str | None = None
-    """A regular expression that is searched in the names of the backbone's parameters."""
-
-    kind = "partial"
-
-    def __str__(self) -> str:
-        if self.pattern is not None:
-            return f"partial:{self.pattern}"
-        return f"partial:{self.stages}" if self.stages is not None else f"partial:{self.percent:g}%"
+@cache
+def forms() -> dict[str, type[Strategy]]:
+    """Each kind of strategy by its name, in alphabetical order."""
+    folder = Path(__file__).parent / "adaptation" / "strategies"
+    for module in pkgutil.iter_modules([str(folder)]):
+        importlib.import_module(f"{_FOLDER}.{module.name}")
+    return {one.kind: one for one in sorted(Strategy.__subclasses__(), key=lambda one: one.kind)}
 
 
-@dataclass(frozen=True)
-class LoRA:
-    """Low-rank updates beside frozen weights, arxiv.org/abs/2106.09685."""
-
-    rank: int = 16
-    """Rank of the updates, 1 or more."""
-
-    kind = "lora"
-
-    def __str__(self) -> str:
-        return f"lora:{self.rank}"
-
-
-@dataclass(frozen=True)
-class NormOnly:
-    """The scales and shifts of the normalisation layers train, with the head, arxiv.org/abs/2003.00152."""
-
-    kind = "norm-only"
-
-    def __str__(self) -> str:
-        return self.kind
-
-
-@dataclass(frozen=True)
-class BiasOnly:
-    """The biases train, with the head (BitFit, arxiv.org/abs/2106.10199)."""
-
-    kind = "bias-only"
-
-    def __str__(self) -> str:
-        return self.kind
-
-
-@dataclass(frozen=True)
-class LpFt:
-    """The head is solved on the inert backbone, then everything trains from there, arxiv.org/abs/2202.10054."""
-
-    kind = "lp-ft"
-
-    def __str__(self) -> str:
-        return self.kind
-
-
-@dataclass(frozen=True)
-class Gradual:
-    """The head trains first, then a stage more at a time, from the output to the input, arxiv.org/abs/1801.06146."""
-
-    epochs: float = 1.0
-    """Epochs until the next stage joins; above 0."""
-
-    kind = "gradual"
-
-    def __str__(self) -> str:
-        return f"gradual:{self.epochs:g}"
-
-
-Strategy = Full | LinearProbe | Partial | LoRA | NormOnly | BiasOnly | LpFt | Gradual
-
-FORMS: dict[str, tuple[type[Strategy], str]] = {
-    "full": (Full, "plenty of data: everything trains"),
-    "linear-probe": (LinearProbe, "little data, or a first look: only the head trains (also spelt `backbone`)"),
-    "partial:N": (Partial, "some data: the last N stages train (also `partial:75%`, `partial:REGEX`)"),
-    "lora:R": (LoRA, "some data, small files: low-rank updates of rank R"),
-    "norm-only": (NormOnly, "very few trained numbers: normalisation layers train"),
-    "bias-only": (BiasOnly, "very few trained numbers: biases train"),
-    "lp-ft": (LpFt, "other cameras, places or people to come: the solved head first, then everything trains"),
-    "gradual:E": (Gradual, "some data: one stage more trains every E epochs, from the output to the input"),
-}
-"""Each strategy as it is written, its class, and when to use it."""
-
-SYNONYMS = {"none": "full", "backbone": "linear-probe", "lora": "lora:16", "partial": "partial:1", "gradual": "gradual:1"}
-"""Other spellings: `--freeze none` freezes nothing, `--freeze backbone` freezes the backbone."""
+def aliases() -> dict[str, str]:
+    """Other spellings, and the kinds of strategy that they stand for."""
+    return {alias: form.kind for form in forms().values() for alias in form.aliases}
 
 
 def parse(text: str) -> Strategy:
@@ -136,47 +81,15 @@ def parse(text: str) -> Strategy:
     >>> str(parse("backbone"))
     'linear-probe'
     """
-    kind, colon, argument = SYNONYMS.get(text, text).partition(":")
-    if kind == "partial" and colon:
-        return _partial(argument)
-    if kind == "lora" and colon:
-        if not re.fullmatch(r"[1-9][0-9]{0,3}", argument):
-            raise ConfigError(f"strategy 'lora:{argument}': the rank is a whole number from 1 to 9999, as in lora:16")
-        return LoRA(rank=int(argument))
-    if kind == "gradual" and colon:
-        if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]+)?", argument) or float(argument) == 0:
-            raise ConfigError(f"strategy 'gradual:{argument}': epochs between stages are a number above 0, as in gradual:1")
-        return Gradual(epochs=float(argument))
-    kinds_without = (Full(), LinearProbe(), NormOnly(), BiasOnly(), LpFt())
-    plain: dict[str, Strategy] = {one.kind: one for one in kinds_without}
-    if kind in plain and colon:
-        raise ConfigError(f"strategy {text!r}: {kind} takes no argument")
-    if kind in plain:
-        return plain[kind]
-    kinds = {form.partition(":")[0]: form for form in FORMS} | {name: name for name in SYNONYMS}
-    raise UnknownName("strategy", kind, kinds, f"(strategies: {', '.join(FORMS)})")
+    other = aliases()
+    kind, colon, argument = other.get(text, text).partition(":")
+    if kind in forms():
+        return forms()[kind].read(argument if colon else None)
+    written = [form.written for form in forms().values()]
+    kinds = {one.partition(":")[0]: one for one in written} | {name: name for name in other}
+    raise UnknownName("strategy", kind, kinds, f"(strategies: {', '.join(written)})")
 
 
 def spelling(text: str) -> str:
     """The one spelling of a strategy: `backbone` becomes `linear-probe`. Raises: as `parse`."""
     return str(parse(text))
-
-
-def _partial(argument: str) -> Partial:
-    if re.fullmatch(r"[0-9]+", argument):
-        if not re.fullmatch(r"0*[1-9][0-9]{0,3}", argument):
-            raise ConfigError(f"strategy 'partial:{argument}': it is 1 to 9999 stages that train; use linear-probe for none")
-        return Partial(stages=int(argument.lstrip("0")))
-    if match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%", argument):
-        if not 0 < float(match[1]) <= 100:
-            raise ConfigError(f"strategy 'partial:{argument}': the share is above 0% and at most 100%")
-        return Partial(percent=float(match[1]))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # what Python may read otherwise some day
-            re.compile(argument)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ConfigError(f"strategy 'partial:{argument}': not a regular expression: {error}") from error
-    if not argument:
-        raise ConfigError("strategy 'partial:' needs a number of stages, a share or a pattern, as in partial:2")
-    return Partial(pattern=argument)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import every_strategy
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -10,9 +11,10 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.base import Backbone, Stage, WeightsOrigin
 from zoo.backbones.pictures import PicturePreprocess
 from zoo.registry import BackboneSpec
+from zoo.strategy import parse
 from zoo.types import Labels
 
-STRATEGIES = ["full", "linear-probe", "partial:2", "partial:50%", "lora:4", "norm-only", "bias-only"]
+STRATEGIES = [*(one for one in every_strategy.STRATEGIES if not parse(one).phased), "partial:2", "partial:50%"]
 LABELS = Labels(("ant", "bee", "cat", "dög", "eel"))
 
 

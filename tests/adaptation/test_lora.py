@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zoo import backbones, registry
-from zoo.adaptation import freezing
+from zoo.adaptation import freezing, inserting
 from zoo.adaptation.model import AdaptedModel
-from zoo.adaptation.strategies import lora
 from zoo.backbones.base import Backbone
 from zoo.errors import ConfigError
+from zoo.strategy import parse
 
 Build = Callable[..., AdaptedModel]
 
@@ -40,15 +40,15 @@ def test_counts_of_real_networks(name: str, count: int) -> None:
     backbone = meta(name)
     if backbone.spec.family is None:  # ResNeXt is no member: by hand, and without its grouped convolutions
         with pytest.raises(ConfigError, match="--lora-targets"):
-            lora.targets(backbone, None)
-        assert len(lora.targets(backbone, r"layer[34]\.\d+\.conv[123]")) == 18
+            inserting.targets(backbone, parse("lora"), None)
+        assert len(inserting.targets(backbone, parse("lora"), r"layer[34]\.\d+\.conv[123]")) == 18
     else:
-        assert len(lora.targets(backbone, None)) == count
+        assert len(inserting.targets(backbone, parse("lora"), None)) == count
 
 
 def test_dilated_convolutions_are_left_out() -> None:
     """peft does not copy the dilation to its own convolution."""
-    names = lora.targets(meta("timm/resnet50", output_stride=16), None)
+    names = inserting.targets(meta("timm/resnet50", output_stride=16), parse("lora"), None)
     assert len(names) == 27 - 2
     assert "layer4.1.conv2" not in names
 
@@ -194,7 +194,7 @@ def test_fused_attention_is_adapted(name: str) -> None:
 
 def test_the_check_sees_fused_attention(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the switch the check refuses: the test above rests on it."""
-    monkeypatch.setattr(lora, "_call_fused_attention", lambda net, names: None)
+    monkeypatch.setattr(inserting, "_call_fused_attention", lambda net, names: None)
     spec = dataclasses.replace(registry.resolve("timm/beit_base_patch16_224"), arguments=FUSED["timm/beit_base_patch16_224"])
     with pytest.raises(ConfigError, match=r"reads the weight of blocks\.0\.attn\.qkv"):
         AdaptedModel.build(backbones.load(spec, "random", image_size=32), 3, strategy="lora:2", lora_targets=r".*\.attn\.qkv")
@@ -203,10 +203,12 @@ def test_the_check_sees_fused_attention(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_backbone_is_adapted_once(tiny: Callable[..., Backbone]) -> None:
     backbone = tiny("vit")
     AdaptedModel.build(backbone, 3, strategy="lora:2")
-    with pytest.raises(ConfigError, match="has LoRA already"):
+    with pytest.raises(ConfigError, match="is adapted already"):
         AdaptedModel.build(backbone, 3, strategy="lora:2")
 
 
 def test_options_of_lora_without_lora(tiny: Callable[..., Backbone]) -> None:
-    with pytest.raises(ConfigError, match="options of lora:R; the strategy is full"):
+    with pytest.raises(ConfigError, match="lora_dropout is an option of lora:R; the strategy is full"):
         AdaptedModel.build(tiny("vit"), 3, strategy="full", lora_dropout=0.1)
+    with pytest.raises(ConfigError, match="lora_targets is an option of ia3 and lora:R; the strategy is bias-only"):
+        AdaptedModel.build(tiny("vit"), 3, strategy="bias-only", lora_targets="qkv")

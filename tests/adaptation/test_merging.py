@@ -9,10 +9,11 @@ from closeness import assert_close
 
 from zoo.adaptation import freezing, merging
 from zoo.adaptation.model import AdaptedModel
+from zoo.adaptation.strategies.full import Full
+from zoo.adaptation.strategies.lora import LoRA
 from zoo.backbones.base import Backbone
 from zoo.errors import RunFailed
 from zoo.scale import Scale
-from zoo.strategy import Full, LoRA
 from zoo.types import Task
 
 Build = Callable[..., AdaptedModel]
@@ -76,7 +77,7 @@ def test_merged_weights_can_be_adapted_again(adapted: Build) -> None:
 def test_values_that_are_not_finite_are_refused(adapted: Build) -> None:
     model = adapted("vit", "lora:4")
     model.backbone.net.blocks[0].attn.proj.lora_B["default"].weight.data.fill_(float("nan"))
-    with pytest.raises(RunFailed, match=r"LoRA of blocks\.0\.attn\.proj cannot be folded"):
+    with pytest.raises(RunFailed, match=r"the adapter of blocks\.0\.attn\.proj cannot be folded"):
         merging.merge(model)
 
 

@@ -27,10 +27,11 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.base import Backbone
 from zoo.errors import CheckpointError, ZooError
 from zoo.scale import Scale
+from zoo.strategy import parse
 from zoo.types import Labels, Task
 
 Build = Callable[..., AdaptedModel]
-WHOLE = ("full", "partial:2", "partial:50%")
+WHOLE = [one for one in STRATEGIES if parse(one).ships_whole]
 
 
 @pytest.fixture

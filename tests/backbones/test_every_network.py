@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import pytest
 import timm
 import torch
+from every_strategy import STRATEGIES
 from timm.models._registry import _model_to_module
 from torch import nn
 from transformers import CONFIG_MAPPING
@@ -19,10 +20,10 @@ from zoo.backbones import timm as loader
 from zoo.backbones.base import Backbone, WeightsOrigin
 from zoo.errors import ZooError
 from zoo.registry import BackboneSpec
+from zoo.strategy import parse
 
 Given = TypeVar("Given")
 
-STRATEGIES = ("full", "linear-probe", "partial:1", "gradual", "norm-only", "bias-only", "lp-ft", "lora:4")
 LONGEST = 600
 LARGE = 60_000_000
 """Parameters above which a network of transformers is built without memory alone."""
@@ -72,8 +73,11 @@ def check(backbone: Backbone) -> list[str]:
     total = sum(one.numel() for one in everything.values())
     modules = dict(backbone.net.named_modules())
     assert sorted(name for stage in backbone.stages for name in stage.parameters) == sorted(everything)
-    for strategy in STRATEGIES:  # lora is the last, since it changes the network
-        named = {"lora_targets": ".*"} if strategy == "lora:4" and backbone.spec.family is None else {}
+    for strategy in STRATEGIES:
+        adapter = parse(strategy).adapter
+        if adapter and strategy != "lora:2":  # changes the network as lora does, which is the last
+            continue
+        named = {"lora_targets": ".*"} if adapter and backbone.spec.family is None else {}
         model = attempt(lambda strategy=strategy, named=named: AdaptedModel.build(backbone, 3, strategy=strategy, **named))
         if model is None:
             continue
@@ -92,9 +96,9 @@ def check(backbone: Backbone) -> list[str]:
                 for name in trained
                 if not name.endswith("bias") or isinstance(modules[name.rpartition(".")[0]], nn.Embedding)
             }
-        if strategy == "lora:4":
+        if adapter:
             assert all("lora_" in name for name in trained)
-    assert {"full", "linear-probe", "gradual", "lp-ft"} <= set(planned)
+    assert {"full", "linear-probe", "gradual:0.5", "lp-ft"} <= set(planned)
     return planned
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from zoo import api, backbones, registry
 from zoo.configure import configure
-from zoo.strategy import FORMS, parse
+from zoo.strategy import forms, parse
 
 
 @pytest.mark.parametrize("name", registry.recipes())
@@ -30,7 +30,7 @@ OPENED = {
 
 
 def check(spec, kind):
-    for form, _ in FORMS.values():
+    for form in forms().values():
         found = registry.default_recipe(spec, parse(form.kind))
         assert parse(str(found.values["strategy"])).kind == form.kind
         prefix = found.name.partition("-")[0]

@@ -11,7 +11,17 @@ from zoo import config, configure, content, registry, runs, strategy
 from zoo.config import options
 
 NAMES = st.one_of(st.sampled_from(list(options())), texts)
-FORMS = st.sampled_from([*strategy.FORMS, *strategy.SYNONYMS, "partial:", "lora:", "gradual:", "partial:75%", "full:"])
+FORMS = st.sampled_from(
+    [
+        *(form.written for form in strategy.forms().values()),
+        *strategy.aliases(),
+        "partial:",
+        "lora:",
+        "gradual:",
+        "partial:75%",
+        "full:",
+    ]
+)
 CONFIG = content.dump_yaml(config.FinetuneConfig().flat(), dict.fromkeys(options(), "default"))
 RECIPES = [path.read_bytes() for path in content.files("recipes", ".yaml").values()]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from every_strategy import STRATEGIES
 from PIL import Image
 from sounding import TINY_SOUND, tone, write
 from tiny import TINY, TINY_TEXT, WORDS, text_folder
@@ -14,9 +15,9 @@ from tiny import TINY, TINY_TEXT, WORDS, text_folder
 import zoo
 from zoo import registry
 from zoo.registry import BackboneSpec
+from zoo.strategy import parse
 from zoo.types import Kind
 
-STRATEGIES = ("full", "linear-probe", "partial:1", "lora:2", "norm-only", "bias-only", "lp-ft", "gradual:0.5")
 STRANGERS = [
     BackboneSpec("tiny_unknown", "test_vit2.r160_in1k", None, input_size=32),
     BackboneSpec("tiny_eurobert", "x/eurobert", None, loader="transformers", arguments={
@@ -60,7 +61,7 @@ def check(name: str, strategy: str, folder: Path, monkeypatch: pytest.MonkeyPatc
     spec = MEMBERS[name]
     monkeypatch.setitem(registry._backbones, name, spec)  # as register_backbone does, for this test alone
     loaded = str(text_folder(folder, spec)) if spec.kind is Kind.TEXT else "random"
-    targets = {"lora_targets": r".*(q_proj|attn\.qkv)"} if strategy == "lora:2" and spec.family is None else {}
+    targets = {"lora_targets": r".*(q_proj|attn\.qkv)"} if parse(strategy).adapter and spec.family is None else {}
     no_biases = strategy == "bias-only" and name in ("tiny_modernbert", "tiny_eurobert")
     options = {"epochs": 6 if strategy.startswith("gradual") else 1, "batch_size": 8, "engine": "torch", "num_workers": 0}
     with warnings.catch_warnings():

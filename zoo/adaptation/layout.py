@@ -23,7 +23,6 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.plan import NET
 from zoo.backbones.pictures import PicturePreprocess
 from zoo.registry import BackboneSpec
-from zoo.strategy import Full, Gradual, LoRA, LpFt, Partial
 from zoo.types import Task
 
 _SOURCE = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load", "architecture")
@@ -42,9 +41,9 @@ _PROBLEMS: dict[Task, dict[str, str]] = {
 
 def describe(model: AdaptedModel) -> tuple[str, dict[str, Any]]:
     """The layout that fits the model, and timm's part of config.json (empty unless the layout is `timm`)."""
-    if not (isinstance(model.plan.strategy, (Full, Partial, LpFt, Gradual)) or model.backbone.origin.own):
+    if not (model.plan.strategy.ships_whole or model.backbone.origin.own):
         return "adapter", {}
-    if isinstance(model.plan.strategy, LoRA):
+    if model.plan.strategy.adapter:
         return "whole", {}
     if model.backbone.spec.loader == "transformers":
         return ("transformers", _transformers_config(model)) if _is_auto_model(model.backbone.net) else ("whole", {})

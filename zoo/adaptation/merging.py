@@ -1,4 +1,4 @@
-"""Fold LoRA into plain weights, W + (alpha / R) B A: a model that needs no peft and runs as fast as the backbone alone."""
+"""Fold adapters into plain weights, LoRA as W + (alpha / R) B A: a model that needs no peft and runs as fast as the backbone alone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from zoo.adaptation import strategies
+from zoo.adaptation import planning
 from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.plan import AdapterOptions
 from zoo.errors import RunFailed
-from zoo.strategy import Full
+from zoo.strategy import parse
 
 
 def merge(model: AdaptedModel) -> AdaptedModel:
@@ -25,7 +25,7 @@ def merge(model: AdaptedModel) -> AdaptedModel:
     if hasattr(net, "peft_config"):
         _fold(net)
         del net.peft_config
-    plan = strategies.apply(Full(), copied.backbone, AdapterOptions())
+    plan = planning.apply(parse("full"), copied.backbone, AdapterOptions())
     merged = AdaptedModel(
         copied.backbone,
         copied.head,
@@ -41,9 +41,9 @@ def merge(model: AdaptedModel) -> AdaptedModel:
 
 
 def _fold(net: nn.Module) -> None:
-    from peft.tuners.lora import LoraLayer  # late: peft's import takes longer than the rest
+    from peft.tuners.tuners_utils import BaseTunerLayer  # late: peft's import takes longer than the rest
 
-    layers: list[tuple[str, Any]] = [(name, module) for name, module in net.named_modules() if isinstance(module, LoraLayer)]
+    layers: list[tuple[str, Any]] = [(name, module) for name, module in net.named_modules() if isinstance(module, BaseTunerLayer)]
     for name, layer in layers:
         base = layer.get_base_layer()
         dtype = base.weight.dtype
@@ -51,6 +51,8 @@ def _fold(net: nn.Module) -> None:
         try:
             layer.merge(safe_merge=True)
         except ValueError as error:
-            raise RunFailed(f"LoRA of {name} cannot be folded: its values are not finite; use an earlier checkpoint") from error
+            raise RunFailed(
+                f"the adapter of {name} cannot be folded: its values are not finite; use an earlier checkpoint"
+            ) from error
         parent, _, leaf = name.rpartition(".")
         setattr(net.get_submodule(parent), leaf, base.to(dtype))

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zoo import backbones, registry
-from zoo.adaptation import strategies
+from zoo.adaptation import planning
 from zoo.adaptation.plan import AdapterOptions, Plan
-from zoo.adaptation.strategies import BatchNorm
+from zoo.adaptation.planning import BatchNorm
 from zoo.adaptation.tensors import fill
 from zoo.backbones import generator
 from zoo.backbones.base import Backbone
 from zoo.errors import ConfigError
 from zoo.registry import HeadFactory
 from zoo.scale import Scale
-from zoo.strategy import LoRA, Strategy, parse
+from zoo.strategy import Strategy, forms, parse
 from zoo.types import Labels, Schema, Task
 
 
@@ -89,13 +89,16 @@ class AdaptedModel(nn.Module):
 
         backbone: a name, which is loaded with `weights`, `image_size` and `drop_path`, or a Backbone, which is changed in place.
         head: a registered name, any callable `(in_features, num_outputs)`, or a module.
-        batch_norm: of `full`, whether its statistics are those of a batch (`zoo.adaptation.strategies.BatchNorm`).
+        batch_norm: of `full`, whether its statistics are those of a batch (`zoo.adaptation.planning.BatchNorm`).
         Raises: ConfigError (UnknownName) for a name, strategy, option or head that does not fit; WeightsError from loading.
         """
         asked = parse(strategy) if isinstance(strategy, str) else strategy
         adapter = AdapterOptions(lora_alpha, lora_dropout, lora_targets)
-        if not isinstance(asked, LoRA) and adapter != AdapterOptions():
-            raise ConfigError(f"lora_alpha, lora_dropout and lora_targets are options of lora:R; the strategy is {asked}")
+        given = {"lora_alpha": lora_alpha, "lora_dropout": lora_dropout or None, "lora_targets": lora_targets}
+        other = [name for name, value in given.items() if value is not None and name not in asked.adapter_options]
+        if other:
+            takers = [form.written for form in forms().values() if other[0] in form.adapter_options]
+            raise ConfigError(f"{other[0]} is an option of {' and '.join(takers)}; the strategy is {asked}: leave it out")
         if labels is not None and len(labels) != num_outputs:
             raise ConfigError(f"{len(labels)} labels for {num_outputs} outputs; give one label an output")
         if isinstance(backbone, str):
@@ -107,7 +110,7 @@ class AdaptedModel(nn.Module):
             )
         with generator.forked(seed):
             name, module = _head(head, backbone, num_outputs)
-            plan = strategies.apply(asked, backbone, adapter, batch_norm)
+            plan = planning.apply(asked, backbone, adapter, batch_norm)
         return cls(
             backbone, module, plan, num_outputs=num_outputs, head_name=name, labels=labels, adapter=adapter, task=Task(task)
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from zoo.backbones.base import Backbone
-from zoo.strategy import Gradual, Strategy
+from zoo.strategy import Strategy
 
 NET = "backbone.net."
 """Before the names of the network's tensors and modules, to make them names in AdaptedModel."""
@@ -54,6 +54,8 @@ class Plan:
     """What is special about the frozen part, in a few words."""
     phases: tuple[Phase, ...] = ()
     """What trains one after another, each with all before it; the head always does. Empty: everything from the first step."""
+    phase_epochs: float = 1.0
+    """Epochs from one phase to the next."""
 
     @classmethod
     def of_backbone(
@@ -95,7 +97,7 @@ class Plan:
 
     def phase_at(self, epoch: float) -> int:
         """Number of the phase in which a step `epoch` epochs after the start falls; 0 where there are no phases."""
-        return min(int(epoch / self.strategy.epochs), len(self.phases) - 1) if isinstance(self.strategy, Gradual) else 0
+        return min(int(epoch / self.phase_epochs), len(self.phases) - 1) if self.phases else 0
 
     def summary(self) -> str:
         """One line for people: `trains 2 tensors, 20,490 parameters, 0.1 % of 23.5 M; backbone inert`."""

@@ -27,7 +27,7 @@ from zoo.backbones.unfilled import unfilled
 from zoo.errors import CheckpointError, UnknownName, shown
 from zoo.registry import BackboneSpec, HeadFactory
 from zoo.scale import Scale
-from zoo.strategy import LoRA, parse
+from zoo.strategy import parse
 from zoo.types import Kind, Labels, Schema
 
 WEIGHTS = "model.safetensors"
@@ -137,7 +137,7 @@ def _block(model: AdaptedModel, kind: str) -> dict[str, Any]:
             "num_outputs": model.num_outputs,
         },
         "lora": {"alpha": model.adapter.alpha, "dropout": model.adapter.dropout, "targets": targets}
-        if isinstance(strategy, LoRA)
+        if strategy.adapter
         else None,
         "base": {
             "name": spec.name,

@@ -125,7 +125,7 @@ class Measure(contextlib.AbstractContextManager["Measure"]):
         self.model, self.config = model, config
         self.device = torch.device(config.machine.device)
         prepare(model, self.device)
-        inert = model.plan.strategy.kind == "linear-probe" and cache.place(config.machine.cache) is not None
+        inert = model.plan.strategy.inert and cache.place(config.machine.cache) is not None
         self.cut = boundary.cut(model) if inert else None
         self.extractor: Extractor | None = None
         if self.cut is not None:

@@ -15,6 +15,7 @@ from zoo.errors import CheckpointError
 from zoo.evaluation.report import Report
 from zoo.publishing.markdown import without_folders
 from zoo.publishing.measured import base_id, kind_of
+from zoo.strategy import parse
 from zoo.types import Kind, Task
 
 TASKS = {Kind.IMAGE: "image-classification", Kind.TEXT: "text-classification", Kind.AUDIO: "audio-classification"}
@@ -63,7 +64,7 @@ def build(config: Mapping[str, Any], report: Report, data: str, split: str, name
         library_name="timm" if config["layout"] == "timm" else "zoo",
         pipeline_tag=task,
         base_model=known,
-        base_model_relation=None if known is None else "adapter" if config["strategy"].startswith("lora") else "finetune",
+        base_model_relation=None if known is None else "adapter" if parse(config["strategy"]).adapter else "finetune",
         datasets=[slug(data)],
         metrics=list(metrics),
         tags=["zoo", base.get("loader", "timm"), task, *own, config["strategy"].partition(":")[0]],

@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from zoo import backbones, registry, strategy
-from zoo.adaptation import layout, strategies, transfer
+from zoo.adaptation import layout, planning, transfer
 from zoo.adaptation.boundary import Cut
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.pictures import PicturePreprocess
@@ -83,15 +83,15 @@ def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
 
 def left_to_model(model: AdaptedModel, config: FinetuneConfig) -> dict[str, Scalar]:
     """The options that the model decides where they were left to it. Raises: ConfigError for a head that is to be solved and cannot be."""
-    kind, linear = model.plan.strategy.kind, isinstance(model.head, nn.Linear) and layout.is_plain_linear(model.head)
+    asked, linear = model.plan.strategy, isinstance(model.head, nn.Linear) and layout.is_plain_linear(model.head)
     start = config.model.head_start
     if start == "auto":
-        gains = linear and model.backbone.origin.pretrained and kind != "linear-probe" and not config.model.keep_head
-        start = "solved" if gains or kind == "lp-ft" else "random"
+        gains = linear and model.backbone.origin.pretrained and not asked.inert and not config.model.keep_head
+        start = "solved" if gains or asked.begins_solved else "random"
     if start == "solved" and not linear:
-        what, advice = ("strategy lp-ft", "use full") if kind == "lp-ft" else ("head_start solved", "leave it out")
+        what, advice = (f"strategy {asked}", "use full") if asked.begins_solved else ("head_start solved", "leave it out")
         raise ConfigError(f"{what}: a solved head is linear, and head {model.head_name} is not; {advice}")
-    live = strategies.has_live_batch_norm(model.plan.strategy, model.backbone, config.model.batch_norm)
+    live = planning.has_live_batch_norm(model.plan.strategy, model.backbone, config.model.batch_norm)
     return {"head_start": start, "batch_norm": "live" if live else "frozen"}
 
 

@@ -77,14 +77,14 @@ def accelerator(config: FinetuneConfig) -> Accelerator:
 
     Raises: ConfigError if there are not as many processes as asked (`accelerate launch --cpu` silently starts one).
     """
-    machine, kind = config.machine, strategy.parse(config.model.strategy).kind
+    machine, asked = config.machine, strategy.parse(config.model.strategy)
     # Accelerate keeps its settings in the process; without this, a second run with another precision is refused.
     AcceleratorState._reset_state(reset_partial_state=launched_processes() == 1)
     made = Accelerator(
         cpu=machine.device == "cpu",
         mixed_precision=machine.precision,
         kwargs_handlers=[
-            DistributedDataParallelKwargs(find_unused_parameters=kind == "gradual"),
+            DistributedDataParallelKwargs(find_unused_parameters=asked.phased),
             InitProcessGroupKwargs(timeout=TIMEOUT),
         ],
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from zoo.adaptation.plan import AdapterOptions, Plan
+from zoo.adaptation.strategies.bias_only import BiasOnly
 from zoo.backbones.base import Backbone
 from zoo.errors import ConfigError
-from zoo.strategy import BiasOnly
 
 _BIAS = re.compile(r"(.*[._])?bias")
 """`attn.proj.bias`, and BEiT's `attn.q_bias`; not tables such as `relative_position_bias_table`."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from zoo.adaptation.plan import AdapterOptions, Plan
+from zoo.adaptation.strategies.norm_only import NormOnly
 from zoo.backbones.base import Backbone
 from zoo.errors import ConfigError
-from zoo.strategy import NormOnly
 
 
 def apply(strategy: NormOnly, backbone: Backbone, options: AdapterOptions) -> Plan:

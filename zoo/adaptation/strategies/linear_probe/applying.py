@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from zoo.adaptation.plan import AdapterOptions, Plan
+from zoo.adaptation.strategies.linear_probe import LinearProbe
 from zoo.backbones.base import Backbone
-from zoo.strategy import LinearProbe
 
 
 def apply(strategy: LinearProbe, backbone: Backbone, options: AdapterOptions) -> Plan:

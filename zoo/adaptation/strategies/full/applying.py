@@ -12,12 +12,12 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from zoo.adaptation.plan import NET, AdapterOptions, Plan
 from zoo.backbones.base import Backbone
-from zoo.strategy import Full, LpFt
+from zoo.strategy import Strategy
 
 EVERYTHING = "everything live"
 
 
-def apply(strategy: Full | LpFt, backbone: Backbone, options: AdapterOptions) -> Plan:
+def apply(strategy: Strategy, backbone: Backbone, options: AdapterOptions) -> Plan:
     """The plan in which all parameters may change, and batch-norm statistics rest."""
     modules = dict(backbone.net.named_modules())
     live = [name for name, module in modules.items() if not isinstance(module, _NormBase)]

@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from zoo.adaptation.plan import AdapterOptions, Plan
+from zoo.adaptation.strategies.partial import Partial
 from zoo.backbones.base import Backbone, Stage
 from zoo.errors import ConfigError, nearest
-from zoo.strategy import Partial
 
 
 def apply(strategy: Partial, backbone: Backbone, options: AdapterOptions) -> Plan:

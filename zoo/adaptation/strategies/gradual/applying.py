@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from zoo.adaptation.plan import NET, AdapterOptions, Phase, Plan
-from zoo.adaptation.strategies.partial import live_modules
+from zoo.adaptation.strategies.gradual import Gradual
+from zoo.adaptation.strategies.partial.applying import live_modules
 from zoo.backbones.base import Backbone
-from zoo.strategy import Gradual
 
 
 def apply(strategy: Gradual, backbone: Backbone, options: AdapterOptions) -> Plan:
@@ -21,4 +21,4 @@ def apply(strategy: Gradual, backbone: Backbone, options: AdapterOptions) -> Pla
     everything = {name: "backbone" for name, _ in backbone.net.named_parameters()}
     note = f"from the output, one of {len(backbone.stages)} stages more every {strategy.epochs:g} epochs; batch-norm statistics inert"
     plan = Plan.of_backbone(strategy, backbone, everything, live=live_modules(backbone.net, names), note=note)
-    return dataclasses.replace(plan, phases=tuple(phases))
+    return dataclasses.replace(plan, phases=tuple(phases), phase_epochs=strategy.epochs)
