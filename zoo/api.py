@@ -435,6 +435,13 @@ def validate_recipe(name: str) -> Row:
     return dict(recipe.values)
 
 
+def environment() -> dict[str, Any]:
+    """Versions, processor, engines and caches of this machine, for a bug report."""
+    from zoo.inspection import environment as machine
+
+    return machine.environment()
+
+
 def cache_entries(cache: str | os.PathLike[str] | None = None) -> tuple[Path, list[Entry]]:
     """The folder of the cache, and what is in it, what was used last first. `cache`: as the option of `finetune`.
 

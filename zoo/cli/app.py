@@ -19,6 +19,7 @@ VERBS = (
     "data",
     "cache",
     "bench",
+    "env",
     "completion",
 )
 """In the order of `zoo --help`; `zoo.cli.verbs.VERB:VERB` is the function, or the App, that is imported when it is called."""
