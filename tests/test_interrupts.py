@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,3 +174,26 @@ def test_a_module_that_trains_while_it_is_imported_is_stopped(tmp_path: Path, mo
     (tmp_path / "trains_in_import.py").write_text(text)
     with pytest.raises(Stopped):
         importlib.import_module("trains_in_import")
+
+
+def test_a_signal_while_handlers_are_put_back_is_for_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would raise in the midst of that: handlers of ours stayed for ever, and took the next signal for the second."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    put = signal.signal
+
+    def interrupted(number: int, handler: Any) -> Any:
+        monkeypatch.setattr(signal, "signal", put)
+        send(signal.SIGTERM)
+        return put(number, handler)
+
+    try:
+        with interrupts.handled():
+            monkeypatch.setattr(signal, "signal", interrupted)
+        assert heard == [signal.SIGTERM]
+        with pytest.raises(Stopped), interrupts.handled(), interrupts.deferred():
+            send(signal.SIGTERM)
+            heard.append(interrupts.pending())
+        assert heard == [signal.SIGTERM, signal.SIGTERM]
+    finally:
+        put(signal.SIGTERM, before)

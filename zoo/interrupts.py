@@ -58,6 +58,8 @@ class _State:
     """How many imports stood around `handled` (a program's own module may train while it is imported)."""
     postponed: bool = False
     """A signal waits for the end of an import."""
+    late: int = 0
+    """A signal that came while handlers were put back, and is for those that were there before."""
 
 
 _state = _State()
@@ -81,9 +83,12 @@ def handled(*, patient: bool = False) -> Iterator[None]:
             signal.signal(number, _on_signal)
         yield
     finally:
+        _state.owner = 0  # first: a signal that came while handlers are put back would raise here, and leave them as they are
         for number in ours:
             signal.signal(number, before[number])
-        _state.owner = 0
+        if late := _state.late:
+            _state.late = 0
+            os.kill(os.getpid(), late)
 
 
 @contextlib.contextmanager
@@ -148,6 +153,8 @@ def _mine() -> bool:
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
     again = bool(_state.pending)
+    if not _state.owner:
+        _state.late = number
     if _state.owner != os.getpid() or (again and _state.patient):
         return
     if not again and not _state.postponed and _imports(frame) > _state.imports:
