@@ -377,7 +377,7 @@ def list_heads(pattern: str = "") -> list[Row]:
 
 def list_strategies(pattern: str = "") -> list[Row]:
     """How each strategy is written and when to use it, filtered as in `list_backbones`."""
-    return _matching([{"name": form.written, "use": form.use} for form in strategy.forms().values()], pattern)
+    return _matching([{"name": form.written(), "use": form.use} for form in strategy.forms().values()], pattern)
 
 
 def list_recipes(pattern: str = "") -> list[Row]:

@@ -71,14 +71,16 @@ class Mark(Enum):
     NAMES_CODE = auto()
     """The value is `module:function`, or a name that was registered, perhaps in this process alone."""
     BENCH = auto()
-    """`zoo bench` takes it too."""
+    """`zoo bench` takes it too: it changes what is measured."""
     EVALUATE = auto()
     """`zoo evaluate` takes it too: it says how labelled data are read."""
     INSPECT = auto()
     """`zoo data inspect` takes it too: it says what the data are, or decides what a backbone makes of them."""
 
 
-SAME_RESULT, OFF_CARD, FOR_WORKERS, NAMES_CODE, BENCH, EVALUATE, INSPECT = Mark
+SAME_RESULT, OFF_CARD = Mark.SAME_RESULT, Mark.OFF_CARD
+FOR_WORKERS, NAMES_CODE = Mark.FOR_WORKERS, Mark.NAMES_CODE
+BENCH, EVALUATE, INSPECT = Mark.BENCH, Mark.EVALUATE, Mark.INSPECT
 STEPS, ON_SAMPLES, SOLVED = Ways(frozenset({"samples", "rows"})), Ways(frozenset({"samples"})), Ways(frozenset({"solved"}))
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import content, folders, interrupts, locks
-from zoo.config import Resolved, build, options, slug
+from zoo.config import ModelConfig, Resolved, build, options, slug
 from zoo.errors import CheckpointError, ConfigError, OutputError, RunFailed, shown
 from zoo.options import Scalar
 
@@ -176,7 +176,7 @@ def inputs_of(folder: Path) -> dict[str, Any]:
         block = json.loads(path.read_text(encoding="utf-8"))["zoo"]
         inputs: dict[str, Any] = {"backbone": block["base"]["name"]}
         preprocess = block["preprocess"]
-        names = {"image_size": "size"} | {name: name for name in ("max_length", "truncation", "pooling", "max_seconds")}
+        names = {name: name for name in ModelConfig().inputs()} | {"image_size": "size"}
         return inputs | {option: preprocess[name] for option, name in names.items() if preprocess.get(name) is not None}
     except FileNotFoundError:
         raise CheckpointError(f"{folder}: not a model that zoo saved: there is no config.json; name the best/ of a run") from None

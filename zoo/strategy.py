@@ -24,8 +24,8 @@ class Strategy:
 
     kind: ClassVar[str]
     """Its name without an argument."""
-    written: ClassVar[str]
-    """How it is written: `lora:R`."""
+    argument: ClassVar[str] = ""
+    """What stands behind the colon, in a letter (`R` of `lora:R`); empty: it takes none."""
     use: ClassVar[str]
     """When to use it, and what it does, in a line."""
     aliases: ClassVar[tuple[str, ...]] = ()
@@ -52,6 +52,11 @@ class Strategy:
         if argument is not None:
             raise ConfigError(f"strategy {f'{cls.kind}:{argument}'!r}: {cls.kind} takes no argument")
         return cls()
+
+    @classmethod
+    def written(cls) -> str:
+        """How it is written: `lora:R`."""
+        return f"{cls.kind}:{cls.argument}" if cls.argument else cls.kind
 
     def __str__(self) -> str:
         return self.kind
@@ -85,7 +90,7 @@ def parse(text: str) -> Strategy:
     kind, colon, argument = other.get(text, text).partition(":")
     if kind in forms():
         return forms()[kind].read(argument if colon else None)
-    written = [form.written for form in forms().values()]
+    written = [form.written() for form in forms().values()]
     kinds = {one.partition(":")[0]: one for one in written} | {name: name for name in other}
     raise UnknownName("strategy", kind, kinds, f"(strategies: {', '.join(written)})")
 

@@ -13,7 +13,7 @@ from zoo.config import options
 NAMES = st.one_of(st.sampled_from(list(options())), texts)
 FORMS = st.sampled_from(
     [
-        *(form.written for form in strategy.forms().values()),
+        *(form.written() for form in strategy.forms().values()),
         *strategy.aliases(),
         "partial:",
         "lora:",

@@ -97,7 +97,7 @@ class AdaptedModel(nn.Module):
         given = {"lora_alpha": lora_alpha, "lora_dropout": lora_dropout or None, "lora_targets": lora_targets}
         other = [name for name, value in given.items() if value is not None and name not in asked.adapter_options]
         if other:
-            takers = [form.written for form in forms().values() if other[0] in form.adapter_options]
+            takers = [form.written() for form in forms().values() if other[0] in form.adapter_options]
             raise ConfigError(f"{other[0]} is an option of {' and '.join(takers)}; the strategy is {asked}: leave it out")
         if labels is not None and len(labels) != num_outputs:
             raise ConfigError(f"{len(labels)} labels for {num_outputs} outputs; give one label an output")

@@ -9,7 +9,7 @@ from zoo.adaptation.plan import AdapterOptions, Plan
 from zoo.adaptation.strategies.full.applying import with_live_statistics
 from zoo.backbones.base import Backbone
 from zoo.errors import ConfigError
-from zoo.strategy import Strategy
+from zoo.strategy import Strategy, forms
 
 BatchNorm = Literal["auto", "live", "frozen"]
 """Whether batch-norm normalises by the statistics of a batch while training, or by those that it has. auto: as the latter, but under
@@ -20,7 +20,8 @@ def has_live_batch_norm(strategy: Strategy, backbone: Backbone, asked: BatchNorm
     """What `asked` comes down to; of a backbone without batch-norm, what it would be. Raises: ConfigError where it cannot be live."""
     able = strategy.live_statistics
     if asked == "live" and not able:
-        raise ConfigError(f"batch_norm live is for strategy full; under {strategy} its statistics rest: leave it out")
+        takers = " and ".join(kind for kind, form in forms().items() if form.live_statistics)
+        raise ConfigError(f"batch_norm live is for strategy {takers}; under {strategy} its statistics rest: leave it out")
     return asked == "live" or (asked == "auto" and able and not backbone.origin.pretrained)
 
 

@@ -29,7 +29,7 @@ from zoo.errors import RunFailed
 from zoo.evaluation.metrics import Metric
 from zoo.options import Scalar
 from zoo.runs import Run
-from zoo.training import checkpoint, judging, lengths, loop, precision, probe, solving
+from zoo.training import checkpoint, judging, loop, precision, probe, solving, truncation
 from zoo.training.best import CHECKED, write_best
 from zoo.training.checkpoint import Patience, TrainState
 from zoo.training.collect import prepare
@@ -87,7 +87,7 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
     if machine.is_main_process:
         log.info("%s\n%s", model.plan.summary(), way.why)
         _say_unused(options.resolved, way)
-    cut = lengths.cut_off(splits.parts(), model.backbone.preprocess) if machine.is_main_process else []
+    cut = truncation.cut_off(splits.parts(), model.backbone.preprocess) if machine.is_main_process else []
     if cut:
         folders.write_text(run.path / runs.NOTICES, notices.as_csv([*splits.facts.notices, *cut]))
         for notice in cut:

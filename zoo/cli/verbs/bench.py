@@ -11,8 +11,6 @@ from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
 from zoo.options import BENCH
 
-"""Those of `zoo finetune` that change what is measured."""
-
 if TYPE_CHECKING:
     Flags = dict[str, Any]
 else:

@@ -12,5 +12,4 @@ class BiasOnly(Strategy):
     """The biases train, with the head (BitFit, arxiv.org/abs/2106.10199)."""
 
     kind = "bias-only"
-    written = "bias-only"
     use = "very few trained numbers: biases train"

@@ -12,7 +12,6 @@ class Full(Strategy):
     """Everything trains; batch-norm statistics too where they are live (the option `batch_norm`)."""
 
     kind = "full"
-    written = "full"
     use = "plenty of data: everything trains"
     aliases = ("none",)
     """`--freeze none` freezes nothing."""

@@ -18,7 +18,7 @@ class Gradual(Strategy):
     """Epochs until the next stage joins; above 0."""
 
     kind = "gradual"
-    written = "gradual:E"
+    argument = "E"
     use = "some data: one stage more trains every E epochs, from the output to the input"
 
     ships_whole = True

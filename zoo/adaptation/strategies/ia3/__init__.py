@@ -12,8 +12,7 @@ class IA3(Strategy):
     """A factor for each output of the modules that `lora` would adapt, (IA)3, arxiv.org/abs/2205.05638."""
 
     kind = "ia3"
-    written = "ia3"
-    use = "few data, the smallest files beside a probe: a factor for each output of attention and MLP"
+    use = "little data, small files: a factor for each output of attention and MLP"
 
     adapter = True
     adapter_options = ("lora_targets",)

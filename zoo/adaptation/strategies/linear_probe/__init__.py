@@ -12,7 +12,6 @@ class LinearProbe(Strategy):
     """Only the head trains; the backbone is inert."""
 
     kind = "linear-probe"
-    written = "linear-probe"
     use = "little data, or a first look: only the head trains (also spelt `backbone`)"
     aliases = ("backbone",)
     """`--freeze backbone` freezes the backbone."""

@@ -18,7 +18,7 @@ class LoRA(Strategy):
     """Rank of the updates, 1 or more."""
 
     kind = "lora"
-    written = "lora:R"
+    argument = "R"
     use = "some data, small files: low-rank updates of rank R"
 
     adapter = True

@@ -12,7 +12,6 @@ class LpFt(Strategy):
     """The head is solved on the inert backbone, then everything trains from there, arxiv.org/abs/2202.10054."""
 
     kind = "lp-ft"
-    written = "lp-ft"
     use = "other cameras, places or people to come: the solved head first, then everything trains"
 
     ships_whole = True

@@ -12,5 +12,4 @@ class NormOnly(Strategy):
     """The scales and shifts of the normalisation layers train, with the head, arxiv.org/abs/2003.00152."""
 
     kind = "norm-only"
-    written = "norm-only"
     use = "very few trained numbers: normalisation layers train"

@@ -23,7 +23,7 @@ class Partial(Strategy):
     """A regular expression that is searched in the names of the backbone's parameters."""
 
     kind = "partial"
-    written = "partial:N"
+    argument = "N"
     use = "some data: the last N stages train (also `partial:75%`, `partial:REGEX`)"
 
     ships_whole = True
