@@ -4,9 +4,10 @@ import logging
 from pathlib import Path
 
 import pytest
+from packages import install
 
 import zoo
-from zoo import plugins, registry
+from zoo import registry
 from zoo.backbones import weights
 from zoo.errors import ConfigError, UnknownName
 from zoo.strategy import parse
@@ -24,24 +25,6 @@ def head(in_features, num_outputs): ...
 """
 
 
-def install(site: Path, name: str, code: str, **points: str) -> None:
-    """A package `name` on the path, with a module `name`; `points` are lines of entry points by the last word of their group."""
-    info = site / f"{name}-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("".join(f"[zoo.{group}]\n{line}\n" for group, line in points.items()))
-    (site / f"{name}.py").write_text(code)
-    (site / f"{name}.yaml").write_text("# A recipe.\nstrategy: full\n")
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    place = tmp_path / "site"
-    place.mkdir()
-    monkeypatch.syspath_prepend(str(place))
-    return place
-
-
 def everything() -> dict[str, set[str]]:
     """What each group offers, and that a backbone, its recipe and its weights are found."""
     spec = registry.resolve("resnet18")
@@ -52,7 +35,7 @@ def everything() -> dict[str, set[str]]:
         "backbones": {one.name for one in registry.backbones()},
         "heads": set(registry.heads()),
         "recipes": set(registry.recipes()),
-        "weights": {name for name, _ in registry.weight_packages()},
+        "weights": {name for name, _ in weights.packages().items()},
     }
 
 
@@ -102,7 +85,7 @@ def test_a_sound_package_is_found_beside_a_broken_one(site: Path) -> None:
     assert "soundweights" in found["weights"]
     assert callable(registry.head("soundhead"))
     # Its weights are in a module that is not there, below one that is no package: not installed, and no error.
-    package = dict(registry.weight_packages())["soundweights"]
+    package = dict(weights.packages().items())["soundweights"]
     assert package.file() is None
 
 
@@ -118,10 +101,17 @@ def test_a_plug_in_takes_no_name_of_zoos(site: Path, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.WARNING, logger="zoo"):
         everything()
         assert registry.resolve("resnet18").id == "resnet18.a1_in1k"
-        assert registry.head("linear").__module__ == "zoo.adaptation.heads"
+        assert registry.head("linear").__module__ == "zoo.adaptation.heads.linear"
         assert registry.recipe("partial").values["strategy"] == "partial:1"
     said = " | ".join(record.getMessage() for record in caplog.records)
-    assert all(words in said for words in ("'resnet18', a name that is taken", "zoo.heads 'linear'", "a recipe of zoo's"))
+    assert all(
+        words in said
+        for words in (
+            "'resnet18', a name that is taken",
+            "'linear' (takesnames:head) has a name that zoo has",
+            "'partial' (takesnames:RECIPE) has a name",
+        )
+    )
     assert said.count("takesnames") >= 3
 
 
@@ -138,4 +128,3 @@ def test_two_packages_that_define_one_name_leave_the_others(site: Path, caplog: 
 def test_the_errors_are_in_the_package() -> None:
     for name in ("ZooError", "ConfigError", "DataError", "WeightsError", "CheckpointError", "OutputError", "RunFailed"):
         assert issubclass(getattr(zoo, name), zoo.ZooError)
-    assert plugins.OURS == "zoo-finetune"

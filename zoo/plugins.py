@@ -6,7 +6,7 @@ No plug-in is imported until what it offers is asked for. No torch here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -15,21 +15,22 @@ from zoo.errors import ConfigError
 
 log = logging.getLogger("zoo")
 
-OURS = "zoo-finetune"
-"""The package that zoo itself is installed as; its own entry points win over those of the same name."""
 
+def points(group: str, taken: Collection[str] = ()) -> dict[str, EntryPoint]:
+    """The entry points of a group by name; of a name that two packages define differently, none.
 
-def points(group: str) -> dict[str, EntryPoint]:
-    """The entry points of a group by name. Of a name that two packages define differently, zoo's own stays, else none."""
+    taken: names of zoo's own, which keep their meaning.
+    """
     found: dict[str, EntryPoint] = {}
     disputed: set[str] = set()
-    for point in sorted(entry_points(group=group), key=lambda point: _package(point) != OURS):
+    for point in entry_points(group=group):
         other = found.setdefault(point.name, point)
-        if other.value != point.value:
+        if point.name in taken:
+            _say_once(f"left out: {_name(point)} has a name that zoo has in {group}; {_way_out(point)}")
+        elif other.value != point.value:
             _say_once(f"{group} {point.name!r} is defined by {_package(other)} and by {_package(point)}; uninstall one of them")
-            if _package(other) != OURS:
-                disputed.add(point.name)
-    return {name: point for name, point in found.items() if name not in disputed}
+            disputed.add(point.name)
+    return {name: point for name, point in found.items() if name not in disputed and name not in taken}
 
 
 def load(point: EntryPoint, check: Callable[[Any], str | None] = lambda value: None) -> Any:
@@ -49,10 +50,13 @@ def load(point: EntryPoint, check: Callable[[Any], str | None] = lambda value: N
     return value
 
 
-def load_all(group: str, check: Callable[[Any], str | None] = lambda value: None) -> dict[str, Any]:
-    """What the entry points of a group name, by their names; what cannot be used is left out, and said once a process."""
+def load_all(group: str, check: Callable[[Any], str | None] = lambda value: None, taken: Collection[str] = ()) -> dict[str, Any]:
+    """What the entry points of a group name, by their names; what cannot be used is left out, and said once a process.
+
+    taken: as in `points`.
+    """
     found = {}
-    for name, point in points(group).items():
+    for name, point in points(group, taken).items():
         try:
             found[name] = load(point, check)
         except ConfigError as error:

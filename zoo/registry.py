@@ -1,9 +1,8 @@
-"""Names: families and their backbones, heads, recipes, weight packages. Read from YAML and entry-point metadata alone.
+"""Names: families and their backbones, heads, recipes. Read from YAML, names of files and entry-point metadata alone.
 
 No torch here, and no plug-in is imported until its name is used. Packages add names through the entry-point groups
-`zoo.backbones` (a `BackboneSpec`), `zoo.heads` (a head factory), `zoo.recipes` (the path of a YAML) and `zoo.weights`
-(a `zoo.backbones.weights.WeightPackage`); zoo's own heads and weight packages are listed in the same way, in its pyproject. A plug-in
-that is broken breaks itself alone (`zoo.plugins`).
+`zoo.backbones` (a `BackboneSpec`), `zoo.heads` (a head factory) and `zoo.recipes` (the path of a YAML). A plug-in that is broken breaks
+itself alone (`zoo.plugins`).
 A program adds them with `register_backbone` and `register_head`; and functions that loading data can name, with `register_sampler`,
 `register_batch_sampler`, `register_collate` and `register_worker_init`.
 """
@@ -11,13 +10,16 @@ A program adds them with `register_backbone` and `register_head`; and functions 
 from __future__ import annotations
 
 import copy
+import pkgutil
 import re
+import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from functools import cache
 from importlib import import_module
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -206,17 +208,34 @@ def register_backbone(spec: BackboneSpec) -> BackboneSpec:
 
 def heads(*, installed: bool = False) -> list[str]:
     """Names of every head, sorted; with `installed`, only of those that another process would know too."""
-    return sorted({*plugins.points("zoo.heads"), *({} if installed else _heads)})
+    return sorted({*_own_heads(), *_added_heads(), *({} if installed else _heads)})
+
+
+@cache
+def _own_heads() -> dict[str, str]:
+    """The module of each head of zoo's by its name. None is imported, as they need torch."""
+    folder = Path(__file__).parent / "adaptation" / "heads"
+    names = [module.name for module in pkgutil.iter_modules([str(folder)])]
+    return {name.replace("_", "-"): f"zoo.adaptation.heads.{name}" for name in names}
+
+
+def _added_heads() -> dict[str, EntryPoint]:
+    """Those of plug-ins."""
+    return plugins.points("zoo.heads", _own_heads())
 
 
 def head(name: str) -> HeadFactory:
     """The factory of this name. Raises: UnknownName, ConfigError if its plug-in cannot be imported."""
     if name in _heads:
         return _heads[name]
-    points = plugins.points("zoo.heads")
+    factory: HeadFactory
+    if name in _own_heads():
+        factory = import_module(_own_heads()[name]).HEAD
+        return factory
+    points = _added_heads()
     if name not in points:
         raise UnknownName("head", name, heads(), f"(heads: {', '.join(heads())})")
-    factory: HeadFactory = plugins.load(points[name], _not_a_factory)
+    factory = plugins.load(points[name], _not_a_factory)
     return factory
 
 
@@ -226,16 +245,19 @@ def _not_a_factory(value: Any) -> str | None:
 
 def head_name(factory: HeadFactory) -> str:
     """The name under which `factory` is registered, or `custom`. Imports nothing."""
-    own = f"{getattr(factory, '__module__', '')}:{getattr(factory, '__qualname__', '')}"
-    installed = (name for name, point in plugins.points("zoo.heads").items() if point.value == own)
-    return next(installed, next((name for name, other in _heads.items() if other is factory), "custom"))
+    module = getattr(factory, "__module__", "")
+    own = f"{module}:{getattr(factory, '__qualname__', '')}"
+    known = [name for name, place in _own_heads().items() if place == module and sys.modules[module].HEAD is factory]
+    known += [name for name, point in _added_heads().items() if point.value == own]
+    known += [name for name, other in _heads.items() if other is factory]
+    return next(iter(known), "custom")
 
 
 def register_head(name: str) -> Callable[[HeadFactory], HeadFactory]:
     """Decorator: name a head factory in this process. Raises: ConfigError if the name is taken by another factory."""
 
     def register(factory: HeadFactory) -> HeadFactory:
-        if name in plugins.points("zoo.heads") or _heads.get(name, factory) is not factory:
+        if name in heads(installed=True) or _heads.get(name, factory) is not factory:
             raise ConfigError(f"a head {name!r} is registered already")
         _heads[name] = factory
         return factory
@@ -329,23 +351,10 @@ def name_head(head: Any) -> str:
     return name
 
 
-def weight_packages() -> Iterator[tuple[str, Any]]:
-    """(name, package) of each source of weights that an installed package offers."""
-    yield from plugins.load_all("zoo.weights", _not_weights).items()
-
-
-def _not_weights(value: Any) -> str | None:
-    known = all(hasattr(value, name) for name in ("backbone", "module", "path", "licence", "file"))
-    return None if known else f"is a {type(value).__name__}, not a WeightPackage"
-
-
 def recipes() -> dict[str, Path]:
     """Path of every named recipe, ours and plug-ins'."""
     ours = content.files("recipes", ".yaml")
-    added = {name: Path(value) for name, value in plugins.load_all("zoo.recipes", _not_a_recipe).items()}
-    for name in ours.keys() & added.keys():
-        plugins.leave_out("zoo.recipes", name, "has the name of a recipe of zoo's")
-    return added | ours
+    return {name: Path(value) for name, value in plugins.load_all("zoo.recipes", _not_a_recipe, ours).items()} | ours
 
 
 def _not_a_recipe(value: Any) -> str | None:

