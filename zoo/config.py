@@ -101,8 +101,8 @@ class DataConfig:
 
     data: Annotated[str, BENCH] = "builtin:digits"
     """Folder of pictures or recordings (DIR/CLASS/* or DIR/{train,val,test}/CLASS/*), a table (.csv, .tsv, .jsonl, .parquet, .arrow)
-    of texts or paths, a folder of Parquet files, a data set of the library datasets (hf:NAME, hf:NAME:CONFIGURATION, a folder that it
-    saved), or builtin:digits."""
+    of texts or paths, a folder of Parquet files, a WebDataset (shards.tar, 'shards-{000..011}.tar', a folder of them), a data set of
+    the library datasets (hf:NAME, hf:NAME:CONFIGURATION, a folder that it saved), or builtin:digits."""
     text: Annotated[str | None, EVALUATE, INSPECT] = None
     """Column of a table that holds the texts; two with a comma for pairs. Empty: guessed."""
     image: Annotated[str | None, EVALUATE, INSPECT] = None

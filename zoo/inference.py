@@ -24,14 +24,14 @@ from zoo.adaptation import saved, saved_config
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.pictures import PicturePreprocess
 from zoo.backbones.sounds import Sound
-from zoo.data import find_files, is_table, open_picture, open_sound
-from zoo.data.sources.datasets import image_from
-from zoo.data.sources.inputs import Named, Rows, is_encoded, open_inputs, rows_of, sample_of, samples_of
-from zoo.data.sources.tables import read_rows
-from zoo.data.sources.tables_rows import flaw, is_partitioned
+from zoo.data import open_picture, open_sound, sources
+from zoo.data.inputs import Rows, is_encoded, request_for, rows_of, sample_of, samples_of
+from zoo.data.sources.base import Named, Source
+from zoo.data.sources.flaws import flaw
+from zoo.data.sources.in_memory.parts import image_from
 from zoo.engines import Engine
 from zoo.errors import ConfigError, DataError, EngineFailed
-from zoo.folders import exists, is_folder
+from zoo.folders import exists
 from zoo.registry import HeadFactory
 from zoo.types import Kind, Labels, Prediction, Predictions, Schema, Task
 
@@ -330,15 +330,15 @@ def _base_weights(folder: Path) -> str | None:
 
 
 def find(kind: Kind, inputs: Iterable[Any], column: str | None = None, schema: Schema | None = None) -> Iterator[Named]:
-    """Named inputs: a folder stands for the files in it, a table for its rows, `-` for the lines of stdin; all else for itself.
+    """Named inputs: what names some data (`--data`) stands for its samples, `-` for the lines of stdin; all else for itself.
 
     Args:
         inputs: as `several` gives them.
         column: of tables, the one with the inputs (two with a comma for pairs of texts); None: those of `schema`, else guessed.
         schema: what the model read.
 
-    Raises: DataError if a path does not exist (before anything is answered, where the inputs are a list), a folder has nothing of this
-    kind, or a table cannot be read.
+    Raises: DataError if a path does not exist (before anything is answered, where the inputs are a list), data have nothing of this
+    kind, or cannot be read.
     """
     if isinstance(inputs, Rows):
         return iter(inputs)
@@ -350,12 +350,11 @@ def find(kind: Kind, inputs: Iterable[Any], column: str | None = None, schema: S
 
 def _find(kind: Kind, inputs: Iterable[Any], column: str | None, schema: Schema | None) -> Iterator[Named]:
     for number, item in enumerate(inputs):
+        source = source_of(kind, item)
         if is_stdin(item):
             yield from _lines(kind, schema)
-        elif isinstance(item, (str, os.PathLike)) and _is_table(item):
-            yield from open_inputs(Path(item), kind, column, schema)
-        elif kind is not Kind.TEXT and isinstance(item, (str, os.PathLike)):
-            yield from ((path, path) for path in find_files([item], kind))
+        elif source is not None:
+            yield from source.inputs(request_for(os.fspath(item), kind, column, schema))
         else:
             _require(kind, item)
             yield sample_of(item, number, kind, schema)
@@ -366,25 +365,29 @@ def is_stdin(item: Any) -> bool:
     return isinstance(item, str) and item == "-"
 
 
-def _is_table(item: str | os.PathLike[str]) -> bool:
-    """Whether this names a table that is there: whatever has such a name and is no file is refused by who reads it."""
-    path = Path(item)
-    return len(os.fspath(item)) < _LONGEST_NAME and ((is_table(path) and exists(path)) or is_partitioned(path))
-
-
 _LONGEST_NAME = 4096
 """Characters of a path; a text may be longer."""
 
 
+def source_of(kind: Kind, item: Any) -> Source | None:
+    """What has the samples that an input names; None: it is one itself. To a model for texts, a folder's name is a text, and so is what has
+    the form of another name, but several words, and nothing is there."""
+    if not isinstance(item, (str, os.PathLike)) or is_stdin(item) or not 0 < len(name := os.fspath(item)) <= _LONGEST_NAME:
+        return None
+    source = sources.find(name)
+    if source is None or kind is not Kind.TEXT:
+        return source
+    return None if source.last or (len(name.split()) > 1 and not source.exists(name)) else source
+
+
 def _require(kind: Kind, item: Any) -> None:
-    """Raises: DataError for a path that is not there. The name of a table is a path to a model for texts too, not a text."""
-    if not isinstance(item, (str, os.PathLike)) or item == "-":
+    """Raises: DataError for a path that is not there."""
+    if not isinstance(item, (str, os.PathLike)) or is_stdin(item):
         return
-    name = os.fspath(item)
+    name, source = os.fspath(item), source_of(kind, item)
     if not name and kind is not Kind.TEXT:
         raise DataError("the name of a file or folder is empty; leave it out (`.` is the working folder)")
-    meant = kind is not Kind.TEXT or (len(name.split()) == 1 and is_table(Path(name)))
-    if meant and not exists(Path(name)):
+    if not (source.exists(name) if source is not None else kind is Kind.TEXT or exists(Path(name))):
         raise DataError(f"{name}: no such file{'' if kind is Kind.TEXT else ' or folder'}")
 
 
@@ -394,13 +397,8 @@ def count(kind: Kind, inputs: Iterable[Any]) -> int:
         return len(inputs)
     total = 0
     for item in inputs:
-        path = Path(item) if isinstance(item, (str, os.PathLike)) and not is_stdin(item) else None
-        if path is not None and _is_table(path):
-            total += sum(1 for _ in read_rows(path))
-        elif path is not None and kind is not Kind.TEXT and is_folder(path):
-            total += len(find_files([path], kind))
-        else:
-            total += not is_stdin(item)
+        source = source_of(kind, item)
+        total += not is_stdin(item) if source is None else source.count(request_for(os.fspath(item), kind))
     return total
 
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zoo.data.sources.tables_opening import open_text
-from zoo.data.sources.tables_rows import is_table, read_rows
-from zoo.data.sources.tables_separated import _HEAD, _dialect
+from zoo.data.sources.tables.compressed import open_text
+from zoo.data.sources.tables.files import is_table, read_rows
+from zoo.data.sources.tables.separated import _HEAD, _dialect
 from zoo.errors import DataError
 
 SOURCES = (

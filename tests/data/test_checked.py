@@ -11,8 +11,8 @@ from zoo import cache
 from zoo.config import build
 from zoo.data import open_splits
 from zoo.data.pictures import check_file
-from zoo.data.sources import checked
-from zoo.data.sources.checked import check_all
+from zoo.data.sources.folders import checked
+from zoo.data.sources.folders.checked import check_all
 from zoo.errors import DataError
 
 

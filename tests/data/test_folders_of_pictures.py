@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from zoo.config import build
-from zoo.data import find_files, open_splits
-from zoo.data.sources.folders import list_folder
+from zoo.data import open_splits
+from zoo.data.sources.folders.listing import find_files, list_folder
 from zoo.errors import DataError
 from zoo.types import Kind
 
@@ -136,9 +136,9 @@ def test_a_linked_file_is_read(make_folder):
 
 
 def test_missing_folder(tmp_path):
-    refused(tmp_path / "nowhere", "no such folder; expected DIR/<class>")
+    refused(tmp_path / "nowhere", r"no such folder; expected a folder \(DIR/<class>")
     (tmp_path / "file").touch()
-    refused(tmp_path / "file", "not a table that can be read")
+    refused(tmp_path / "file", "not data that can be read")
 
 
 def test_no_class_folders(make_folder, tmp_path):

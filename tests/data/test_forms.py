@@ -21,8 +21,9 @@ from pyarrow import parquet
 from torch.utils.data import Dataset
 
 from zoo.config import build
-from zoo.data.opening import open_source
-from zoo.data.sources.datasets import open_parts
+from zoo.data.sources import open_source
+from zoo.data.sources.base import Request
+from zoo.data.sources.in_memory.parts import open_parts
 from zoo.errors import ConfigError, DataError
 
 COUNT = 24
@@ -141,7 +142,7 @@ def options(rule, data="data sets given in Python", **more):
 
 
 def from_file(path, rule, **more):
-    return open_source(options(rule, str(path), **more), None)
+    return open_source(Request(options(rule, str(path), **more)))
 
 
 def from_memory(data, rule, **more):

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from zoo.config import build
-from zoo.data import checks, open_splits
-from zoo.data.sources.datasets_rows import open_rows
-from zoo.data.sources.folders import Listing, list_folder
-from zoo.data.sources.reading import read_listing
-from zoo.data.sources.tables import Columns, read_table
-from zoo.data.sources.tables_rows import read_rows
+from zoo.data import open_splits
+from zoo.data.sources.folders.listing import Listing, check_layout, list_folder
+from zoo.data.sources.folders.reading import read_listing
+from zoo.data.sources.in_memory.rows import open_rows
+from zoo.data.sources.tables.files import read_rows
+from zoo.data.sources.tables.gathering import Columns, read_table
 from zoo.data.splits import open_for_evaluation
 from zoo.types import Labels
 
@@ -95,7 +95,7 @@ def test_listing_a_folder_of_many_classes(folders):
 def test_checking_and_reading_many_classes(folders):
     listing = counted(list_folder(folders[0]))
     two = replace(listing, parts={"train": listing.parts["all"], "val": listing.parts["all"]})
-    assert comparisons(lambda: checks.check_layout(two)) < 20 * MANY
+    assert comparisons(lambda: check_layout(two)) < 20 * MANY
     assert comparisons(lambda: read_listing(listing, 0.0)) < 20 * MANY
 
 

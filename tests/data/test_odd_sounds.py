@@ -14,8 +14,8 @@ from zoo import backbones
 from zoo.data.decoding.mp3_frames import recordings
 from zoo.data.files import opened_file
 from zoo.data.sounds import check_sound, open_sound
-from zoo.data.sources.folders import list_folder
-from zoo.data.sources.reading import read_listing
+from zoo.data.sources.folders.listing import list_folder
+from zoo.data.sources.folders.reading import read_listing
 from zoo.errors import DataError
 
 ID3 = b"ID3\x04\0\0" + bytes([0, 0, 7, 104]) + b"\xff\xfb\x90\0" * 250

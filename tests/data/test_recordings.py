@@ -19,8 +19,8 @@ from zoo.data.pictures import suffixes as picture_suffixes
 from zoo.data.sets import SoundFiles
 from zoo.data.sound_transforms import vary_sound
 from zoo.data.sounds import CheckedSound, check_sound, open_sound, suffixes
-from zoo.data.sources.folders import find_files, list_folder
-from zoo.data.sources.reading import read_listing
+from zoo.data.sources.folders.listing import find_files, list_folder
+from zoo.data.sources.folders.reading import read_listing
 from zoo.errors import ConfigError, DataError
 from zoo.types import Kind
 
@@ -215,14 +215,14 @@ def test_what_was_checked_is_remembered(root, tmp_path, monkeypatch):
     for path in root.rglob("*.*"):
         os.utime(path, (1e9, 1e9))
     first = read_listing(list_folder(root), 0.0, tmp_path / "cache")
-    monkeypatch.setattr("zoo.data.sources.reading.check_sound", lambda *_: pytest.fail("a file was read again"))
+    monkeypatch.setattr("zoo.data.sources.folders.reading.check_sound", lambda *_: pytest.fail("a file was read again"))
     again = read_listing(list_folder(root), 0.0, tmp_path / "cache")
     assert again.notices == first.notices
     assert again.parts["all"].digests.tolist() == first.parts["all"].digests.tolist()
 
 
 def test_a_record_is_restored_whole(root, tmp_path):
-    from zoo.data.sources.checked import check_all
+    from zoo.data.sources.folders.checked import check_all
 
     path = root / "tone/0.wav"
     os.utime(path, (1e9, 1e9))

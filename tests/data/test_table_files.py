@@ -16,8 +16,9 @@ import pytest
 from pyarrow import feather, parquet
 
 from zoo.config import DataConfig
-from zoo.data.opening import open_source
-from zoo.data.sources.tables import Columns, Table, choose_columns, read_rows, read_table
+from zoo.data.sources import open_source
+from zoo.data.sources.base import Request
+from zoo.data.sources.tables.gathering import Columns, Table, choose_columns, read_rows, read_table
 from zoo.errors import DataError, UnknownName
 
 TEXTS = [f"a remark of number {number}" for number in range(200)]
@@ -236,7 +237,7 @@ def test_a_folder_of_parquet_is_one_table(tmp_path: Path) -> None:
     assert table.inputs[0].tolist() == expected
     assert table.names == ("a 0", "a 1")
     assert table.numbers.tolist() == list(range(1, 41))
-    source = open_source(DataConfig(data=str(root), text="text", label="kind"), None)
+    source = open_source(Request(DataConfig(data=str(root), text="text", label="kind")))
     assert len(source.parts["all"]) == 40
 
 
@@ -244,7 +245,7 @@ def test_a_folder_of_splits_is_not_one_table(tmp_path: Path) -> None:
     for name in ("train-00000-of-00001", "test-00000-of-00001"):
         parquet.write_table(with_rest(), tmp_path / f"{name}.parquet")
     with pytest.raises(DataError, match=r"its files are splits \(test-.*\); `hf:.*` reads them so, or name one of them"):
-        open_source(DataConfig(data=str(tmp_path)), None)
+        open_source(Request(DataConfig(data=str(tmp_path))))
 
 
 OPENERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
@@ -268,15 +269,15 @@ def test_compressed(tmp_path: Path, ending: str) -> None:
 @pytest.mark.parametrize("name", ["rows.xlsx", "rows.parquet.gz", "rows.orc", "rows.csv.zip", "photo.jpg", "rows"])
 def test_what_is_no_table_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"PK")
-    with pytest.raises(DataError, match=rf"{name}: not a table that can be read; save it as one of \.csv"):
-        open_source(DataConfig(data=str(tmp_path / name)), None)
+    with pytest.raises(DataError, match=rf"{name}: not data that can be read; expected .* a table \(\.csv, "):
+        open_source(Request(DataConfig(data=str(tmp_path / name))))
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.json", "rows.parquet", "rows.arrow", "rows.csv.gz", "rows"])
 def test_nothing_waits_for_a_pipe(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(DataError, match=rf"{name}: a pipe, not a file; write what it gives into a file first"):
-        open_source(DataConfig(data=str(tmp_path / name)), None)
+        open_source(Request(DataConfig(data=str(tmp_path / name))))
 
 
 def test_nor_for_a_socket_or_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from zoo.data import open_for_evaluation
-from zoo.data.sources.tables import Columns, choose_columns, is_table, read_rows, read_table
+from zoo.data.sources.tables.gathering import Columns, choose_columns, is_table, read_rows, read_table
 from zoo.errors import ConfigError, DataError, UnknownName, ZooError
 from zoo.types import Kind, Labels
 

@@ -16,9 +16,10 @@ from PIL import Image
 from pyarrow import parquet
 
 from zoo.config import DataConfig
-from zoo.data.opening import open_source
-from zoo.data.sets import Source
-from zoo.data.sources.tables_embedded import Unpacked
+from zoo.data.sets import Opened
+from zoo.data.sources import open_source
+from zoo.data.sources.base import Request
+from zoo.data.sources.tables.embedded import Unpacked
 from zoo.errors import ConfigError, DataError
 from zoo.inference import find
 from zoo.types import Kind, Schema
@@ -51,8 +52,8 @@ def as_structs(path: Path) -> None:
     parquet.write_table(pa.table({"picture": values, "label": LABELS}), path)
 
 
-def opened(path: Path, kind: Kind | None = None, schema: Schema | None = None, **options: Any) -> Source:
-    return open_source(DataConfig(data=str(path), **options), None, kind=kind, schema=schema)
+def opened(path: Path, kind: Kind | None = None, schema: Schema | None = None, **options: Any) -> Opened:
+    return open_source(Request(DataConfig(data=str(path), **options), kind=kind, schema=schema))
 
 
 @pytest.mark.parametrize("write", [as_datasets, as_structs])
@@ -131,11 +132,12 @@ import re, sys
 from pathlib import Path
 import pyarrow.parquet, zoo.data.decoding
 from zoo.config import DataConfig
-from zoo.data.opening import open_source
+from zoo.data.sources import open_source
+from zoo.data.sources.base import Request
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
 before = peak()
-assert len(open_source(DataConfig(data=sys.argv[1]), None).parts["all"]) == 128
+assert len(open_source(Request(DataConfig(data=sys.argv[1]))).parts["all"]) == 128
 print(peak() - before)
 """
 
@@ -168,7 +170,7 @@ def test_what_a_killed_process_unpacked_is_cleared_by_the_next(tmp_path: Path, m
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from zoo.data.sources.tables_embedded import Unpacked\n"
+        "from zoo.data.sources.tables.embedded import Unpacked\n"
         "unpacked = Unpacked('picture')\n"
         "assert len(list(unpacked.rows(Path(sys.argv[1]), ['label']))) == 40\n"
         "print(unpacked.folder, flush=True)\n"

@@ -6,8 +6,6 @@ from zoo.data.pictures import open_picture
 from zoo.data.samplers import order, steps_per_epoch
 from zoo.data.sets import SampleSet
 from zoo.data.sounds import open_sound
-from zoo.data.sources.folders import find_files
-from zoo.data.sources.tables import is_table
 from zoo.data.splits import Record, Splits, from_datasets, open_for_evaluation, open_splits, read_splits
 from zoo.data.transforms import train_transform
 
@@ -19,9 +17,7 @@ __all__ = [
     "SampleSet",
     "Splits",
     "TrainBatches",
-    "find_files",
     "from_datasets",
-    "is_table",
     "open_for_evaluation",
     "open_picture",
     "open_sound",

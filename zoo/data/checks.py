@@ -8,8 +8,7 @@ import numpy as np
 
 from zoo.data import targets
 from zoo.data.notices import Entry, Notice, first
-from zoo.data.sets import SampleSet, Source
-from zoo.data.sources.folders import ALL, LAYOUT, Listing
+from zoo.data.sets import Opened, SampleSet
 from zoo.errors import DataError, nearest
 from zoo.scale import Scale
 from zoo.types import Labels, Task
@@ -17,28 +16,6 @@ from zoo.types import Labels, Task
 SPLITS = ("train", "val", "test")
 """In the order in which a sample that is in two of them is kept: the first keeps it."""
 _SHOWN = 3
-
-
-def check_layout(listing: Listing) -> None:
-    """Check the class folders of data to train on, by names alone.
-
-    Raises: DataError: no train folder; one class; a class without samples; a class that train has not.
-    """
-    trained = listing.parts.get("train", listing.parts.get(ALL))
-    if trained is None:
-        raise DataError(f"{listing.root}: there is {' and '.join(listing.parts)} but no train folder; {LAYOUT}")
-    if len(trained) < 2:
-        only = f"one class only ({', '.join(trained)})" if trained else "no class folders in train"
-        linked = f"; links to folders are not followed: {', '.join(listing.links[:_SHOWN])}" if listing.links else ""
-        raise DataError(f"{listing.root}: {only}; at least two are needed: {LAYOUT}{linked}")
-    empty = [name for name, samples in trained.items() if not samples]
-    if empty:
-        where = listing.root if ALL in listing.parts else listing.root / "train"
-        raise DataError(
-            f"{where}: no {listing.kind.nouns} of the class {', '.join(empty[:_SHOWN])}; add some, or remove the folder"
-        )
-    for part, by_class in listing.parts.items():
-        check_known(f"{listing.root}/{part}", [name for name, samples in by_class.items() if samples], list(trained), "train")
 
 
 def check_known(place: str, names: list[str], known: list[str], owner: str) -> None:
@@ -51,7 +28,7 @@ def check_known(place: str, names: list[str], known: list[str], owner: str) -> N
         raise DataError(f"{place}: {owner} has no class {', '.join(map(repr, unknown[:_SHOWN]))}{hint}")
 
 
-def check_readable(source: Source, trained: SampleSet) -> None:
+def check_readable(source: Opened, trained: SampleSet) -> None:
     """Raises: DataError naming a class of which no sample could be read."""
     if source.task is not Task.CLASSIFICATION:
         return

@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo.data import targets
 from zoo.data.notices import Notice
-from zoo.data.sets import SampleSet, Source
+from zoo.data.sets import Opened, SampleSet
 from zoo.types import Kind, Labels, Schema, Task
 
 _IMBALANCED = 10
@@ -101,7 +101,7 @@ def digest(samples: SampleSet, labels: Labels, task: Task) -> str:
 
 
 def gather(
-    source: Source, parts: Mapping[str, SampleSet], labels: Labels, *, leaks: int = 0, notices: tuple[str, ...] = ()
+    source: Opened, parts: Mapping[str, SampleSet], labels: Labels, *, leaks: int = 0, notices: tuple[str, ...] = ()
 ) -> DataFacts:
     """The facts of these splits of a source."""
     counts = {split: targets.counts(samples.targets, labels, source.task) for split, samples in parts.items()}

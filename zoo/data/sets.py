@@ -27,6 +27,8 @@ Texts = NDArray[np.bytes_]
 """Texts of at most a few hundred bytes, in one block of memory: a list of Python strings would be copied, page by page, into each
 worker as their reference counts change."""
 
+ALL = "all"
+"""The part that stands for everything, where there are no splits."""
 DIGEST = np.dtype("S64")
 """A sha256 in hexadecimal; empty where a sample has none."""
 
@@ -223,7 +225,7 @@ class DatasetSet(SampleSet):
 
 
 @dataclass(frozen=True)
-class Source:
+class Opened:
     """What a place holds, read and checked, before it is split."""
 
     description: str

@@ -18,11 +18,11 @@ from zoo.config import DataConfig, FinetuneConfig
 from zoo.data import checks, facts, targets
 from zoo.data.facts import DataFacts
 from zoo.data.folds import groups_of, spread
-from zoo.data.opening import open_source
-from zoo.data.sets import DIGEST, Integers, SampleSet, Source
-from zoo.data.sources import datasets
-from zoo.data.sources.datasets_rows import by_split, has_parts
-from zoo.data.sources.folders import ALL
+from zoo.data.sets import ALL, DIGEST, Integers, Opened, SampleSet
+from zoo.data.sources import open_source
+from zoo.data.sources.base import Request
+from zoo.data.sources.in_memory import parts as in_memory
+from zoo.data.sources.in_memory.rows import by_split, has_parts
 from zoo.errors import ConfigError, DataError
 from zoo.types import Kind, Labels, Schema, Task
 
@@ -115,13 +115,13 @@ def open_splits(config: FinetuneConfig) -> Splits:
     Raises: DataError, ConfigError, UnknownName: each names the folder, file or class.
     """
     options = config.data
-    source = open_source(options, cache.asked_for(config.machine.cache))
+    source = open_source(Request(options, cache.asked_for(config.machine.cache)))
     trained = source.parts["train" if "train" in source.parts else ALL]
     checks.check_readable(source, trained)
     return _split(source, options, config.machine.seed)
 
 
-def _split(source: Source, options: DataConfig, seed: int) -> Splits:
+def _split(source: Opened, options: DataConfig, seed: int) -> Splits:
     """Treat what is in two splits, set aside what is missing, and gather the facts. Raises: DataError, ConfigError."""
     labels = Labels(source.classes)
     given = {name: samples for name, samples in source.parts.items() if len(samples)}
@@ -173,12 +173,12 @@ def open_for_evaluation(
     asked = replace(options or DataConfig(), task=task.value, group=None)
     if isinstance(data, (str, os.PathLike)):
         spec = os.fspath(data)
-        source = open_source(replace(asked, data=spec), None, trainable=False, only=_MEASURED, kind=kind, schema=schema)
+        source = open_source(Request(replace(asked, data=spec), trainable=False, only=_MEASURED, kind=kind, schema=schema))
     else:
-        spec = datasets.DESCRIPTION
+        spec = in_memory.DESCRIPTION
         named = by_split(spec, data)[0] if has_parts(data) else {"train": data}
         part = next(named[name] for name in ("test", "val", "train") if name in named)
-        source = datasets.open_parts(
+        source = in_memory.open_parts(
             {"train": part}, asked, label_names=labels.names, keys=keys, kind=kind, schema=schema, trainable=False
         )
     for notice in source.notices:
@@ -197,7 +197,7 @@ def open_for_evaluation(
     return mapped, facts.gather(source, {name: mapped}, labels)
 
 
-def _as_known(place: str, source: Source, samples: SampleSet, labels: Labels) -> SampleSet:
+def _as_known(place: str, source: Opened, samples: SampleSet, labels: Labels) -> SampleSet:
     """The samples with the model's numbers of the classes, or its order of the labels or values. Raises: DataError."""
     own = np.array([labels.places.get(name, -1) for name in source.classes], dtype=np.int64)
     if source.task is Task.CLASSIFICATION:
@@ -247,7 +247,7 @@ def from_datasets(
     """
     known = options or DataConfig(data="data sets given in Python", leaks="ignore")
     given = {name: one for name, one in {"train": train, "val": val, "test": test}.items() if one is not None}
-    source = datasets.open_parts(given, known, label_names=label_names, keys=keys, schema=schema)
+    source = in_memory.open_parts(given, known, label_names=label_names, keys=keys, schema=schema)
     return _split(source, known, seed)
 
 
@@ -331,7 +331,7 @@ def _fractions(parts: Mapping[str, SampleSet], given: Mapping[str, SampleSet], o
     return [f"set aside in whole groups of {options.group}: {said}"]
 
 
-def _complete(parts: dict[str, SampleSet], source: Source, options: DataConfig, seed: int) -> dict[str, SampleSet]:
+def _complete(parts: dict[str, SampleSet], source: Opened, options: DataConfig, seed: int) -> dict[str, SampleSet]:
     """The parts with a `val`, and a `test` if the data had no splits at all; set aside from the samples to train on, in which identical
     ones stay together."""
     if "val" in parts:

@@ -13,8 +13,9 @@ from zoo import cache
 from zoo.config import FinetuneConfig
 from zoo.data import facts, targets
 from zoo.data.facts import DataFacts
-from zoo.data.opening import open_source
-from zoo.data.sets import Integers, SampleSet, Source
+from zoo.data.sets import Integers, Opened, SampleSet
+from zoo.data.sources import open_source
+from zoo.data.sources.base import Request
 from zoo.data.splits import Splits
 from zoo.errors import DataError
 from zoo.types import Labels
@@ -75,7 +76,7 @@ def open_raw(config: FinetuneConfig) -> Raw:
     Raises: DataError, ConfigError, UnknownName where there is nothing to describe: no such place, no samples, no labels.
     """
     options = replace(config.data, max_unreadable=1.0)
-    source = open_source(options, cache.asked_for(config.machine.cache), trainable=False)
+    source = open_source(Request(options, cache.asked_for(config.machine.cache), trainable=False))
     if not any(map(len, source.parts.values())):
         reasons = f": {'; '.join(source.unreadable[:3])}" if source.unreadable else ""
         raise DataError(f"{options.data}: not one of the {source.kind.nouns} can be read{reasons}")
@@ -87,6 +88,6 @@ def from_splits(splits: Splits) -> Raw:
     return Raw(splits.parts(), splits.labels, splits.facts)
 
 
-def _raw(source: Source) -> Raw:
+def _raw(source: Opened) -> Raw:
     labels = Labels(source.classes)
     return Raw(source.parts, labels, facts.gather(source, source.parts, labels))

@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo import runs
 from zoo.config import Resolved
-from zoo.data.sources.datasets_rows import parts_of
+from zoo.data.sources.in_memory.rows import parts_of
 from zoo.data.splits import from_datasets
 from zoo.errors import ConfigError
 from zoo.evaluation import metrics

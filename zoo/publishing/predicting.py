@@ -12,8 +12,8 @@ from typing import Any
 
 from zoo import folders, inference, interrupts, locks, memory
 from zoo.adaptation import saved, saved_config
-from zoo.data import find_files
-from zoo.data.sources.inputs import Named, Rows
+from zoo.data.inputs import Rows, request_for
+from zoo.data.sources.base import Named
 from zoo.errors import EngineFailed
 from zoo.inference import Predictor
 from zoo.publishing import answers
@@ -108,17 +108,15 @@ def _known(kind: Kind, inputs: Rows | Sequence[Any]) -> dict[str, Any]:
 
 
 def _content(kind: Kind, name: str) -> dict[str, Any] | None:
-    """What tells whether a file or a folder has changed; None for a text, or a line that is no name of a file."""
-    try:
-        place = Path(name)
-        if folders.is_file(place):
-            return {"files": 1, "state": _state(name)}
-        if kind is Kind.TEXT or not folders.is_folder(place):
+    """What tells whether the files that a name stands for have changed; None for a text, or a line that is not a name."""
+    source = inference.source_of(kind, name)
+    if source is None:
+        try:
+            return {"files": 1, "state": _state(name)} if folders.is_file(Path(name)) else None
+        except (OSError, ValueError):
             return None
-    except (OSError, ValueError):
-        return None
-    files = find_files([name], kind)
-    return {"files": len(files), "state": _digest([[file, *_state(file)] for file in files])}
+    files = source.files(request_for(name, kind))
+    return {"files": len(files), "state": _digest([[str(file), *_state(str(file))] for file in files])}
 
 
 def _state(file: str) -> list[int]:

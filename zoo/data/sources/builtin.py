@@ -6,23 +6,36 @@ import hashlib
 
 import numpy as np
 
-from zoo.data.sets import DIGEST, ArraySet, Source
-from zoo.data.sources.folders import ALL
+from zoo.data.sets import ALL, DIGEST, ArraySet, Opened
+from zoo.data.sources.base import Request, Source
 from zoo.errors import UnknownName
 
 PREFIX = "builtin:"
 NAMES = ("digits",)
 
 
-def open_builtin(name: str) -> Source:
-    """The data set that is written `builtin:NAME`. Raises: UnknownName."""
-    if name.removeprefix(PREFIX) not in NAMES:
-        known = [PREFIX + one for one in NAMES]
-        raise UnknownName("data set", name, known, f"(built in: {', '.join(known)}; a folder is named by its path)")
-    return _digits()
+class Builtin(Source):
+    """Written `builtin:NAME`."""
+
+    spelling = " or ".join(PREFIX + name for name in NAMES)
+
+    def claims(self, spec: str) -> bool:
+        return spec.startswith(PREFIX) and len(spec.split()) == 1
+
+    def exists(self, spec: str) -> bool:
+        return True
+
+    def open(self, request: Request) -> Opened:
+        if request.spec.removeprefix(PREFIX) not in NAMES:
+            known = [PREFIX + one for one in NAMES]
+            raise UnknownName("data set", request.spec, known, f"(built in: {', '.join(known)}; a folder is named by its path)")
+        return _digits()
 
 
-def _digits() -> Source:
+SOURCE = Builtin()
+
+
+def _digits() -> Opened:
     """1,797 handwritten digits of 8 x 8 pixels, as scikit-learn ships them.
 
     Values 0..16 are scaled to 0..255. From E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits (UCI, 1998, CC BY 4.0), its
@@ -36,4 +49,4 @@ def _digits() -> Source:
     numbers = np.arange(len(images), dtype=np.int64)
     pictures = ArraySet(title="digits", images=images, numbers=numbers, targets=found.target.astype(np.int64), digests=digests)
     description = "builtin:digits (handwritten digits of 8 x 8 pixels, from scikit-learn)"
-    return Source(description, "CC-BY-4.0", tuple(str(digit) for digit in range(10)), {ALL: pictures})
+    return Opened(description, "CC-BY-4.0", tuple(str(digit) for digit in range(10)), {ALL: pictures})

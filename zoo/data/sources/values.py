@@ -4,7 +4,7 @@
 |---|---|
 | missing | None, NaN, pandas' NA and NaT, text of white space alone; where a format has no types (CSV, TSV), `nan`, `null`, `n/a`, too |
 | a name (of a class, a label) | all else, as text in Unicode's NFC without white space around it; whole floats without `.0`, no `-0` |
-| a number | a name that is written as one, see `zoo.data.sources.labels`, which tells numbers to learn from numbered classes |
+| a number | a name that is written as one, see `zoo.data.sources.tables.labels`, which tells numbers to learn from numbered classes |
 | several labels | a list of names; text with a delimiter that was given; the names of several columns |
 | a vector | a list of numbers: what it means is for all rows together to say |
 | a split | the words of `SPLIT_WORDS`, whatever their case and hyphens |
@@ -26,7 +26,7 @@ from pathlib import Path, PurePath
 from types import NoneType
 from typing import Any
 
-from zoo.data.sources.tables_flaws import Values, flaw
+from zoo.data.sources.flaws import Values, flaw
 from zoo.errors import DataError, shown
 from zoo.folders import exists, is_file
 from zoo.types import Kind, Schema

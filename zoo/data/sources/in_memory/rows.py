@@ -15,8 +15,8 @@ import numpy as np
 from torch.utils.data import IterableDataset, Subset
 
 from zoo.data.rows_on_disk import RowsOnDisk
-from zoo.data.sources.tables_arrow import named
-from zoo.data.sources.tables_flaws import Row, Values
+from zoo.data.sources.flaws import Row, Values
+from zoo.data.sources.tables.parquet import named
 from zoo.data.sources.values import plain, split_of
 from zoo.errors import ConfigError, DataError
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from zoo.data.sources.tables_rows import Row, bad_row
+from zoo.data.sources.tables.files import Row, bad_row
 from zoo.errors import DataError
 
 _UNTYPED = re.compile(r"\.(csv|tsv|tab)(\.\w+)?$")

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from zoo.data.sources.tables_flaws import Row, Values, bad_row, flaw
-from zoo.data.sources.tables_opening import open_text
+from zoo.data.sources.flaws import Row, Values, bad_row, flaw
+from zoo.data.sources.tables.compressed import open_text
 from zoo.errors import DataError
 
 

@@ -18,65 +18,33 @@ import numpy as np
 from PIL import Image
 
 from zoo.backbones.sounds import Sound
-from zoo.data.sources.datasets_rows import equal_columns, is_column
-from zoo.data.sources.tables import Columns, choose, choose_columns, read_rows, take_inputs
-from zoo.data.sources.tables_embedded import content_of, embedded
-from zoo.data.sources.tables_rows import bad_row, flaw
+from zoo.config import DataConfig
+from zoo.data.sources.base import Named, Request
+from zoo.data.sources.flaws import flaw
+from zoo.data.sources.in_memory.rows import equal_columns, is_column
+from zoo.data.sources.tables.gathering import Columns, choose, take_inputs
 from zoo.data.sources.values import Chosen, is_absent
 from zoo.errors import ConfigError, DataError
 from zoo.types import Kind, Schema
 
 log = logging.getLogger("zoo")
 
-Named = tuple[str, Any]
-"""The name of an input, and the input."""
-
 _SAMPLE = 50
 """Rows by which the column of a data frame is told."""
 
 
-def open_inputs(path: Path, kind: Kind, column: str | None = None, schema: Schema | None = None) -> Iterator[Named]:
-    """The inputs in a table one by one, each under its row's name: a text, a pair of texts or a path.
+def request_for(spec: str, kind: Kind, column: str | None = None, schema: Schema | None = None) -> Request:
+    """What a source is asked for to predict on.
 
     Args:
-        column: the one with the inputs (two with a comma for pairs of texts); None: those that the model read, if they are there, else
-            guessed, which is said.
-        schema: what the model read.
+        column: of tables, the one with the inputs (two with a comma for pairs of texts); None: those that the model read, if they are
+            there, else guessed, which is said.
 
-    Raises: DataError, ConfigError, UnknownName, as `read_table`.
+    Raises: ConfigError for a pair where the model takes no texts.
     """
-    asked = _asked(kind, column)
-    inside = embedded(path, asked, kind, schema)
-    if inside is not None:
-        yield from _files_in(path, inside[0])
-        return
-    chosen = choose_columns(path, asked, labelled=False, kind=kind, schema=schema)
-    if chosen.kind is not kind:
-        raise DataError(f"{path}: no column of {kind.nouns} is found, which the model takes; name it with --column")
-    if chosen.notice:
-        log.warning("%s: %s", path, chosen.notice)
-    notices: list[str] = []
-    for number, values in read_rows(path, chosen.inputs, notices):
-        name = f"{path.name}, row {number}"
-        if isinstance(values, DataError):
-            yield name, values
-            continue
-        try:
-            found = take_inputs(chosen, values, path.parent)
-        except DataError as error:
-            yield name, bad_row(path, number, str(error))
-            continue
-        yield name, str(path.parent / found[0]) if kind is not Kind.TEXT else found[0] if len(found) == 1 else found
-    for notice in notices:
-        log.warning("%s", notice)
-
-
-def _files_in(path: Path, column: str) -> Iterator[Named]:
-    """The content of the files that stand in a column."""
-    for number, values in read_rows(path, [column]):
-        name = f"{path.name}, row {number}"
-        content = values if isinstance(values, DataError) else content_of(values.get(column))
-        yield name, bad_row(path, number, f"{column} is empty") if content is None else content
+    _asked(kind, column)
+    named: dict[str, Any] = {} if column is None else {kind.value: column}
+    return Request(DataConfig(data=spec, **named), trainable=False, kind=kind, schema=schema)
 
 
 def _asked(kind: Kind, column: str | None) -> Columns:

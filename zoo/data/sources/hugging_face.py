@@ -11,43 +11,69 @@ from pathlib import Path
 from typing import Any
 
 from zoo.backbones import hub
-from zoo.config import DataConfig
+from zoo.data.inputs import rows_of
 from zoo.data.notices import Entry, Notice
-from zoo.data.sets import Source
-from zoo.data.sources.datasets import open_parts
-from zoo.data.sources.datasets_rows import by_split
+from zoo.data.sets import Opened
+from zoo.data.sources.base import Named, Request, Source
+from zoo.data.sources.in_memory.parts import open_parts
+from zoo.data.sources.in_memory.rows import by_split
 from zoo.errors import DataError
 from zoo.folders import exists, expanded, is_file
-from zoo.types import Schema
+from zoo.types import Kind
 
 PREFIX = "hf:"
 
 
-def is_library(spec: str) -> bool:
-    """Whether a name of data is `hf:...`, or a folder that `save_to_disk` wrote."""
-    return spec.startswith(PREFIX) or _is_saved(spec)
+class HuggingFace(Source):
+    """A data set of the library `datasets`. The network is asked for `hf:NAME` alone, where the library's cache has it not."""
+
+    spelling = "hf:NAME (a data set of Hugging Face)"
+    columns = True
+
+    def claims(self, spec: str) -> bool:
+        return (spec.startswith(PREFIX) and len(spec.split()) == 1) or _is_saved(spec)
+
+    def exists(self, spec: str) -> bool:
+        return True
+
+    def open(self, request: Request) -> Opened:
+        spec = request.spec
+        parts, notices = _parts(spec)
+        opened = open_parts(
+            parts,
+            request.options,
+            description=f"data set {spec}",
+            kind=request.kind,
+            schema=request.schema,
+            trainable=request.trainable,
+        )
+        return replace(opened, licence=_licence(parts), notices=[*notices, *opened.notices])
+
+    def inputs(self, request: Request) -> Iterator[Named]:
+        """The rows of each part; labels are not needed."""
+        for split, part in _parts(request.spec)[0].items():
+            rows = rows_of(part, request.kind or Kind.TEXT, request.column, request.schema)
+            for number, (_, item) in enumerate(rows or ()):
+                name = f"{split}[{number}]"
+                yield name, DataError(f"{name}: {item}") if isinstance(item, DataError) else item
+
+    def count(self, request: Request) -> int:
+        return sum(map(len, _parts(request.spec)[0].values()))
 
 
 def _is_saved(spec: str) -> bool:
     return any(is_file(expanded(spec) / name) for name in ("dataset_dict.json", "state.json"))
 
 
-def open_library(options: DataConfig, schema: Schema | None = None, trainable: bool = True) -> Source:
-    """The data set as a checked source; the columns are those of the options, else of the schema, which a model read, else guessed. The
-    network is asked for `hf:NAME` alone, where the library's cache has it not. trainable: there must be something to learn.
-
-    Raises: DataError if it cannot be had, or has no part to train on; ConfigError, UnknownName for columns.
-    """
-    spec = options.data
+def _parts(spec: str) -> tuple[dict[str, Any], list[Notice]]:
+    """The data set by split, and what there is to say of the others. Raises: DataError if it cannot be had, or has no part to train on."""
     with _quiet():
         found = _load(spec)
     parts, unused = by_split(spec, found) if isinstance(found, Mapping) else ({"train": found}, [])
-    notices = []
-    if unused:
-        said, why = f"{spec}: of its parts, {', '.join(unused)} are not used", f"a part of {spec} beside those that are used"
-        notices = [Notice.of(said, list(map(Entry, unused)), what="set", why=why, done="left out")]
-    source = open_parts(parts, options, description=f"data set {spec}", schema=schema, trainable=trainable)
-    return replace(source, licence=_licence(parts), notices=[*notices, *source.notices])
+    if not unused:
+        return parts, []
+    said, why = f"{spec}: of its parts, {', '.join(unused)} are not used", f"a part of {spec} beside those that are used"
+    return parts, [Notice.of(said, list(map(Entry, unused)), what="set", why=why, done="left out")]
 
 
 def _load(spec: str) -> Any:
@@ -105,3 +131,6 @@ def _quiet() -> Iterator[None]:
         logging.getLogger("datasets").setLevel(level)
         if not shown:
             datasets.enable_progress_bars()
+
+
+SOURCE = HuggingFace()

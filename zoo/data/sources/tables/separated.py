@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.data.notices import Entry, Notice
-from zoo.data.sources.tables_flaws import Row, bad_row, flaw
-from zoo.data.sources.tables_opening import COMPRESSED, open_text
+from zoo.data.sources.flaws import Row, bad_row, flaw
+from zoo.data.sources.tables.compressed import COMPRESSED, open_text
 from zoo.errors import DataError
 
 _HEAD = 1 << 20

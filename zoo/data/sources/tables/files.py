@@ -12,11 +12,11 @@ import zlib
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 
-from zoo.data.sources.tables_arrow import is_partitioned, read_arrow, read_folder, read_parquet
-from zoo.data.sources.tables_flaws import Reader, Row, Values, bad_row, flaw
-from zoo.data.sources.tables_json import read_json, read_lines
-from zoo.data.sources.tables_opening import COMPRESSED, require_file
-from zoo.data.sources.tables_separated import read_separated
+from zoo.data.sources.flaws import Reader, Row, Values, bad_row, flaw
+from zoo.data.sources.tables.compressed import COMPRESSED, require_file
+from zoo.data.sources.tables.json_lines import read_json, read_lines
+from zoo.data.sources.tables.parquet import is_partitioned, read_arrow, read_folder, read_parquet
+from zoo.data.sources.tables.separated import read_separated
 from zoo.errors import DataError
 from zoo.folders import is_folder
 
@@ -32,6 +32,7 @@ _TEXTS: dict[str, Reader] = {
 }
 """By the file's ending; these may be compressed."""
 _BINARY: dict[str, Reader] = {".parquet": read_parquet, ".pq": read_parquet, ".arrow": read_arrow, ".feather": read_arrow}
+ENDINGS = (*_TEXTS, *_BINARY)
 _TABLE = re.compile(
     rf"(?:({'|'.join(map(re.escape, _TEXTS))})({'|'.join(map(re.escape, COMPRESSED))})?|({'|'.join(map(re.escape, _BINARY))}))$"
 )
@@ -57,7 +58,7 @@ def read_rows(path: Path, only: Collection[str] | None = None, notices: list[str
     require_file(path)
     match = _TABLE.search(path.name.lower())
     if match is None:
-        known = ", ".join((*_TEXTS, *_BINARY))
+        known = ", ".join(ENDINGS)
         raise DataError(
             f"{path}: not a table that can be read; save it as one of {known} (the text ones also {', '.join(COMPRESSED)})"
         )

@@ -10,16 +10,19 @@ from pathlib import Path
 
 from natsort import natsort_keygen
 
-from zoo.data import pictures, sounds
+from zoo.data import checks, pictures, sounds
 from zoo.data.decoding.formats import RAW
+from zoo.data.sets import ALL
 from zoo.data.sources.values import split_of
 from zoo.errors import DataError
 from zoo.folders import exists, is_folder, special
 from zoo.types import Kind
 
-ALL = "all"
-"""The part that stands for everything, where a folder has no split folders."""
-LAYOUT = "expected DIR/<class>/*.jpg (or *.wav), or DIR/{train,val,test}/<class>/*.jpg"
+FORM = "DIR/<class>/*.jpg (or *.wav), or DIR/{train,val,test}/<class>/*.jpg"
+LAYOUT = f"expected {FORM}"
+
+_SHOWN = 3
+"""Names in a message."""
 
 SUFFIXES: dict[Kind, Callable[[], frozenset[str]]] = {Kind.IMAGE: pictures.suffixes, Kind.AUDIO: sounds.suffixes}
 """What gives the endings of the names of each kind of file (Pillow takes a moment to say them)."""
@@ -68,6 +71,30 @@ def list_folder(root: Path) -> Listing:
         raise DataError(f"{root}: {found}; {LAYOUT}" + _mention_links(listing))
     names = [name for by_class in listing.parts.values() for inside in by_class.values() for name in inside]
     return replace(listing, kind=_kind(root, names))
+
+
+def check_layout(listing: Listing) -> None:
+    """Check the class folders of data to train on, by names alone.
+
+    Raises: DataError: no train folder; one class; a class without samples; a class that train has not.
+    """
+    trained = listing.parts.get("train", listing.parts.get(ALL))
+    if trained is None:
+        raise DataError(f"{listing.root}: there is {' and '.join(listing.parts)} but no train folder; {LAYOUT}")
+    if len(trained) < 2:
+        only = f"one class only ({', '.join(trained)})" if trained else "no class folders in train"
+        linked = f"; links to folders are not followed: {', '.join(listing.links[:_SHOWN])}" if listing.links else ""
+        raise DataError(f"{listing.root}: {only}; at least two are needed: {LAYOUT}{linked}")
+    empty = [name for name, samples in trained.items() if not samples]
+    if empty:
+        where = listing.root if ALL in listing.parts else listing.root / "train"
+        raise DataError(
+            f"{where}: no {listing.kind.nouns} of the class {', '.join(empty[:_SHOWN])}; add some, or remove the folder"
+        )
+    for part, by_class in listing.parts.items():
+        checks.check_known(
+            f"{listing.root}/{part}", [name for name, samples in by_class.items() if samples], list(trained), "train"
+        )
 
 
 def find_files(paths: Iterable[str | os.PathLike[str]], kind: Kind) -> list[str]:

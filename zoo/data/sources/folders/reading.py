@@ -14,10 +14,10 @@ import numpy as np
 from zoo.data.decoding.values import FULL, depth_of, too_bright
 from zoo.data.notices import Entry, Notice, first
 from zoo.data.pictures import Checked, check_file
-from zoo.data.sets import DIGEST, FileSet, Integers, SampleSet, SoundFiles, Source
+from zoo.data.sets import ALL, DIGEST, FileSet, Integers, Opened, SampleSet, SoundFiles
 from zoo.data.sounds import CheckedSound, check_sound
-from zoo.data.sources.checked import Known, check_all
-from zoo.data.sources.folders import ALL, Listing
+from zoo.data.sources.folders.checked import Known, check_all
+from zoo.data.sources.folders.listing import Listing
 from zoo.data.targets import Targets
 from zoo.errors import DataError, escaped
 from zoo.types import Kind, Labels
@@ -30,7 +30,7 @@ _DARK = 14
 """Bits of 16 that colours use at most for them to become dark."""
 
 
-def read_listing(listing: Listing, max_unreadable: float, place: Path | None = None, bit_depth: int | None = None) -> Source:
+def read_listing(listing: Listing, max_unreadable: float, place: Path | None = None, bit_depth: int | None = None) -> Opened:
     """Check every file that was not checked before.
 
     Args:
@@ -60,7 +60,7 @@ def read_listing(listing: Listing, max_unreadable: float, place: Path | None = N
     notices = file_notices(listing.kind, names, results, depth, splits) + _outside(listing)
     ignored = len(listing.ignored) + len(listing.special) + len(listing.links) + len(listing.raw)
     description = f"folder {listing.root}"
-    return Source(description, "unknown", classes, parts, unreadable, ignored, notices, kind=listing.kind, bit_depth=depth)
+    return Opened(description, "unknown", classes, parts, unreadable, ignored, notices, kind=listing.kind, bit_depth=depth)
 
 
 def read_files(

@@ -10,12 +10,11 @@ import numpy as np
 
 from zoo.config import DataConfig
 from zoo.data.on_disk import Strings
-from zoo.data.sets import DIGEST, Integers, SampleSet, Source, TextSet
-from zoo.data.sources.folders import ALL
-from zoo.data.sources.reading import bit_depth_of, file_notices, file_set, read_files
-from zoo.data.sources.tables import Columns, Table, read_table
-from zoo.data.sources.tables_embedded import Unpacked, embedded
-from zoo.data.sources.tables_rows import read_rows
+from zoo.data.sets import ALL, DIGEST, Integers, Opened, SampleSet, TextSet
+from zoo.data.sources.folders.reading import bit_depth_of, file_notices, file_set, read_files
+from zoo.data.sources.tables.embedded import Unpacked, embedded
+from zoo.data.sources.tables.files import read_rows
+from zoo.data.sources.tables.gathering import Columns, Table, read_table
 from zoo.data.targets import DTYPES, Targets
 from zoo.types import Kind, Schema, Task
 
@@ -30,7 +29,7 @@ def open_table(
     place: Path | None = None,
     schema: Schema | None = None,
     trainable: bool = True,
-) -> Source:
+) -> Opened:
     """A table as checked samples, by split where it has a column for that.
 
     kind: what a model takes, where that is known: it tells paths from the texts beside them.
@@ -69,7 +68,7 @@ def from_table(
     options: DataConfig,
     place: Path | None = None,
     title: str | None = None,
-) -> Source:
+) -> Opened:
     """Rows as checked samples, by split where they have one.
 
     Args:
@@ -103,7 +102,7 @@ def from_table(
             if len(rows)
         }
         unreadable, notices = unreadable + bad, notices + file_notices(table.kind, names, results, bit_depth, known)
-    return Source(
+    return Opened(
         description=description,
         licence="unknown",
         classes=table.names,

@@ -7,10 +7,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from zoo import cache
-from zoo.data.sources.tables_arrow import media_of
-from zoo.data.sources.tables_columns import Columns
-from zoo.data.sources.tables_flaws import Row, Values, bad_row
-from zoo.data.sources.tables_rows import read_rows
+from zoo.data.sources.flaws import Row, Values, bad_row
+from zoo.data.sources.tables.columns import Columns
+from zoo.data.sources.tables.files import read_rows
+from zoo.data.sources.tables.parquet import media_of
 from zoo.errors import ConfigError, DataError
 from zoo.types import Kind, Schema
 

@@ -20,13 +20,12 @@ from torch.utils.data import Subset
 from zoo.config import DataConfig
 from zoo.data.decoding.values import depth_of
 from zoo.data.pictures import count_bits, open_picture
-from zoo.data.sets import DIGEST, DatasetSet, Integers, SampleSet, Source, Texts, TextSet
-from zoo.data.sources.datasets_rows import Columns as OfColumns
-from zoo.data.sources.datasets_rows import Given, Keys, aliased, open_rows
-from zoo.data.sources.folders import ALL
-from zoo.data.sources.tables import gather
-from zoo.data.sources.tables_columns import Columns, choose, is_picture, kind_of
-from zoo.data.sources.tabular import as_targets, columns, from_table
+from zoo.data.sets import ALL, DIGEST, DatasetSet, Integers, Opened, SampleSet, Texts, TextSet
+from zoo.data.sources.in_memory.rows import Columns as OfColumns
+from zoo.data.sources.in_memory.rows import Given, Keys, aliased, open_rows
+from zoo.data.sources.tables.columns import Columns, choose, is_picture, kind_of
+from zoo.data.sources.tables.gathering import gather
+from zoo.data.sources.tables.sample_sets import as_targets, columns, from_table
 from zoo.data.sources.values import Chosen, Label, take_label
 from zoo.data.targets import Targets
 from zoo.errors import ConfigError, DataError, shown
@@ -48,7 +47,7 @@ def open_parts(
     kind: Kind | None = None,
     schema: Schema | None = None,
     trainable: bool = True,
-) -> Source:
+) -> Opened:
     """The parts of a user's data as a checked source; a single one is to be split, and called `all`.
 
     Args:
@@ -101,7 +100,7 @@ def open_parts(
                 groups=None if table.groups is None else table.groups[rows],
                 digests=_picture_digests(part, chosen.inputs[0], numbers),
             )
-    return Source(
+    return Opened(
         description,
         "unknown",
         table.names,

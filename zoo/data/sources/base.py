@@ -1,0 +1,96 @@
+"""What every source of data is: something that knows its own names, and opens what they name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from zoo.config import DataConfig
+from zoo.data.sets import Opened
+from zoo.errors import DataError
+from zoo.folders import exists, expanded
+from zoo.types import Kind, Schema
+
+Named = tuple[str, Any]
+"""The name of an input, and the input; a `DataError` in its place says why there is none, so that the others keep their places."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted of a source."""
+
+    options: DataConfig
+    """`data` is the name; the others say which columns are what, and what is done about unreadable samples."""
+    place: Path | None = None
+    """The cache, which remembers the files that were checked; None: all are."""
+    trainable: bool = True
+    """There must be something to learn: two classes or more, in a folder none of them empty."""
+    only: Sequence[str] = ()
+    """Splits, of which the first that there is is read, and no other, where a source can read one alone; empty: all."""
+    kind: Kind | None = None
+    """What a model takes, where there is one: in a table, it tells paths from the texts beside them."""
+    schema: Schema | None = None
+    """What a model read, where there is one: its columns come before those that are guessed."""
+
+    @property
+    def spec(self) -> str:
+        """What names the data."""
+        return self.options.data
+
+    @property
+    def column(self) -> str | None:
+        """The column that was named for the samples of `kind`; two with a comma for pairs of texts."""
+        return None if self.kind is None else getattr(self.options, self.kind.value)
+
+
+class Source(ABC):
+    """A kind of place where samples are.
+
+    Those of zoo are the `SOURCE` of a module or package in `zoo/data/sources/`; others come by the entry points `zoo.sources`, each an
+    instance. Of a name that several claim, zoo's own has it, and `folder`, which claims every folder, comes last.
+    """
+
+    spelling: ClassVar[str]
+    """How its data are named, for people: `a table (.csv, .parquet)`."""
+    columns: ClassVar[bool] = False
+    """Whether its rows have columns, of which `group` may be one."""
+    last: ClassVar[bool] = False
+    """Whether it has what no other source claims."""
+
+    @abstractmethod
+    def claims(self, spec: str) -> bool:
+        """Whether this names data of this source, by the name and what is at that place; nothing is read, and nothing raised."""
+
+    def exists(self, spec: str) -> bool:
+        """Whether something is at a claimed name; True where the name is not a path."""
+        return exists(expanded(spec))
+
+    @abstractmethod
+    def open(self, request: Request) -> Opened:
+        """The labelled samples, read and checked. Raises: DataError, ConfigError, UnknownName: each names the file, row or column."""
+
+    def inputs(self, request: Request) -> Iterator[Named]:
+        """What a model of `request.kind` predicts on, one by one; no labels are needed where the source can do without.
+
+        Raises: as `open`; DataError where the samples are not of that kind.
+        """
+        opened = self.open(request)
+        if opened.kind is not request.kind and request.kind is not None:
+            raise DataError(f"{request.spec}: {opened.kind.nouns}, and the model takes {request.kind.nouns}; give it such data")
+        for samples in opened.parts.values():
+            for index in range(len(samples)):
+                try:
+                    yield samples.name(index), samples.item(index)
+                except DataError as error:
+                    yield samples.name(index), error
+
+    def count(self, request: Request) -> int:
+        """About how many inputs there are."""
+        return sum(map(len, self.open(request).parts.values()))
+
+    def files(self, request: Request) -> list[Path]:
+        """The files that the data are in: data have changed where their sizes or times have. Empty where there are none."""
+        return []
