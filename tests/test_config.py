@@ -116,7 +116,7 @@ def test_settling_keeps_the_rest_and_says_who_decided():
         ({"backbone_lr_scale": 0.0}, "backbone_lr_scale is 0.0; it lies between 1e-09"),
         ({"tensorboard": 1}, "true or false"),
         ({"precision": "fp61"}, "did you mean 'fp16'"),
-        ({"augment": False}, "none | light"),
+        ({"augment": False}, "light | none"),
         ({"val_fraction": 0.6, "test_fraction": 0.5}, "leave nothing"),
         ({"batch_size": 2, "accumulate": 4}, "every micro-batch needs a sample"),
         ({"strategy": "lora:0"}, "rank"),

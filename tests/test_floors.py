@@ -17,7 +17,7 @@ PACKAGE = Path(zoo.__file__).parent
 FLOORS = [
     {"errors", "memory", "interrupts", "keywords"},
     {"types", "content", "scale", "strategy", "folders", "locks", "streams", "plugins", "runtimes"},
-    {"cache", "options"},
+    {"cache", "options", "progress"},
     {"strategies"},
     {"config"},
     {"registry", "decisions"},

@@ -12,8 +12,9 @@ import pytest
 from waiting import wait_for
 
 from zoo import streams
+from zoo.progress import Bar
 from zoo.runs import Run
-from zoo.training.trackers import Bar, Terminal
+from zoo.training.trackers.terminal import Terminal
 
 VALUES = {"loss": 1.0, "samples_per_second": 10.0, "waiting": 0.5}
 RECORD = {"metrics": {"accuracy": 0.5}, "best": True, "train_loss": 1.0, "epoch": 1, "seconds": 1.0, **VALUES}
@@ -55,7 +56,7 @@ def test_what_cannot_be_shown_is_not(gone):
 
 def test_progress_outlives_its_terminal(gone):
     stream, hang_up = gone
-    with Terminal(10, 0, "accuracy", stream) as terminal, Bar(10, "features", stream) as bar:
+    with contextlib.closing(Terminal(10, 0, "accuracy", stream)) as terminal, Bar(10, "features", stream) as bar:
         assert terminal.progress
         terminal.step(1, VALUES)
         hang_up()

@@ -391,7 +391,7 @@ def list_metrics(pattern: str = "") -> list[Row]:
 
     rows: dict[str, Row] = {}
     for task in Task:
-        for name, one in metrics.of(task).items():
+        for name, one in metrics.known(task).items():
             if name in rows:
                 rows[name]["tasks"] += f", {task}"
                 rows[name]["what"] += f"; {task}: {one.title.partition(': ')[2]}"
@@ -430,7 +430,7 @@ def validate_recipe(name: str) -> Row:
 
         metric, task = config.selection.metric, config.data.task
         asked = list(Task) if task == "auto" else [Task(task)]
-        fits = next((one for one in asked if metric in metrics.names(one)), asked[0])
+        fits = next((one for one in asked if metric in metrics.known(one)), asked[0])
         metrics.resolve(metric, task=fits)
     return dict(recipe.values)
 

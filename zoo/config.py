@@ -31,6 +31,7 @@ from zoo.options import (
     SAME_RESULT,
     SOLVED,
     STEPS,
+    Choice,
     Listed,
     Mark,
     Option,
@@ -40,6 +41,7 @@ from zoo.options import (
     Spelled,
     options_of,
 )
+from zoo.plugins import AUGMENTATIONS, OPTIMIZERS
 from zoo.strategy import parse, spelling
 from zoo.types import Kind
 
@@ -134,7 +136,7 @@ class DataConfig:
     """Share of unreadable samples that are left out; more is an error. Each is named in notices.csv of the run."""
     leaks: Literal["error", "warn", "ignore"] = "warn"
     """What to do about identical samples in two splits: stop, drop them from the later split and say so, or keep them."""
-    augment: Annotated[Literal["none", "light", "standard", "strong"], BENCH] = "none"
+    augment: Annotated[str, Choice(AUGMENTATIONS), BENCH] = "none"
     """How training pictures or recordings are varied."""
     views: Annotated[int | None, Range(1, 1 << 16)] = None
     """Augmented views of each training sample whose features are computed once and kept; epoch e trains on view e modulo so many.
@@ -199,8 +201,8 @@ class OptimConfig:
     accumulate: Annotated[int, Range(1, 1 << 16), STEPS] = 1
     """Micro-batches that a process splits its share of a step into, to save memory; the result is the same, but for live batch norm, whose
     statistics are those of a micro-batch, and dropout and drop-path, whose masks are drawn for each."""
-    optimizer: Annotated[Literal["adamw", "sgd"], STEPS] = "adamw"
-    """AdamW, or SGD with Nesterov momentum."""
+    optimizer: Annotated[str, Choice(OPTIMIZERS), STEPS] = "adamw"
+    """What makes a step of the gradients: AdamW, or SGD with Nesterov momentum."""
     lr: Annotated[float, Range(1e-12, 100), STEPS] = 1e-3
     """Peak learning rate of the head."""
     backbone_lr_scale: Annotated[float, Range(1e-9, 1e3), STEPS] = 1.0

@@ -41,7 +41,7 @@ class Finetune(TypedDict, total=False):
     bit_depth: int | None
     max_unreadable: float
     leaks: Literal["error", "warn", "ignore"]
-    augment: Literal["none", "light", "standard", "strong"]
+    augment: str
     views: int | None
     keep_decoded: Literal["auto", "always", "never"]
     keep_features: Literal["auto", "always", "never"]
@@ -62,7 +62,7 @@ class Finetune(TypedDict, total=False):
     epochs: float
     batch_size: int
     accumulate: int
-    optimizer: Literal["adamw", "sgd"]
+    optimizer: str
     lr: float
     backbone_lr_scale: float
     stage_decay: float
@@ -136,7 +136,7 @@ class Bench(TypedDict, total=False):
     weights: str | None
     image_size: int | None
     data: str
-    augment: Literal["none", "light", "standard", "strong"]
+    augment: str
     num_workers: int | None
     batch_size: int
     device: Literal["auto", "cpu", "cuda"]

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from docstring_parser import parse_from_object
 
 from zoo.errors import ConfigError, nearest, shown
+from zoo.plugins import Registry
 from zoo.types import Kind
 
 Scalar = str | int | float | bool | None
@@ -57,6 +58,13 @@ class Listed:
     """The value is one of the names that `zoo list KIND` shows, or `zoo recipes`; a shell completes it."""
 
     kind: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The value is a name of a registry."""
+
+    registry: Registry
 
 
 class Mark(Enum):
@@ -128,6 +136,9 @@ class Option:
         if parsed is not None and isinstance(value, str):
             return typing.cast(str, parsed.read(value))
         found = _coerce(value, self)
+        choice = self.marker(Choice)
+        if choice is not None and isinstance(found, str):
+            choice.registry.require(found)
         bounds = self.marker(Range)
         if bounds is not None and isinstance(found, (int, float)) and not bounds.low <= found <= bounds.high:
             raise ConfigError(f"{self.name} is {shown(found)}; it lies between {bounds.low} and {bounds.high}")
@@ -170,7 +181,8 @@ def _coerce(value: Any, option: Option) -> Scalar:
             raise ConfigError(f"{option.name} is empty; give a value, or leave it out")
         if arm in (int, str, bool) and type(value) is arm:
             return typing.cast(Scalar, value)
-    wanted = " or ".join(_spell(arm) for arm in arms)
+    choice = option.marker(Choice)
+    wanted = " or ".join(_spell(arm) for arm in arms) if choice is None else " | ".join(choice.registry.names())
     choices = [choice for arm in arms if typing.get_origin(arm) is Literal for choice in typing.get_args(arm)]
     offer = nearest(value, choices, 1) if isinstance(value, str) else []
     raise ConfigError(f"{option.name} is {shown(value)}; expected {wanted}" + (f"; did you mean {offer[0]!r}?" if offer else ""))

@@ -10,21 +10,19 @@ A program adds them with `register_backbone` and `register_head`; and functions 
 from __future__ import annotations
 
 import copy
-import pkgutil
 import re
-import sys
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 from zoo import content, plugins
 from zoo.errors import ConfigError, UnknownName
+from zoo.plugins import HEADS
 from zoo.strategy import Strategy
 from zoo.types import Kind
 
@@ -208,47 +206,23 @@ def register_backbone(spec: BackboneSpec) -> BackboneSpec:
 
 def heads(*, installed: bool = False) -> list[str]:
     """Names of every head, sorted; with `installed`, only of those that another process would know too."""
-    return sorted({*_own_heads(), *_added_heads(), *({} if installed else _heads)})
-
-
-@cache
-def _own_heads() -> dict[str, str]:
-    """The module of each head of zoo's by its name. None is imported, as they need torch."""
-    folder = Path(__file__).parent / "adaptation" / "heads"
-    names = [module.name for module in pkgutil.iter_modules([str(folder)])]
-    return {name.replace("_", "-"): f"zoo.adaptation.heads.{name}" for name in names}
-
-
-def _added_heads() -> dict[str, EntryPoint]:
-    """Those of plug-ins."""
-    return plugins.points("zoo.heads", _own_heads())
+    return sorted({*HEADS.names(), *({} if installed else _heads)})
 
 
 def head(name: str) -> HeadFactory:
     """The factory of this name. Raises: UnknownName, ConfigError if its plug-in cannot be imported."""
-    if name in _heads:
-        return _heads[name]
-    factory: HeadFactory
-    if name in _own_heads():
-        factory = import_module(_own_heads()[name]).HEAD
-        return factory
-    points = _added_heads()
-    if name not in points:
+    if name not in heads():
         raise UnknownName("head", name, heads(), f"(heads: {', '.join(heads())})")
-    factory = plugins.load(points[name], _not_a_factory)
+    factory: HeadFactory = _heads[name] if name in _heads else HEADS.get(name)
     return factory
-
-
-def _not_a_factory(value: Any) -> str | None:
-    return None if callable(value) else f"is a {type(value).__name__}, not a function"
 
 
 def head_name(factory: HeadFactory) -> str:
     """The name under which `factory` is registered, or `custom`. Imports nothing."""
     module = getattr(factory, "__module__", "")
     own = f"{module}:{getattr(factory, '__qualname__', '')}"
-    known = [name for name, place in _own_heads().items() if place == module and sys.modules[module].HEAD is factory]
-    known += [name for name, point in _added_heads().items() if point.value == own]
+    known = [name for name, place in HEADS.own().items() if place == module and HEADS.get(name) is factory]
+    known += [name for name, point in HEADS.added().items() if point.value == own]
     known += [name for name, other in _heads.items() if other is factory]
     return next(iter(known), "custom")
 

@@ -17,11 +17,11 @@ from zoo.config import build
 from zoo.data import EvalBatches, TrainBatches, open_splits, train_transform
 from zoo.data.pictures import suffixes as picture_suffixes
 from zoo.data.sets import SoundFiles
-from zoo.data.sound_transforms import vary_sound
 from zoo.data.sounds import CheckedSound, check_sound, open_sound, suffixes
 from zoo.data.sources.folders.listing import find_files, list_folder
 from zoo.data.sources.folders.reading import read_listing
 from zoo.errors import ConfigError, DataError
+from zoo.plugins import AUGMENTATIONS
 from zoo.types import Kind
 
 
@@ -300,7 +300,7 @@ def _wav(samples, rate=RATE) -> bytes:
 
 
 def test_light_changes_loudness_and_place():
-    vary = vary_sound(preprocess_of("wavlm"), "light")
+    vary = AUGMENTATIONS.get("light").audio(preprocess_of("wavlm"))
     item = (np.ones(RATE, np.float32), RATE)
     levels, firsts, lasts = set(), [], []
     for seed in range(40):
@@ -318,7 +318,7 @@ def test_light_changes_loudness_and_place():
 
 
 def test_standard_adds_noise_of_10_to_30_decibels():
-    vary = vary_sound(preprocess_of("wavlm"), "standard")
+    vary = AUGMENTATIONS.get("standard").audio(preprocess_of("wavlm"))
     ratios = []
     for seed in range(30):
         (sample,) = drawn(vary, (tone(1000), RATE), seed)
@@ -330,7 +330,7 @@ def test_standard_adds_noise_of_10_to_30_decibels():
 
 
 def test_standard_takes_a_stretch_anywhere():
-    vary = vary_sound(preprocess_of("wavlm", max_seconds=0.5), "standard")
+    vary = AUGMENTATIONS.get("standard").audio(preprocess_of("wavlm", max_seconds=0.5))
     item = (np.arange(4 * RATE, dtype=np.float32), RATE)
     means = [float(drawn(vary, item, seed)[drawn(vary, item, seed) > 1].median()) for seed in range(20)]
     assert drawn(vary, item, 0).shape == (1, RATE // 2)
@@ -339,10 +339,10 @@ def test_standard_takes_a_stretch_anywhere():
 
 def test_strong_masks_time_and_in_spectrograms_bands():
     item = (noise(1.0), RATE)
-    waves = drawn(vary_sound(preprocess_of("wavlm"), "strong"), item, 3)[0]
+    waves = drawn(AUGMENTATIONS.get("strong").audio(preprocess_of("wavlm")), item, 3)[0]
     _, counts = waves.unique(return_counts=True)
     assert 100 < counts.max() <= 3200 + 1600  # masked, or in the gap of the shift
-    spectrum = drawn(vary_sound(preprocess_of("ast"), "strong"), item, 3)[0]
+    spectrum = drawn(AUGMENTATIONS.get("strong").audio(preprocess_of("ast")), item, 3)[0]
     middle = spectrum.flatten().mode().values
     rows, columns = (spectrum == middle).all(1), (spectrum == middle).all(0)
     assert 0 < rows.sum() <= 2 * 0.1 * len(spectrum)

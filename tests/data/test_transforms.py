@@ -1,17 +1,20 @@
 """Training sees what evaluation sees, varied as the name says and no more."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from packages import install
 from PIL import Image
 
 from zoo.backbones.pictures import PicturePreprocess
-from zoo.backbones.sounds import AudioPreprocess
-from zoo.data.sound_transforms import vary_sound
-from zoo.data.transforms import AUGMENTATIONS, train_transform, vary_picture
-from zoo.errors import UnknownName
+from zoo.config import FinetuneConfig
+from zoo.data.transforms import train_transform
+from zoo.errors import ConfigError, UnknownName
+from zoo.plugins import AUGMENTATIONS
+from zoo.types import Kind
 
 PREPROCESS = PicturePreprocess(32, (0.5, 0.4, 0.3), (0.5, 0.25, 0.2), "bicubic", 0.875)
 
@@ -29,7 +32,7 @@ def drawn(augment, picture, seed):
     return PREPROCESS.normalise(train_transform(PREPROCESS, augment)(picture))
 
 
-@pytest.mark.parametrize("augment", AUGMENTATIONS)
+@pytest.mark.parametrize("augment", AUGMENTATIONS.own())
 @pytest.mark.parametrize("size", [(60, 48), (1, 1), (8, 8), (5, 300)])
 def test_shape_and_type(augment, size):
     picture = Image.new("RGB", size, (9, 99, 199))
@@ -68,7 +71,7 @@ def test_area_of_the_crop(augment, least):
     rows, columns = np.mgrid[0:200, 0:200].astype(np.uint8)
     picture = Image.fromarray(np.stack([columns, rows, np.zeros_like(rows)], axis=-1))
     preprocess = PicturePreprocess(100, (0.0,) * 3, (1.0,) * 3, "bilinear", 1.0)
-    transform = vary_picture(preprocess, augment).transforms[0]
+    transform = AUGMENTATIONS.get(augment).image(preprocess).transforms[0]
     areas = []
     for seed in range(100):
         torch.manual_seed(seed)
@@ -82,7 +85,7 @@ def test_area_of_the_crop(augment, least):
 def test_each_name_varies_more_than_the_one_before():
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 60, 3), dtype=np.uint8)).resize((240, 192))
     spread = []
-    for augment in AUGMENTATIONS:
+    for augment in ("none", "light", "standard", "strong"):
         tensors = torch.stack([drawn(augment, photo, seed) for seed in range(30)])
         spread.append(float((tensors[1:] - tensors[0]).abs().mean()))
     assert spread[0] == 0
@@ -144,7 +147,7 @@ def test_what_is_saved_of_it_gives_it_again():
 def test_what_is_erased_has_the_mean_colour():
     picture = Image.new("RGB", (40, 40), (255, 255, 255))
     preprocess = PicturePreprocess(32, (0.2, 0.4, 0.6), (1.0,) * 3, "bilinear", 1.0)
-    erase = vary_picture(preprocess, "strong").transforms[-1]
+    erase = AUGMENTATIONS.get("strong").image(preprocess).transforms[-1]
     erase.p = 1.0
     torch.manual_seed(0)
     image = erase(preprocess.geometry()(picture))
@@ -153,14 +156,26 @@ def test_what_is_erased_has_the_mean_colour():
     assert (torch.tensor([51, 102, 153], dtype=torch.uint8) == image[:, erased].T).all()
 
 
-def test_a_level_that_is_not_there_is_refused():
-    sound = AudioPreprocess(
-        form="waveform", rate=16_000, max_seconds=1.0, truncation="head", pooling="mean", shortest=400, normalise=True
-    )
-    for vary in (
-        lambda: vary_picture(PREPROCESS, "medium"),
-        lambda: vary_sound(sound, "medium"),
-        lambda: vary_sound(sound, "none"),
-    ):
-        with pytest.raises(UnknownName, match="no augmentation '.*light, standard, strong"):
-            vary()
+PLUGIN = """
+import torch
+from zoo.data.augmentations.base import Augmentation
+
+class Upside(Augmentation):
+    def image(self, preprocess):
+        return lambda item: preprocess.prepare(item).flip(1)
+"""
+
+
+def test_a_plug_ins_augmentation_is_an_option(site, halves):
+    install(site, "upsidepack", PLUGIN + "\nUPSIDE = Upside()", augmentations="upside = upsidepack:UPSIDE")
+    assert FinetuneConfig().replace(augment="upside").data.augment == "upside"
+    assert torch.equal(train_transform(PREPROCESS, "upside")(halves), PREPROCESS.prepare(halves).flip(1))
+    assert "1.0" in AUGMENTATIONS.version("upside")
+    assert AUGMENTATIONS.version("light") == ""
+    with pytest.raises(ConfigError, match="no augmentation 'upsidde'.*did you mean 'upside'"):
+        FinetuneConfig().replace(augment="upsidde")
+
+
+def test_what_a_kind_of_sample_has_no_variation_for_is_refused():
+    with pytest.raises(ConfigError, match="augment light: texts are not varied"):
+        train_transform(SimpleNamespace(kind=Kind.TEXT), "light")

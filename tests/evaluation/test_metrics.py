@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import sklearn.metrics
 from drawn import draw
+from packages import install
 
+from zoo import api
 from zoo.errors import ConfigError, DataError, UnknownName
 from zoo.evaluation import metrics
 from zoo.evaluation.outputs import Outputs, Undefined
+from zoo.types import Task
 
 OUTPUTS = Outputs.from_logits(*draw(120, 3, strength=1))
 
@@ -251,3 +254,22 @@ def test_ours_says_what_is_undefined():
 def test_ours_takes_whole_numbers_only(predictions):
     with pytest.raises(DataError, match="whole numbers"):
         metrics.as_evaluate("accuracy").compute(predictions=predictions, references=[0, 1])
+
+
+PLUGIN = """
+from zoo.evaluation.shipped import Metric
+from zoo.types import Task
+
+ERRORS = Metric("errors", "errors: how many", False, lambda outputs: float((~outputs.correct.astype(bool)).sum()), high=1e9,
+                task=Task.CLASSIFICATION)
+TAKEN = Metric("accuracy", "something else", True, lambda outputs: 0.0)
+"""
+
+
+def test_a_plug_ins_metric_is_found_by_name_and_takes_none_of_zoos(site):
+    install(site, "errorspack", PLUGIN, metrics="errors = errorspack:ERRORS\naccuracy = errorspack:TAKEN")
+    assert metrics.resolve("errors").title == "errors: how many"
+    assert metrics.resolve("accuracy").title != "something else"
+    assert "errors" in {row["name"] for row in api.list_metrics()}
+    with pytest.raises(ConfigError, match="'errors' is for classification"):
+        metrics.resolve("errors", task=Task.REGRESSION)

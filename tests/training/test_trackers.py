@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 from faults.disks import small_disk
+from packages import install
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from zoo.training.trackers import Growing, MetricsFile, TensorBoard, Terminal
+from zoo.config import FinetuneConfig
+from zoo.training.trackers import Trackers
+from zoo.training.trackers.base import Growing, Start
+from zoo.training.trackers.metrics_file import MetricsFile
+from zoo.training.trackers.tensorboard import TensorBoard
+from zoo.training.trackers.terminal import Terminal
 
 RECORD = {
     "metrics": {"accuracy": 0.5, "log_loss": None},
@@ -122,3 +128,38 @@ def test_one_line_an_evaluation_where_there_is_no_terminal():
     Terminal(10, 0, "accuracy", stream).evaluation(5, RECORD)
     assert stream.getvalue().count("\n") == 1
     assert "val accuracy 0.5000" in stream.getvalue()
+
+
+PLUGIN = """
+from zoo.training.trackers.base import Tracker
+
+class Counting(Tracker):
+    told = []
+
+    @classmethod
+    def begin(cls, folder, config, start):
+        return cls()
+
+    def step(self, step, values):
+        Counting.told.append(step)
+        if step == 2:
+            raise RuntimeError("the network is down")
+
+    def evaluation(self, step, record):
+        Counting.told.append("evaluation")
+"""
+
+
+def test_a_plug_ins_tracker_is_told_until_it_fails(site, tmp_path, caplog):
+    install(site, "countingpack", PLUGIN, trackers="counting = countingpack:Counting")
+    trackers = Trackers.begin(tmp_path, FinetuneConfig(), Start("accuracy"))
+    trackers.evaluation(0, RECORD)
+    for step in range(1, 5):
+        trackers.step(step, {"loss": 1.0})
+    trackers.close()
+    assert __import__("countingpack").Counting.told == ["evaluation", 1, 2]
+    assert [one.getMessage() for one in caplog.records] == [
+        "tracker Counting: RuntimeError: the network is down; the run goes on without it"
+    ]
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+    assert [step for step, _ in scalars(tmp_path / "tensorboard", "train/loss")] == [1, 2, 3, 4]

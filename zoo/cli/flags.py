@@ -17,7 +17,8 @@ from cyclopts import Group, Parameter, Token
 from zoo import registry
 from zoo.config import marked, options
 from zoo.folders import named
-from zoo.options import Listed, Mark, Option, Spelled
+from zoo.options import Choice, Listed, Mark, Option, Spelled
+from zoo.plugins import Registry
 
 if TYPE_CHECKING:
     from cyclopts.completion import CompletionContext
@@ -53,8 +54,14 @@ def _names(kind: str) -> Completer:
     return complete
 
 
+def _choices(known: Registry) -> Completer:
+    """Offer the names of a registry."""
+    return lambda context: known.names()
+
+
 COMPLETERS: dict[str, Completer] = {
     **{name: _names(listed.kind) for name, option in options().items() if (listed := option.marker(Listed))},
+    **{name: _choices(choice.registry) for name, option in options().items() if (choice := option.marker(Choice))},
     "recipe": lambda context: registry.recipes(),
     "copied": _names("recipes"),
 }
@@ -82,9 +89,11 @@ def parameter(option: Option, panel: Group) -> Parameter:
     second = option.marker(Spelled)
     arms = {option.type, *typing.get_args(option.type)}
     converter = exactly_or_none if type(None) in arms else exactly if arms & {int, float} else None
+    choice = option.marker(Choice)
+    choices = "" if choice is None else f" One of {', '.join(choice.registry.own())}."
     return Parameter(
         name=option.flag if second is None else (option.flag, second.flag),
-        help=" ".join(option.help.split()),  # else the line breaks of the source, with its indent, are kept
+        help=" ".join(option.help.split()) + choices,  # else the line breaks of the source, with its indent, are kept
         group=panel,
         show_default=False if option.default is None else str(option.default),
         converter=converter,

@@ -1,4 +1,5 @@
-"""Metrics by name. All that ship with zoo work without a network; a user's own are functions or `evaluate` modules.
+"""Metrics by name. All that ship with zoo work without a network; a user's own are functions, `evaluate` modules or come by a
+package (entry points `zoo.metrics`).
 
     zoo finetune ... --metric macro_f1
     zoo finetune ... --metric evaluate:./my_metric          a module of the evaluate library in a local folder
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+from zoo import plugins
 from zoo.errors import ConfigError, UnknownName
 from zoo.evaluation import exported, modules, shipped, shipped_multilabel, shipped_regression
 from zoo.evaluation.outputs import AnyOutputs, Outputs, Undefined
@@ -34,6 +36,11 @@ def of(task: Task) -> dict[str, Metric]:
     return dict(_SHIPPED[task])
 
 
+def known(task: Task) -> dict[str, Metric]:
+    """The same, and those of plug-ins, which are computed where they are asked for."""
+    return _SHIPPED[task] | _added(task)
+
+
 def names(task: Task = Task.CLASSIFICATION) -> list[str]:
     """Names of the metrics of a task that come with zoo, in the order of reports."""
     return list(_SHIPPED[task])
@@ -50,19 +57,26 @@ def default(task: Task) -> str:
 
 
 def get(name: str, task: Task = Task.CLASSIFICATION) -> Metric:
-    """The metric of this name and task that comes with zoo.
+    """The metric of this name and task, of zoo's or of a plug-in's.
 
     Raises: UnknownName, with the nearest names; ConfigError if it is a metric of other tasks.
     """
-    own = _SHIPPED[task]
+    own = known(task)
     if name in own:
         return own[name]
-    others = [other for other, metrics in _SHIPPED.items() if name in metrics]
+    others = [other for other in Task if name in known(other)]
     if others:
         raise ConfigError(
             f"metric {name!r} is for {' and '.join(others)}, and the task is {task}; choose one of {', '.join(own)}, or evaluate:FOLDER"
         )
     raise UnknownName("metric", name, own, f"(metrics: {', '.join(own)}, or evaluate:FOLDER)")
+
+
+def _added(task: Task) -> dict[str, Metric]:
+    """Those of plug-ins for a task: each a `Metric` by an entry point of the group `zoo.metrics`."""
+    taken = {name for metrics in _SHIPPED.values() for name in metrics}
+    found = plugins.load_all("zoo.metrics", lambda value: None if isinstance(value, Metric) else "is not a Metric", taken)
+    return {one.name: one for one in found.values() if one.task in (None, task) and one.name not in taken}
 
 
 def resolve(

@@ -35,8 +35,9 @@ from zoo.decisions import Decision
 from zoo.engines import Engine
 from zoo.errors import EngineFailed, NonFinite
 from zoo.options import Scalar
+from zoo.plugins import AUGMENTATIONS
+from zoo.progress import Bar
 from zoo.training.collect import channels_last
-from zoo.training.trackers import Bar
 
 log = logging.getLogger("zoo")
 
@@ -310,6 +311,8 @@ class Extractor:
         """Everything that rows depend on beside their samples and the engine, as JSON gives it back."""
         backbone = self.backbone
         varied = {"augment": augment, "view": view, "seed": self.config.machine.seed} if augment != "none" else {}
+        if version := AUGMENTATIONS.version(augment):
+            varied["augment"] = f"{augment} {version}"
         facts = {
             "format": FORMAT,
             "what": self.where,

@@ -34,11 +34,12 @@ from zoo.training.best import CHECKED, write_best
 from zoo.training.checkpoint import Patience, TrainState
 from zoo.training.collect import prepare
 from zoo.training.features import Extractor, Wanted
-from zoo.training.job import build_model, environment, left_to_model, make_job, make_row_job, trackers_of
+from zoo.training.job import build_model, environment, left_to_model, make_job, make_row_job, position
 from zoo.training.judging import Pool
 from zoo.training.loop import Job
 from zoo.training.reading import decoded_once
-from zoo.training.trackers import MetricsFile, TensorBoard, Tracker
+from zoo.training.trackers import Trackers
+from zoo.training.trackers.base import Start
 from zoo.training.way import Way, agreed_way
 
 log = logging.getLogger("zoo")
@@ -186,12 +187,11 @@ def _on_rows(
 
 
 def _loop(run: Run, machine: Accelerator, job: Job) -> dict[str, Any]:
-    trackers = trackers_of(run, job) if machine.is_main_process else []
+    trackers = Trackers.begin(run.path, job.config, position(run, job)) if machine.is_main_process else Trackers()
     try:
         state = loop.train(job, run, machine, trackers)
     finally:
-        for tracker in trackers:
-            tracker.close()
+        trackers.close()
     best, nouns = state.best, job.model.backbone.preprocess.kind.nouns
     what = " (the solved head on the backbone as it was)" if best.step == 0 else ""
     return {
@@ -215,13 +215,11 @@ def _solved(
         pool, val = _pool(options, extractor, splits)
         if not machine.is_main_process:
             return {}
-        trackers: list[Tracker] = [MetricsFile(run.path / "metrics.jsonl", 0)]
-        trackers += [TensorBoard(run.path / "tensorboard", 0)] if options.config.output.tensorboard else []
+        trackers = Trackers.begin(run.path, options.config, Start(metric.name))
         try:
             solved = probe.solve(pool, model, metric, options.config, machine.device, trackers)
         finally:
-            for tracker in trackers:
-                tracker.close()
+            trackers.close()
         images = extractor.samples(splits.val, CHECKED)
     probe.put(solved.candidate, model)
     with torch.inference_mode():

@@ -35,7 +35,7 @@ from zoo.training import checkpoint, micro_batches
 from zoo.training.loop import Job
 from zoo.training.rows import EvalRows, TrainRows
 from zoo.training.solving import balanced
-from zoo.training.trackers import MetricsFile, TensorBoard, Terminal, Tracker
+from zoo.training.trackers.base import Start
 from zoo.types import Kind, Task
 
 log = logging.getLogger("zoo")
@@ -198,12 +198,8 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {os.cpu_count()} cores"
 
 
-def trackers_of(run: Run, job: Job) -> list[Tracker]:
-    """metrics.jsonl, the terminal, and TensorBoard; what an interrupted run wrote after its last checkpoint is dropped."""
+def position(run: Run, job: Job) -> Start:
+    """Where the run is: at its newest checkpoint, or at the start."""
     found = checkpoint.newest(run.checkpoints, job.identity, say=False)
     step, evaluations = (found.state.step, found.state.evaluations) if found else (0, 0)
-    trackers: list[Tracker] = [MetricsFile(run.path / "metrics.jsonl", evaluations)]
-    trackers.append(Terminal(job.total_steps, step, job.metric.name))
-    if job.config.output.tensorboard:
-        trackers.append(TensorBoard(run.path / "tensorboard", step))
-    return trackers
+    return Start(job.metric.name, job.total_steps, step, evaluations)

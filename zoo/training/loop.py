@@ -38,7 +38,7 @@ from zoo.training.collect import channels_last, collect, place, prepare
 from zoo.training.losses import losses
 from zoo.training.rows import EvalRows, TrainRows
 from zoo.training.stopping import Stopper
-from zoo.training.trackers import Tracker
+from zoo.training.trackers import Trackers
 
 log = logging.getLogger("zoo")
 
@@ -76,7 +76,7 @@ class Job:
         return max(1, round(self.config.selection.eval_every * self.steps_per_epoch))
 
 
-def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker]) -> TrainState:
+def train(job: Job, run: Run, accelerator: Accelerator, trackers: Trackers) -> TrainState:
     """Fine-tune `job.model`, leaving checkpoints and `best/` in `run`; go on from the newest checkpoint there is.
 
     On a CPU, a run that was killed and resumed gives the bytes of an unbroken one.
@@ -126,14 +126,8 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: list[Tracker])
             clock.samples += size
             state.step, state.seconds = step + 1, stopper.seconds
             state.loss_sum, state.samples = state.loss_sum + loss * size, state.samples + size
-            for tracker in trackers:
-                values = {
-                    "loss": loss,
-                    "lr": optimizer.param_groups[0]["lr"],
-                    "samples_per_second": clock.rate,
-                    "waiting": clock.waiting,
-                }
-                tracker.step(state.step, values)
+            lr = optimizer.param_groups[0]["lr"]
+            trackers.step(state.step, {"loss": loss, "lr": lr, "samples_per_second": clock.rate, "waiting": clock.waiting})
 
             reason = stopper.reason()
             last = state.step == job.total_steps or reason == "time"
@@ -217,7 +211,7 @@ def train_step(
 
 
 def _evaluate(
-    job: Job, state: TrainState, accelerator: Accelerator, trackers: list[Tracker], clock: _Clock
+    job: Job, state: TrainState, accelerator: Accelerator, trackers: Trackers, clock: _Clock
 ) -> tuple[bool, np.ndarray, bool]:
     """Measure on the validation samples, and tell the trackers.
 
@@ -231,8 +225,7 @@ def _evaluate(
     enough = state.patience.update(value)
     record = _record(job, state, report, clock, improved)
     state.evaluations, state.loss_sum, state.samples = state.evaluations + 1, 0.0, 0
-    for tracker in trackers:
-        tracker.evaluation(state.step, record)
+    trackers.evaluation(state.step, record)
     clock.restart()
     return improved, logits, enough
 

@@ -6,11 +6,12 @@ import math
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.plan import NET
 from zoo.config import OptimConfig
+from zoo.plugins import OPTIMIZERS
 
 
 def parameter_groups(model: AdaptedModel, config: OptimConfig) -> list[dict[str, object]]:
@@ -38,9 +39,8 @@ def build_optimizer(model: AdaptedModel, config: OptimConfig) -> Optimizer:
     """The optimiser over the plan's tensors and nothing else; fused on a GPU."""
     groups = parameter_groups(model, config)
     fused = next(model.parameters()).is_cuda
-    if config.optimizer == "adamw":
-        return AdamW(groups, betas=(0.9, 0.999), fused=fused)
-    return SGD(groups, momentum=config.momentum, nesterov=config.momentum > 0, fused=fused)
+    optimizer: Optimizer = OPTIMIZERS.get(config.optimizer)(groups, config, fused=fused)
+    return optimizer
 
 
 def scale(step: int, total: int, config: OptimConfig) -> float:

@@ -25,7 +25,7 @@ from zoo.training.checkpoint import Best
 from zoo.training.judging import Judged, Pool
 from zoo.training.solving import Candidate, HeldOut
 from zoo.training.solving_path import Loss
-from zoo.training.trackers import Tracker
+from zoo.training.trackers import Trackers
 from zoo.types import Task
 
 LOSSES: dict[Task, Loss] = {Task.CLASSIFICATION: "softmax", Task.MULTILABEL: "logistic", Task.REGRESSION: "squared"}
@@ -74,12 +74,12 @@ def solve(
     metric: Metric,
     config: FinetuneConfig,
     device: torch.device,
-    trackers: Sequence[Tracker] = (),
+    trackers: Trackers | None = None,
 ) -> Solved:
     """Solve the linear head of `model` for every scaling of the features and strength of the L2 penalty, choose by samples that were held
     out (`choose`), and solve the chosen one on all rows of `pool`. The model is left as it is.
 
-    trackers: are told of each candidate, as of an evaluation.
+    trackers: are told of each candidate, as of an evaluation; None: nobody is.
 
     Raises: NonFinite if the metric is undefined for every candidate.
     """
@@ -115,8 +115,7 @@ def solve(
     place = tried.number - 1
     records[place] = _record(tried, tried.number, metric, second, records[place]["seconds"]) | {"best": True}
     for record in records:
-        for tracker in trackers:
-            tracker.evaluation(record["step"], record)
+        (trackers or Trackers()).evaluation(record["step"], record)
     return Solved(
         candidate=candidate,
         judged=Judged(pool.judged, tried.held.logits, pool.words),

@@ -1,0 +1,56 @@
+"""What an augmentation is.
+
+Every random choice is drawn from torch's global generator, which `zoo.data.loaders` seeds for each sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.backbones.base import Preprocess
+from zoo.backbones.pictures import PicturePreprocess
+from zoo.backbones.sounds import AudioPreprocess, Samples, Sound
+
+Transform = Callable[[Any], Tensor]
+"""From an item of a sample set to a sample, as `Preprocess.prepare` gives it, but varied."""
+
+
+class Augmentation:
+    """How training samples are varied: a method for each kind of sample, which gives None where that kind is not varied."""
+
+    def image(self, preprocess: PicturePreprocess) -> Transform | None:
+        """An RGB picture to `[3, size, size] uint8`; it is normalised with its batch (`PicturePreprocess.normalise`)."""
+
+    def text(self, preprocess: Preprocess) -> Transform | None:
+        """A text, or a pair of them, to its tokens."""
+
+    def audio(self, preprocess: AudioPreprocess) -> Transform | None:
+        """An audio clip to what the network takes (`AudioPreprocess.finish`)."""
+
+
+def vary_audio(
+    preprocess: AudioPreprocess, vary: Callable[[Tensor, int], Tensor], mask: Callable[[Tensor], Tensor] = lambda sample: sample
+) -> Transform:
+    """The preparation of the backbone with steps in it: `vary` on the samples `[T] float32` and their rate, `mask` on what the network
+    gets."""
+
+    def varied(item: Any) -> Tensor:
+        sound = preprocess.mono(item)
+        samples: Samples = vary(torch.from_numpy(sound.samples[0]), sound.rate).numpy()[None]
+        return mask(preprocess.finish(Sound(samples, sound.rate)))
+
+    return varied
+
+
+def between(low: float, high: float) -> float:
+    """A number from `low` to `high`."""
+    return low + (high - low) * torch.rand(()).item()
+
+
+def below(count: int) -> int:
+    """A number from 0 to before `count`."""
+    return int(torch.randint(max(count, 1), ()).item())
