@@ -26,6 +26,7 @@ FLOORS = [
     {"configure"},
     {"training", "inference"},
     {"publishing", "inspection"},
+    {"jobs"},
     {"api"},
     {"zoo"},
     {"cli"},

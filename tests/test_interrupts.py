@@ -92,7 +92,7 @@ with interrupts.handled():
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, "stopped by SIGTERM\n" * 2)
 
 
-@pytest.mark.parametrize(("words", "imported"), [("zoo list", "cyclopts"), ("zoo.training.worker run folder 1", "torch")])
+@pytest.mark.parametrize(("words", "imported"), [("zoo list", "cyclopts"), ("zoo.jobs.worker run folder 1", "torch")])
 def test_ctrl_c_while_the_command_is_imported_leaves_no_traceback(tmp_path, words, imported):
     """What it imports first asks for it."""
     (tmp_path / f"{imported}.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
@@ -119,7 +119,7 @@ def test_an_engine_outlives_a_signal_that_comes_before_its_first_import(tmp_path
 
 
 def test_a_training_process_that_is_starting_leaves_no_traceback_of_ctrl_c(tmp_path, monkeypatch, capfd):
-    sent_at_start(tmp_path, "zoo.training.worker", signal.SIGINT)
+    sent_at_start(tmp_path, "zoo.jobs.worker", signal.SIGINT)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     with pytest.raises(RunFailed, match="process 1 of 1 was killed by SIGINT"):
         launch.run_workers(tmp_path, 1, None)

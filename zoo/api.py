@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from zoo.evaluation.report import Report
     from zoo.inference import Predictor
     from zoo.inspection.report import DataReport
-    from zoo.publishing.answers import Written
+    from zoo.jobs.bench import Bench
+    from zoo.jobs.dry_run import DryRun
+    from zoo.jobs.prediction_file import Written
+    from zoo.jobs.show import Shown
     from zoo.registry import HeadFactory
     from zoo.runs import Run
-    from zoo.training.bench import Bench
-    from zoo.training.preview import DryRun, Shown
     from zoo.types import Predictions
 
 Row = dict[str, Any]
@@ -116,15 +117,13 @@ def finetune(
     chosen = resolved.config.model
     if chosen.init_from is None:
         weights.require(registry.resolve(chosen.backbone), chosen.weights)
-    from zoo.publishing import pipeline
+    from zoo.jobs import dry_run as trying
+    from zoo.jobs import finetune as training
+    from zoo.jobs import preparing
 
     data_sets = None if data is None or isinstance(data, (str, os.PathLike)) else data
-    resolved, extras = pipeline.extras(resolved, data_sets, metric, label_names, keys)
-    if dry_run:
-        from zoo.training import preview
-
-        return preview.dry_run(resolved, extras)
-    return pipeline.finetune(resolved, extras)
+    resolved, extras = preparing.extras(resolved, data_sets, metric, label_names, keys)
+    return trying.dry_run(resolved, extras) if dry_run else training.finetune(resolved, extras)
 
 
 def resume(
@@ -142,9 +141,9 @@ def resume(
     Raises: CheckpointError if it is not a run, or its data or base weights are not those it began with.
     """
     found = run if isinstance(run, runs.Run) else runs.open_run(run)
-    from zoo.publishing import pipeline
+    from zoo.jobs import resume as resuming
 
-    return pipeline.resume(found, data, metric, label_names, keys)
+    return resuming.resume(found, data, metric, label_names, keys)
 
 
 def load(path: str | os.PathLike[str], *, weights: str | None = None, head: HeadFactory | None = None) -> Predictor:
@@ -186,7 +185,7 @@ def evaluate(
     Raises: CheckpointError; ConfigError; DataError, also if the data have a class that the model does not know.
     """
     saved_config.read(named(path))  # before the imports that take seconds
-    from zoo.publishing import verify
+    from zoo.jobs import evaluate as verify
 
     return verify.evaluate(Path(path), data, metric=metric, weights=weights, batch_size=batch_size, keys=keys, options=options)
 
@@ -249,7 +248,7 @@ def predict_to(
     """
     target = named(out)
     saved_config.read(named(path))  # before the imports that take seconds
-    from zoo.publishing import predicting
+    from zoo.jobs import predict as predicting
 
     return predicting.predict_to(
         target,
@@ -277,9 +276,9 @@ def publish(path: str | os.PathLike[str], to: str | os.PathLike[str], *, force: 
 def show(name: str, strategy: str | None = None) -> Shown:
     """Describe a backbone, and what a strategy would train. Needs no weights and no network. Raises: UnknownName, ConfigError."""
     registry.resolve(name)
-    from zoo.training import preview
+    from zoo.jobs import show as showing
 
-    return preview.show(name, strategy)
+    return showing.show(name, strategy)
 
 
 def inspect(
@@ -315,9 +314,9 @@ def inspect(
 
         weights.require(registry.resolve(backbone), resolved.config.model.weights)
     from zoo.inspection import report
-    from zoo.publishing import pipeline
+    from zoo.jobs import preparing
 
-    resolved, extras = pipeline.extras(resolved, data_sets, None, label_names)
+    resolved, extras = preparing.extras(resolved, data_sets, None, label_names)
     out = None if page is None else named(page)
     return report.inspect(resolved, extras.splits, judged=backbone is not None, out=out)
 
@@ -337,7 +336,7 @@ def bench(backbone: str | None = None, **options: Unpack[keywords.Bench]) -> Ben
 
     chosen = resolved.config.model
     weights.require(registry.resolve(chosen.backbone), chosen.weights)
-    from zoo.training import bench as benching
+    from zoo.jobs import bench as benching
 
     return benching.bench(resolved)
 

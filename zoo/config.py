@@ -404,8 +404,10 @@ class Resolved:
     """By leaf name: `flag`, `recipe NAME`, `family NAME`, `default`, or what settled the value later (`device`, `backbone`)."""
 
     def settle(self, origin: str, **values: Scalar) -> Resolved:
-        """A copy in which these values are decided by `origin`."""
-        return Resolved(self.config.replace(**values), self.origins | dict.fromkeys(values, origin))
+        """A copy in which these values are decided by `origin`; those that are so already keep theirs."""
+        before = self.config.flat()
+        changed = {name: value for name, value in values.items() if before[name] != value}
+        return Resolved(self.config.replace(**changed), self.origins | dict.fromkeys(changed, origin)) if changed else self
 
 
 def resolve(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> Resolved:

@@ -7,7 +7,7 @@ from zoo.cli import flags
 from zoo.errors import ConfigError, UnknownName
 from zoo.evaluation import metrics
 from zoo.evaluation.metrics import Metric
-from zoo.publishing import pipeline
+from zoo.jobs import preparing
 from zoo.types import Kind, Task
 
 
@@ -72,7 +72,7 @@ def test_a_metric_of_any_task_may_be_an_object():
     from zoo import configure
 
     rmse = metrics.get("rmse", Task.REGRESSION)
-    resolved, given = pipeline.extras(configure.configure({}), None, rmse, None)
+    resolved, given = preparing.extras(configure.configure({}), None, rmse, None)
     assert given.metric is rmse
     assert isinstance(given.metric, Metric)
     assert resolved.config.selection.metric == "rmse"

@@ -15,7 +15,7 @@ from zoo import inference, registry
 from zoo.adaptation.model import AdaptedModel
 from zoo.engines import installed
 from zoo.errors import ConfigError, DataError, UnknownName
-from zoo.publishing import answers as predict_answers
+from zoo.jobs import prediction_file as predict_answers
 from zoo.types import Kind, Labels
 
 pytestmark = pytest.mark.skipif("openvino" not in installed(), reason="OpenVINO is not installed (the extra cpu)")

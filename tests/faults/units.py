@@ -18,7 +18,7 @@ from zoo.adaptation import saved
 from zoo.adaptation.model import AdaptedModel
 from zoo.cache import Space
 from zoo.config import resolve
-from zoo.publishing import answers
+from zoo.jobs import prediction_file as answers
 from zoo.runs import Run
 from zoo.training import best, checkpoint
 from zoo.training.checkpoint import Best, Patience, TrainState

@@ -18,8 +18,8 @@ from zoo.training import job as jobs
 from zoo.training import launch, optim, solving
 from zoo.training.collect import prepare
 from zoo.training.features import Extractor
+from zoo.training.launch import settle
 from zoo.training.precision import full_float32
-from zoo.training.session import settle
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and torch sees none")
 

@@ -24,7 +24,7 @@ from zoo import api, backbones, inference, locks
 from zoo.adaptation.model import AdaptedModel
 from zoo.cli import main
 from zoo.errors import ConfigError, OutputError
-from zoo.publishing import answers
+from zoo.jobs import prediction_file as answers
 from zoo.types import Labels, Prediction, Task
 
 LABELS = Labels(("ant", "bee", "cat"))
@@ -135,7 +135,7 @@ def test_a_name_that_is_not_utf8(best: Path, tmp_path: Path) -> None:
 _WORKER = """
 import sys, time
 from zoo import api, inference
-from zoo.publishing import answers
+from zoo.jobs import prediction_file as answers
 answers.SECONDS = 0.0
 slow = inference.prediction
 inference.prediction = lambda *row: time.sleep(0.02) or slow(*row)

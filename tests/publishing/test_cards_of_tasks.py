@@ -17,9 +17,9 @@ from zoo import backbones, registry
 from zoo.evaluation.outputs import MultilabelOutputs
 from zoo.evaluation.report import evaluate
 from zoo.evaluation.thresholds import best_thresholds
+from zoo.jobs.finishing import choose_thresholds
 from zoo.publishing import figures
 from zoo.publishing.card import render, write_card
-from zoo.publishing.finish import choose_thresholds
 from zoo.types import Kind, Labels, Task
 
 NAMES = ("cat", "dog", "$fox$")

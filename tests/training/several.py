@@ -19,6 +19,7 @@ from zoo.data import open_splits
 from zoo.evaluation import metrics
 from zoo.training import job as jobs
 from zoo.training import launch, loop
+from zoo.training.trackers import Trackers
 
 
 class Counting(nn.Module):
@@ -68,7 +69,7 @@ def main(folder: Path, options: dict) -> None:
     if machine.is_main_process:
         runs.create(resolved, {})
     machine.wait_for_everyone()
-    loop.train(job, runs.open_run(folder / "run"), machine, [Watch(model, folder, machine.process_index)])
+    loop.train(job, runs.open_run(folder / "run"), machine, Trackers([Watch(model, folder, machine.process_index)]))
 
 
 if __name__ == "__main__":

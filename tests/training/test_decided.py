@@ -11,7 +11,8 @@ from zoo import content, decisions, folders, runs
 from zoo.config import resolve
 from zoo.decisions import Decision
 from zoo.errors import ConfigError
-from zoo.training import session
+from zoo.jobs import preparing
+from zoo.training import launch
 
 TINY = {
     "backbone": "timm/test_vit.r160_in1k",
@@ -57,11 +58,11 @@ def unfinish(run):
     ],
 )
 def test_the_arithmetic_of_features_is_settled_as_a_value_and_stays(flags, precision, features):
-    settled = session.settle(resolve([("flag", {**flags, "device": "cpu"})]))
+    settled = launch.settle(resolve([("flag", {**flags, "device": "cpu"})]))
     machine = settled.config.machine
     assert machine.precision in precision
     assert machine.feature_precision == features
-    assert session.settle(resolve([("config x", settled.config.flat())])).config == settled.config
+    assert launch.settle(resolve([("config x", settled.config.flat())])).config == settled.config
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -112,13 +113,13 @@ def test_what_was_measured_refuses_no_resume(tmp_path):
 def test_what_does_not_fit_the_task_is_refused_wherever_it_came_from(task, values, said, tmp_path):
     for origin in ("flag", "recipe x"):
         with pytest.raises(ConfigError, match=said):
-            session.by_task(resolve([(origin, values)]), _splits(task, tmp_path), None)
+            preparing.by_task(resolve([(origin, values)]), _splits(task, tmp_path), None)
 
 
 def test_smoothing_of_classes_is_not_used_for_values_and_that_is_said(caplog, tmp_path):
     caplog.set_level("INFO", "zoo")
     for origin in ("flag", "recipe x"):
-        settled, _ = session.by_task(resolve([(origin, {"label_smoothing": 0.1})]), _splits("regression", tmp_path), None)
+        settled, _ = preparing.by_task(resolve([(origin, {"label_smoothing": 0.1})]), _splits("regression", tmp_path), None)
         assert settled.config.optim.label_smoothing == 0
     assert caplog.text.count("label_smoothing is for classes, and the task is regression: it is not used") == 2
 

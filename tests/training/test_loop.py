@@ -19,6 +19,7 @@ from zoo.errors import AuditFailed, ConfigError, RunFailed
 from zoo.evaluation import metrics
 from zoo.training import job as jobs
 from zoo.training import launch, loop, optim, precision
+from zoo.training.trackers import Trackers
 
 TINY = {"backbone": "timm/test_resnet.r160_in1k", "weights": "random", "image_size": 32, "precision": "no", "device": "cpu"}
 SMALL = {**TINY, "epochs": 0.1, "batch_size": 32, "num_workers": 0, "tensorboard": False, "augment": "none"}
@@ -48,14 +49,14 @@ class TestAudits:
 
         net.register_forward_hook(drift)
         with pytest.raises(AuditFailed, match=name.replace(".", r"\.")):
-            loop.train(job, run, machine, [])
+            loop.train(job, run, machine, Trackers())
 
     def test_batch_norm_that_is_left_in_training_mode_is_caught(self, tmp_path):
         job, run, machine = job_and_run(tmp_path)
         bad = job.model.backbone.net.bn1
         job.model.backbone.net.register_forward_pre_hook(lambda *_: bad.train() and None)
         with pytest.raises(AuditFailed, match="bn1.running_mean"):
-            loop.train(job, run, machine, [])
+            loop.train(job, run, machine, Trackers())
 
     def test_a_tensor_that_never_trains_fails_the_run(self):
         class Idle(nn.Module):
@@ -71,7 +72,7 @@ class TestAudits:
 
     def test_nothing_is_wrong_with_a_good_run(self, tmp_path):
         job, run, machine = job_and_run(tmp_path, strategy="lora:2", lr=1e-3)
-        state = loop.train(job, run, machine, [])
+        state = loop.train(job, run, machine, Trackers())
         assert state.step == job.total_steps == 4
 
 
@@ -170,7 +171,7 @@ def test_the_last_line_of_metrics_is_what_scikit_learn_measures(tmp_path):
 def test_a_best_model_is_checkpointed_before_it_is_put_into_best(tmp_path):
     """Else a kill between the two leaves a `best/` of a step that no checkpoint knows."""
     job, run, machine = job_and_run(tmp_path)
-    state = loop.train(job, run, machine, [])
+    state = loop.train(job, run, machine, Trackers())
     checkpointed = run.checkpoints / f"step-{state.best.step:08d}" / "manifest.json"
     assert checkpointed.stat().st_mtime_ns < (run.best / "manifest.json").stat().st_mtime_ns
 

@@ -24,6 +24,7 @@ from zoo.training import launch, loop, optim, probe
 from zoo.training.collect import collect, prepare
 from zoo.training.losses import losses
 from zoo.training.solving import Candidate
+from zoo.training.trackers import Trackers
 from zoo.types import Task
 
 VIT = "timm/test_vit.r160_in1k"
@@ -173,14 +174,14 @@ class TestPrecision:
         job, run, machine = made(epochs=60 / 79, lr=1e-3, strategy="linear-probe")
         machine.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=10_000, backoff_factor=0.97)
         before = [parameter.clone() for parameter in job.model.head.parameters()]
-        state = loop.train(job, run, machine, [])
+        state = loop.train(job, run, machine, Trackers())
         assert state.step == 60
         assert not any(torch.equal(one, other) for one, other in zip(before, job.model.head.parameters(), strict=True))
         scale = machine.scaler.get_scale()
         assert scale < 2.0**127 * 0.97**4  # more than three were skipped
         job, run, machine = made(epochs=60 / 79, lr=1e-3, strategy="linear-probe")
         machine.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
-        loop.train(job, run, machine, [])
+        loop.train(job, run, machine, Trackers())
         assert machine.scaler.get_scale() == scale
 
 

@@ -19,10 +19,10 @@ from zoo.config import resolve
 from zoo.data import open_splits
 from zoo.data.folds import assign, groups_of
 from zoo.errors import AuditFailed, ConfigError
-from zoo.publishing import pipeline
+from zoo.jobs import finetune as jobs
+from zoo.jobs.preparing import Extras
+from zoo.jobs.training import AGREEMENT
 from zoo.training import judging, loop
-from zoo.training.fit import AGREEMENT
-from zoo.training.session import Extras
 from zoo.types import Labels, Task
 
 TINY = {"backbone": "timm/test_vit.r160_in1k", "weights": "random", "image_size": 32, "precision": "no", "engine": "torch"}
@@ -408,7 +408,7 @@ def test_values_are_learnt_in_their_own_unit(tmp_path, strategy):
     parts = {name: valued(part) for name, part in splits.parts().items()}
     given = replace(splits, **parts, labels=Labels(("size",)), facts=facts)
     flags = {**QUICK, "strategy": strategy, "epochs": 1, "cache": str(tmp_path / "cache"), "out": str(tmp_path / "run")}
-    run = pipeline.finetune(resolve([("flag", flags)]), Extras(splits=given))
+    run = jobs.finetune(resolve([("flag", flags)]), Extras(splits=given))
     spread = float(given.test.targets.std())
     assert run.metric == "rmse"
     assert run.value < (0.9 if strategy == "linear-probe" else 1.2) * spread

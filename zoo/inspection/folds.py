@@ -18,7 +18,7 @@ from zoo.errors import ConfigError
 from zoo.evaluation import metrics
 from zoo.evaluation.outputs import Outputs
 from zoo.inspection.opening import Raw
-from zoo.training import job, session, solving
+from zoo.training import job, launch, solving
 from zoo.training.collect import prepare
 from zoo.training.features import Extractor, Wanted
 from zoo.training.solving_design import Scaling
@@ -37,7 +37,7 @@ def features(raw: Raw, resolved: Resolved) -> tuple[NDArray[np.float32], str]:
 
     Raises: ZooError.
     """
-    config = session.settle(resolved).config
+    config = launch.settle(resolved).config
     device = torch.device(config.machine.device)
     model = prepare(job.build_model(config, _whole(raw)), device)
     cut = boundary.behind(model)

@@ -29,10 +29,11 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 from torch import distributed
 
 from zoo import interrupts, strategy
-from zoo.config import FinetuneConfig
+from zoo.config import FinetuneConfig, Resolved
 from zoo.errors import CheckpointError, ConfigError, DataError, RunFailed, WeightsError, ZooError
 from zoo.interrupts import Stopped
 from zoo.runs import Run
+from zoo.training import precision
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others: long enough for rank 0 to write a checkpoint, short enough to notice a hang."""
@@ -96,6 +97,22 @@ def accelerator(config: FinetuneConfig) -> Accelerator:
     return made
 
 
+def settle(resolved: Resolved) -> Resolved:
+    """Decide what was left to the machine: device, precision, processes. Raises: ConfigError."""
+    machine = resolved.config.machine
+    device = precision.resolve_device(machine.device)
+    if machine.feature_precision == "auto":
+        resolved = resolved.settle("precision", feature_precision="no" if machine.precision == "auto" else machine.precision)
+    arithmetic = precision.resolve_precision(machine.precision, device)
+    launched = launched_processes()
+    if launched > 1 and machine.processes not in (1, launched):
+        raise ConfigError(f"--processes {machine.processes}, but {launched} processes were launched")
+    for name, value in (("device", device.type), ("precision", arithmetic), ("processes", max(launched, machine.processes))):
+        if getattr(resolved.config.machine, name) != value:
+            resolved = resolved.settle("machine", **{name: value})
+    return resolved
+
+
 def run_workers(run_path: Path, processes: int, lock: int | None) -> None:
     """Train the prepared run in `run_path` with so many processes on this machine; returns when all have finished.
 
@@ -136,7 +153,7 @@ def _start(run_path: Path, folder: Path, rank: int, world: int, lock: int | None
         "GLOO_SOCKET_IFNAME": loopback,
         "NCCL_SOCKET_IFNAME": loopback,
     }
-    command = [sys.executable, "-m", "zoo.training.worker", str(run_path), str(folder), str(os.getpid())]
+    command = [sys.executable, "-m", "zoo.jobs.worker", str(run_path), str(folder), str(os.getpid())]
     command += [] if lock is None else [str(lock)]
     handed = () if lock is None else (lock,)
     # stdout is the answer's; what workers have to say is for people. (2 is stderr, also where `sys.stderr` is no file: in a notebook.)

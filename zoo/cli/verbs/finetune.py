@@ -12,8 +12,8 @@ from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
 
 if TYPE_CHECKING:
+    from zoo.jobs.dry_run import DryRun
     from zoo.runs import Run
-    from zoo.training.preview import DryRun
 
     Flags = dict[str, Any]
 else:

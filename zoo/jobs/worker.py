@@ -1,4 +1,4 @@
-"""One of several training processes: `python -m zoo.training.worker RUN FOLDER PARENT [LOCK]`; see `launch.run_workers`."""
+"""One of several training processes: `python -m zoo.jobs.worker RUN FOLDER PARENT [LOCK]`; see `launch.run_workers`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if __name__ == "__main__":
 from zoo import locks, runs, streams
 from zoo.data import deaths
 from zoo.interrupts import Stopped
-from zoo.training import launch, session
+from zoo.jobs import preparing, resume
+from zoo.training import launch
 
 
 def main(run_path: str, folder: str, parent: str, lock: str | None = None) -> int:
@@ -33,7 +34,7 @@ def main(run_path: str, folder: str, parent: str, lock: str | None = None) -> in
         with interrupts.handled(patient=True):
             run = runs.open_run(run_path)
             launch.meet(Path(folder), run.resolved().config.machine.device)
-            session.resume(run, session.Extras())
+            resume.train(run, preparing.Extras())
     except (Exception, KeyboardInterrupt) as error:
         launch.report(Path(folder), error, traceback.format_exc())
         return error.exit_status if isinstance(error, Stopped) else 1

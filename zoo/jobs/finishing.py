@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zoo import cache, folders, inference, memory
+from zoo import cache, folders, inference, memory, runs
 from zoo.adaptation import boundary, saved, saved_config
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import FinetuneConfig
@@ -25,6 +26,7 @@ from zoo.data.splits import Splits
 from zoo.data.targets import Targets
 from zoo.data.timing import workers
 from zoo.errors import CheckpointError, RunFailed
+from zoo.evaluation.metrics import Metric
 from zoo.evaluation.outputs import THRESHOLD, MultilabelOutputs
 from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
@@ -37,7 +39,6 @@ from zoo.training.collect import collect, prepare
 from zoo.training.features import Extractor, Wanted
 from zoo.training.judging import Judged
 from zoo.training.rows import EvalRows
-from zoo.training.session import Session
 from zoo.types import Task
 
 log = logging.getLogger("zoo")
@@ -47,14 +48,33 @@ TOLERANCE = 1e-4
 Both are computed in fp32, so what differs is the order of sums (about 1e-6)."""
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A run that has been trained, with what it was trained on."""
+
+    run: Run
+    splits: Splits
+    metric: Metric
+    is_main: bool
+    """Whether this process is the one that writes."""
+
+
+def finished(trained: Trained) -> Run:
+    """The run with its result, which the first process makes. Raises: as `finish`."""
+    if trained.is_main:
+        with runs.resumable(trained.run):
+            finish(trained)
+    return trained.run
+
+
 @memory.kept()
 @precision.full_float32()
-def finish(session: Session) -> Run:
+def finish(trained: Trained) -> Run:
     """Measure what was trained, on the file that ships, and write the card, `report.json` and `result.json`.
 
     The test samples are looked at here for the first time. Raises: RunFailed if the file does not answer as the model did.
     """
-    run, splits, task = session.run, session.splits, session.splits.task
+    run, splits, task = trained.run, trained.splits, trained.splits.task
     config = run.resolved().config
     recorded = saved_config.read(run.best)["facts"]["check_logits"]
     judged = judging.read(run) if _training(run).get("refit") else None
@@ -65,13 +85,13 @@ def finish(session: Session) -> Run:
         if judged is not None:
             found["val"] = _held_out(judged, splits, measure.model)
     thresholds = choose_thresholds(*found["val"]) if task is Task.MULTILABEL else None
-    report_of = partial(report_on, labels=splits.labels, task=task, thresholds=thresholds, extra_metrics=[session.metric])
+    report_of = partial(report_on, labels=splits.labels, task=task, thresholds=thresholds, extra_metrics=[trained.metric])
     report = report_of(*found["val" if splits.test is None else "test"])
     validation = report if splits.test is None else report_of(*found["val"], intervals=False)
     split = "test" if splits.test is not None else "val" if judged is None else HELD_OUT
-    _add_card(session, report, split, difference, thresholds, "" if judged is None else judged.words)
+    _add_card(trained, report, split, difference, thresholds, "" if judged is None else judged.words)
     folders.write_text(run.path / "report.json", json.dumps(report.to_dict(), indent=1))
-    folders.write_text(run.path / "result.json", json.dumps(_result(session, report, split, validation, difference), indent=1))
+    folders.write_text(run.path / "result.json", json.dumps(_result(trained, report, split, validation, difference), indent=1))
     for line in report.warnings:
         log.warning("%s", line)
     return run
@@ -180,7 +200,7 @@ def compare(logits: NDArray[np.float32], recorded: list[list[float]], folder: Pa
 
 
 def _add_card(
-    session: Session,
+    trained: Trained,
     report: Report,
     split: str,
     difference: float,
@@ -188,7 +208,7 @@ def _add_card(
     held_out: str,
 ) -> None:
     """Write `best/` again with its figures and card beside the very same weights, and with the thresholds in its config."""
-    run, facts = session.run, session.splits.facts
+    run, facts = trained.run, trained.splits.facts
     resolved = run.resolved()
     training = _training(run)
     block = saved_config.read(run.best) | {"thresholds": thresholds}
@@ -225,8 +245,8 @@ def _add_card(
         write_card(folder, card)
 
 
-def _result(session: Session, report: Report, split: str, validation: Report, difference: float) -> dict[str, Any]:
-    run, metric = session.run, session.metric.name
+def _result(trained: Trained, report: Report, split: str, validation: Report, difference: float) -> dict[str, Any]:
+    run, metric = trained.run, trained.metric.name
     training = _training(run)
     value = report.values[metric]
     return {

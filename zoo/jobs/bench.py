@@ -22,7 +22,7 @@ from zoo.data.splits import open_splits
 from zoo.data.timing import workers
 from zoo.data.transforms import train_transform
 from zoo.errors import ConfigError
-from zoo.training import job, launch, precision, session, solving
+from zoo.training import job, launch, precision, solving
 from zoo.training.collect import channels_last, place, prepare
 from zoo.training.way import flops
 
@@ -78,7 +78,7 @@ class Bench:
 @precision.full_float32()
 def bench(resolved: Resolved) -> Bench:
     """Measure every part of the work for these options; keeps nothing. Raises: ZooError."""
-    resolved = session.settle(resolved)
+    resolved = launch.settle(resolved)
     config = resolved.config
     if config.machine.processes > 1:
         raise ConfigError(f"processes is {config.machine.processes}; the parts are measured in one process")

@@ -6,7 +6,7 @@ import itertools
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,20 +27,20 @@ from zoo.data.splits import Splits
 from zoo.data.timing import choose_workers, most_workers
 from zoo.errors import RunFailed
 from zoo.evaluation.metrics import Metric
+from zoo.jobs.preparing import Prepared, build
 from zoo.options import Scalar
 from zoo.runs import Run
 from zoo.training import checkpoint, judging, loop, precision, probe, solving, truncation
 from zoo.training.best import CHECKED, write_best
 from zoo.training.checkpoint import Patience, TrainState
-from zoo.training.collect import prepare
 from zoo.training.features import Extractor, Wanted
-from zoo.training.job import build_model, environment, left_to_model, make_job, make_row_job, position
+from zoo.training.job import environment, make_job, make_row_job, position
 from zoo.training.judging import Pool
 from zoo.training.loop import Job
 from zoo.training.reading import decoded_once
 from zoo.training.trackers import Trackers
 from zoo.training.trackers.base import Start
-from zoo.training.way import Way, agreed_way
+from zoo.training.way import Way
 
 log = logging.getLogger("zoo")
 
@@ -50,8 +50,8 @@ AGREEMENT = 1e-4
 
 @dataclass
 class Settling:
-    """A run's options, of which training settles the last. Each is written down before it is used, so that a resumed run does the same,
-    whatever the machine would say by then."""
+    """A run's options, of which training settles the last. They are written down before they are used, so that a resumed run does the
+    same, whatever the machine would say by then."""
 
     run: Run
     resolved: Resolved
@@ -65,34 +65,25 @@ class Settling:
 
     def settle(self, origin: str, **values: Scalar) -> None:
         """Decide these, as `origin` says."""
-        before = self.config.flat()
-        changed = {name: value for name, value in values.items() if before[name] != value}
-        if changed:
-            self.resolved = self.resolved.settle(origin, **changed)
-            if self.writes:
-                runs.write_config(self.run, self.resolved)
+        self.resolved = self.resolved.settle(origin, **values)
+
+    def write(self) -> None:
+        """Write them down where they are not."""
+        if self.writes and self.run.resolved().config != self.config:
+            runs.write_config(self.run, self.resolved)
 
 
 @memory.kept()
 @precision.full_float32()
-def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) -> None:
-    """Build everything for a run and train it; leaves `best/` and `training.json` for the next floor. Raises: ZooError."""
-    options = Settling(run, run.resolved(), machine.is_main_process)
-    model = prepare(build_model(options.config, splits), machine.device)
-    empty = {name for name, value in options.config.flat().items() if value is None}
-    options.settle("backbone", **{name: value for name, value in model.backbone.preprocess.options().items() if name in empty})
-    options.settle("model", **left_to_model(model, options.config))
-    way = agreed_way(model, options.config, sum(len(part) for part in splits.parts().values()), machine)
-    if way.keep_features is not None:
-        options.settle("measured", keep_features=way.keep_features)
+def train_run(run: Run, prepared: Prepared, machine: Accelerator) -> None:
+    """Build everything for a run and train it; leaves `best/` and `training.json` for who finishes it. Raises: ZooError."""
+    built = build(replace(prepared, resolved=run.resolved()), machine)
+    splits, metric, model, way = prepared.splits, prepared.metric, built.model, built.way
+    options = Settling(run, built.resolved, machine.is_main_process)
     if machine.is_main_process:
         log.info("%s\n%s", model.plan.summary(), way.why)
         _say_unused(options.resolved, way)
-    cut = truncation.cut_off(splits.parts(), model.backbone.preprocess) if machine.is_main_process else []
-    if cut:
-        folders.write_text(run.path / runs.NOTICES, notices.as_csv([*splits.facts.notices, *cut]))
-        for notice in cut:
-            log.info("%s", notice.pointing(runs.NOTICES))
+    cut = _say_cut(run, splits, model) if machine.is_main_process else []
     frozen = freezing.frozen_digests(model)
     if way.name != "solved":
         options.settle("training", refit="train")
@@ -113,7 +104,18 @@ def train_run(run: Run, splits: Splits, metric: Metric, machine: Accelerator) ->
         folders.write_text(run.path / "training.json", json.dumps(values, indent=1))
         if values.get("workers") is not None:
             options.settle("measured", num_workers=values["workers"])
+        options.write()
     machine.wait_for_everyone()
+
+
+def _say_cut(run: Run, splits: Splits, model: AdaptedModel) -> list[notices.Notice]:
+    """Name the samples of which the model sees a part only, in the run's notices too."""
+    cut = truncation.cut_off(splits.parts(), model.backbone.preprocess)
+    if cut:
+        folders.write_text(run.path / runs.NOTICES, notices.as_csv([*splits.facts.notices, *cut]))
+        for notice in cut:
+            log.info("%s", notice.pointing(runs.NOTICES))
+    return cut
 
 
 def _choose_workers(config: FinetuneConfig, model: AdaptedModel, machine: Accelerator) -> Callable[[SampleSet], int] | None:
@@ -140,7 +142,7 @@ def _on_samples(options: Settling, splits: Splits, metric: Metric, machine: Acce
     _start_head(options, splits, metric, machine, job)
     if options.config.machine.engine == "auto":
         options.settle("machine", engine="torch")
-    return _loop(options.run, machine, job) | {"environment": environment(machine, model)}
+    return _loop(options, machine, job) | {"environment": environment(machine, model)}
 
 
 def _start_head(options: Settling, splits: Splits, metric: Metric, machine: Accelerator, job: Job) -> None:
@@ -153,6 +155,7 @@ def _start_head(options: Settling, splits: Splits, metric: Metric, machine: Acce
     with _extractor(cut, model, splits, options.config, machine) as extractor:
         wanted = [Wanted(splits.train), Wanted(splits.val)]
         options.settle("measured", **extractor.settled(wanted))
+        options.write()
         train, val = extractor.all_rows(wanted)
         options.settle("measured", **extractor.options)  # an engine may have failed
         if not machine.is_main_process:  # the others get the head's values when the model is prepared for several processes
@@ -178,7 +181,7 @@ def _on_rows(
             log.info("%s", work)
         job = make_row_job(options.config, splits, model, cut, train, val, metric, machine)
         _start_head(options, splits, metric, machine, job)
-        values = _loop(options.run, machine, job)
+        values = _loop(options, machine, job)
     return values | {
         "features": str(work),
         "workers": work.workers,
@@ -186,7 +189,9 @@ def _on_rows(
     }
 
 
-def _loop(run: Run, machine: Accelerator, job: Job) -> dict[str, Any]:
+def _loop(options: Settling, machine: Accelerator, job: Job) -> dict[str, Any]:
+    run = options.run
+    options.write()
     trackers = Trackers.begin(run.path, job.config, position(run, job)) if machine.is_main_process else Trackers()
     try:
         state = loop.train(job, run, machine, trackers)
@@ -215,6 +220,7 @@ def _solved(
         pool, val = _pool(options, extractor, splits)
         if not machine.is_main_process:
             return {}
+        options.write()
         trackers = Trackers.begin(run.path, options.config, Start(metric.name))
         try:
             solved = probe.solve(pool, model, metric, options.config, machine.device, trackers)
@@ -302,6 +308,7 @@ def _computed(options: Settling, extractor: Extractor, splits: Splits, wanted: l
     """
     asked = [*wanted, Wanted(splits.test)] if splits.test is not None and extractor.root is not None else wanted
     options.settle("measured", **extractor.settled(asked))
+    options.write()
     rows = extractor.all_rows(asked)
     options.settle("measured", **extractor.options)  # an engine may have failed
     return dict(zip(wanted, rows, strict=False))

@@ -1,4 +1,4 @@
-"""Looking before leaping: what a run would do (`--dry-run`), and what a backbone is (`zoo show`)."""
+"""`zoo show`: what a backbone is, and what a strategy would train of it."""
 
 from __future__ import annotations
 
@@ -9,79 +9,6 @@ from torchinfo import summary
 
 from zoo import backbones, content, registry
 from zoo.adaptation.model import AdaptedModel
-from zoo.config import Resolved
-from zoo.data.splits import open_splits
-from zoo.training import job, launch, loop, micro_batches, optim, session
-from zoo.training.session import Extras
-from zoo.training.way import choose_way
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """What a run would do."""
-
-    config_rows: list[tuple[str, Any, str]]
-    """Each option, its value, and where the value came from."""
-    data_lines: list[str]
-    """The data, for people."""
-    data: dict[str, Any]
-    """The data, as plain values."""
-    trainable: list[tuple[str, str, tuple[int, ...]]]
-    """Each tensor that would train, its group and its shape."""
-    trains: str
-    """The same in one line."""
-    way: str
-    """How it would be trained, and what would be computed once."""
-    steps: int
-    """Optimiser steps of the whole run; 0 where the head is solved."""
-    loss: float
-    """Loss of the one batch that was trained."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As one JSON-safe object."""
-        return {
-            "options": {name: {"value": value, "origin": origin} for name, value, origin in self.config_rows},
-            "data": self.data,
-            "trainable": [{"tensor": name, "group": group, "shape": list(shape)} for name, group, shape in self.trainable],
-            "trains": self.trains,
-            "way": self.way,
-            "steps": self.steps,
-            "loss": self.loss,
-        }
-
-
-@launch.one_run()
-def dry_run(resolved: Resolved, extras: Extras) -> DryRun:
-    """Do everything that a run does before its second step, in one process, and keep nothing. Raises: ZooError."""
-    asked = resolved.config
-    resolved = session.settle(resolved.settle("dry run", processes=1))
-    config = resolved.config
-    splits = session.labelled(extras.splits or open_splits(config), config)
-    resolved, metric = session.by_task(resolved, splits, extras.metric)
-    config = resolved.config
-    machine = launch.accelerator(config)
-    model = job.build_model(config, splits)
-    micro_batches.least(model, asked)  # with as many processes as the run would have
-    resolved = resolved.settle("backbone", **model.backbone.preprocess.options())
-    resolved = resolved.settle("model", **job.left_to_model(model, config))
-    way = choose_way(model, config, sum(len(part) for part in splits.parts().values()))
-    work = job.make_job(config, splits, model, metric, machine)
-    optimizer = optim.build_optimizer(model.to(machine.device), config.optim)
-    wrapped, prepared = machine.prepare(model, optimizer)
-    wrapped.train()
-    step, batches = next(iter(work.train.steps(0, 1)))
-    loss = loop.train_step(work, machine, wrapped, prepared, batches, step)
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    return DryRun(
-        config_rows=[(name, value, resolved.origins[name]) for name, value in resolved.config.flat().items()],
-        data_lines=splits.facts.lines(),
-        data=splits.facts.to_dict(),
-        trainable=[(name, group, shapes[name]) for name, group in model.plan.tensors.items()],
-        trains=model.plan.summary(),
-        way=way.why,
-        steps=0 if way.name == "solved" else work.total_steps,
-        loss=loss,
-    )
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from zoo.errors import ConfigError, UnknownName
 from zoo.evaluation import metrics
 from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
+from zoo.jobs.finishing import outputs
+from zoo.jobs.preparing import CUSTOM_DATA, labelled
 from zoo.options import EVALUATE
-from zoo.publishing.finish import outputs
 from zoo.runs import Run
-from zoo.training.session import CUSTOM_DATA, labelled
 from zoo.types import Schema
 
 log = logging.getLogger("zoo")

@@ -16,8 +16,8 @@ from zoo.data.inputs import Rows, request_for
 from zoo.data.sources.base import Named
 from zoo.errors import EngineFailed
 from zoo.inference import Predictor
-from zoo.publishing import answers
-from zoo.publishing.answers import Written
+from zoo.jobs import prediction_file as answers
+from zoo.jobs.prediction_file import Written
 from zoo.types import Kind, Prediction
 
 FIRST = 64

@@ -1,0 +1,1 @@
+"""What each verb does, from start to end: one module a verb."""
