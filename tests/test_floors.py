@@ -15,7 +15,7 @@ import zoo
 
 PACKAGE = Path(zoo.__file__).parent
 FLOORS = [
-    {"errors", "memory", "interrupts", "keywords"},
+    {"errors", "memory", "interrupts", "keywords", "imports"},
     {"types", "content", "scale", "strategy", "folders", "locks", "streams", "plugins", "runtimes"},
     {"cache", "options", "progress"},
     {"strategies"},

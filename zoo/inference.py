@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from zoo import engines, memory, runs
 from zoo.adaptation import saved, saved_config
 from zoo.adaptation.model import AdaptedModel
+from zoo.backbones.base import Backbone
 from zoo.backbones.pictures import PicturePreprocess
 from zoo.backbones.sounds import Sound
 from zoo.data import open_picture, open_sound, sources
@@ -294,6 +295,7 @@ def load(
     threshold: float | None = None,
     weights: str | None = None,
     head: HeadFactory | None = None,
+    backbone: Backbone | None = None,
 ) -> Predictor:
     """A published folder, or the `best/` of a run, ready to predict, on the CPU and in eval mode.
 
@@ -303,11 +305,12 @@ def load(
         weights: base weights (a file, a folder, `random`) for a folder that holds the trained tensors alone; by default those that
             the run was made with whose `best/` it is, else they are searched as for a new run.
         head: factory of a custom head that this process has not registered.
+        backbone: the network, where this process has it with the very weights that the folder names; None: it is loaded.
 
     Raises: CheckpointError, WeightsError.
     """
     folder = Path(path)
-    model, config = saved.open_with_config(folder, weights=weights or _base_weights(folder), head=head)
+    model, config = saved.open_with_config(folder, weights=weights or _base_weights(folder), head=head, backbone=backbone)
     if threshold is None:
         return Predictor(model, config.get("thresholds"))
     if model.task is not Task.MULTILABEL:

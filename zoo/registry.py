@@ -140,16 +140,32 @@ def families() -> dict[str, Family]:
     return {name: family for name, (family, _) in _content().items()}
 
 
-@cache
+def family(name: str) -> Family | None:
+    """The family of this name; None without one."""
+    path = content.files("adapters", ".yaml").get(name)
+    return None if path is None else _family(name, path)[0]
+
+
 def _content() -> dict[str, tuple[Family, dict[str, BackboneSpec]]]:
-    loaded = {}
-    for name, path in content.files("adapters", ".yaml").items():
-        values = content.read_yaml(path)
-        members = values.pop("members")
-        family = Family(name=name, **{**values, "kind": Kind(values.get("kind", Kind.IMAGE))})
-        specs = [BackboneSpec(family=family, loader=family.loader, **member) for member in members]
-        loaded[name] = (family, {spec.name: spec for spec in specs})
-    return loaded
+    return {name: _family(name, path) for name, path in content.files("adapters", ".yaml").items()}
+
+
+@cache
+def _family(name: str, path: Path) -> tuple[Family, dict[str, BackboneSpec]]:
+    """A family and its members, by name."""
+    values = content.read_yaml(path)
+    members = values.pop("members")
+    family = Family(name=name, **{**values, "kind": Kind(values.get("kind", Kind.IMAGE))})
+    specs = [BackboneSpec(family=family, loader=family.loader, **member) for member in members]
+    return family, {spec.name: spec for spec in specs}
+
+
+def _curated(name: str) -> BackboneSpec | None:
+    """A member of a family. To read all families takes half a second, so that only those are whose text has the name."""
+    for family, path in content.files("adapters", ".yaml").items():
+        if name in path.read_text(encoding="utf-8") and name in (members := _family(family, path)[1]):
+            return members[name]
+    return None
 
 
 def family_of(loader: str, architecture: str) -> Family | None:
@@ -189,6 +205,8 @@ def resolve(name: str) -> BackboneSpec:
         identity = name.removeprefix("hf/")
         curated = next((spec for spec in backbones() if spec.loader == "transformers" and spec.id == identity), None)
         return replace(curated, name=name) if curated else BackboneSpec(name, identity, family=None, loader="transformers")
+    if curated := _curated(name):
+        return curated
     known = {spec.name: spec for spec in backbones()}
     if name not in known:
         hint = "(`zoo list backbones` shows all; `timm/NAME` is any of timm's, `hf/ORGANISATION/NAME` any encoder of the Hub's)"

@@ -63,11 +63,14 @@ def open_saved(folder: Path, *, weights: str | None = None, head: HeadFactory | 
 
 
 def open_with_config(
-    folder: Path, *, weights: str | None = None, head: HeadFactory | None = None
+    folder: Path, *, weights: str | None = None, head: HeadFactory | None = None, backbone: Backbone | None = None
 ) -> tuple[AdaptedModel, dict[str, Any]]:
-    """As `open_saved`, and what its config says (`saved_config.read`)."""
+    """As `open_saved`, and what its config says (`saved_config.read`).
+
+    backbone: one with the base weights of a folder that holds trained tensors alone, and nothing inserted; None: it is loaded.
+    """
     saved_config.read(folder)  # a folder that is no model is not one without a manifest
-    return folders.read_whole(folder, lambda: _open(folder, weights, head), (WEIGHTS, CONFIG), for_people)
+    return folders.read_whole(folder, lambda: _open(folder, weights, head, backbone), (WEIGHTS, CONFIG), for_people)
 
 
 def verify(folder: Path) -> list[str]:
@@ -86,7 +89,9 @@ def for_people(name: str) -> bool:
     return name == "README.md" or name.startswith("figures/")
 
 
-def _open(folder: Path, weights: str | None, head: HeadFactory | None) -> tuple[AdaptedModel, dict[str, Any]]:
+def _open(
+    folder: Path, weights: str | None, head: HeadFactory | None, given: Backbone | None
+) -> tuple[AdaptedModel, dict[str, Any]]:
     block = saved_config.read(folder)
     path = folder / WEIGHTS
     state, metadata = _read(path)
@@ -95,7 +100,7 @@ def _open(folder: Path, weights: str | None, head: HeadFactory | None) -> tuple[
             raise CheckpointError(f"{path}: written for another {CONFIG} than the one beside it; use another copy")
         labels = _labels(folder, block, metadata)
         with unfilled() if block["layout"] != "adapter" else contextlib.nullcontext():
-            backbone = _backbone(folder, block, weights)
+            backbone = _backbone(folder, block, weights, given)
             model = _rebuild(block, backbone, labels, _head(folder, block, head))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{folder / CONFIG}: damaged: {type(error).__name__} {error}; use another copy") from error
@@ -182,12 +187,11 @@ def _labels(folder: Path, block: Mapping[str, Any], metadata: Mapping[str, Any])
     return labels
 
 
-def _backbone(folder: Path, block: Mapping[str, Any], weights: str | None) -> Backbone:
+def _backbone(folder: Path, block: Mapping[str, Any], weights: str | None, given: Backbone | None) -> Backbone:
     base = block["base"]
-    families = registry.families()
-    if base["family"] is not None and base["family"] not in families:
+    family = None if base["family"] is None else registry.family(base["family"])
+    if family is None and base["family"] is not None:
         raise CheckpointError(f"{folder / CONFIG}: no family {base['family']!r} here; install what provides it")
-    family = families[base["family"]] if base["family"] is not None else None
     spec = BackboneSpec(
         base["name"], base["id"], family, loader=base.get("loader", "timm"), licence=base["licence"], arguments=base["arguments"]
     )
@@ -199,7 +203,8 @@ def _backbone(folder: Path, block: Mapping[str, Any], weights: str | None) -> Ba
     if whole or (weights is None and base["seed"] is not None):
         weights = "random"
     tokenizer = folder if preprocess.kind is Kind.TEXT else None
-    backbone = backbones.load(spec, weights, **preprocess.options(), tokenizer=tokenizer, seed=seed)
+    loaded = None if whole else given
+    backbone = loaded or backbones.load(spec, weights, **preprocess.options(), tokenizer=tokenizer, seed=seed)
     if whole:  # the file brings every value; what is kept is where the training began
         backbone.base_sha256 = base["tensors_sha256"]
         backbone.origin = WeightsOrigin(base["source"], base["sha256"], base["licence"], base.get("own", False))

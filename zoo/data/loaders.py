@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from zoo import registry
+from zoo import imports, registry
 from zoo.backbones.base import Preprocess
 from zoo.config import LoaderConfig
 from zoo.data import deaths
@@ -258,6 +258,7 @@ class _Feed:
 
     def __init__(self, loader: DataLoader[Any], reader: Reader) -> None:
         self.reader, self.samples = reader, reader.samples
+        imports.wait()
         try:
             self.iterator = iter(loader)
         except Exception as error:  # what is sent to a process that is not forked may raise anything

@@ -61,7 +61,7 @@ def get(name: str, task: Task = Task.CLASSIFICATION) -> Metric:
 
     Raises: UnknownName, with the nearest names; ConfigError if it is a metric of other tasks.
     """
-    own = known(task)
+    own = _SHIPPED[task] if name in _SHIPPED[task] else known(task)
     if name in own:
         return own[name]
     others = [other for other in Task if name in known(other)]

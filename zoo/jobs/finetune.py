@@ -41,10 +41,10 @@ def _train(prepared: Prepared, held: ExitStack) -> Trained:
     lock = held.enter_context(runs.alone(run)) if is_main else None
     try:
         with runs.resumable(run):
-            if machine is None:
-                launch.run_workers(run.path, config.machine.processes, lock)
-            else:
-                training.train_run(run, prepared, machine)
+            if machine is not None:
+                return training.train_run(run, prepared, machine)
+            launch.run_workers(run.path, config.machine.processes, lock)
+            return Trained(run, splits, prepared.metric, is_main)
     except (ZooError, OSError):
         if is_main and run.status == "empty":
             shutil.rmtree(run.path, ignore_errors=True)
@@ -52,7 +52,6 @@ def _train(prepared: Prepared, held: ExitStack) -> Trained:
                 with contextlib.suppress(OSError):  # other runs lie in it
                     run.path.parent.rmdir()
         raise
-    return Trained(run, splits, prepared.metric, is_main)
 
 
 def _create(resolved: Resolved, splits: Splits, machine: Accelerator | None) -> Run:

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zoo import cache, folders, inference, memory, runs
+from zoo import cache, folders, imports, inference, memory, runs
 from zoo.adaptation import boundary, saved, saved_config
 from zoo.adaptation.model import AdaptedModel
+from zoo.backbones.base import Backbone
 from zoo.config import FinetuneConfig
 from zoo.data.loaders import EvalBatches, Loading, loading
 from zoo.data.sets import SampleSet
@@ -57,6 +58,8 @@ class Trained:
     metric: Metric
     is_main: bool
     """Whether this process is the one that writes."""
+    backbone: Backbone | None = None
+    """The network, where it is inert and this process has it: it was compared with its digest when training ended."""
 
 
 def finished(trained: Trained) -> Run:
@@ -78,7 +81,8 @@ def finish(trained: Trained) -> Run:
     config = run.resolved().config
     recorded = saved_config.read(run.best)["facts"]["check_logits"]
     judged = judging.read(run) if _training(run).get("refit") else None
-    with Measure(inference.load(run.best).model, config) as measure:
+    imports.wait()
+    with Measure(inference.load(run.best, backbone=trained.backbone).model, config) as measure:
         difference = compare(measure.whole(splits.val, len(recorded)), recorded, run.best)
         fitted = {"train"} if judged is None else {"train", "val"}
         found = measure({name: samples for name, samples in splits.parts().items() if name not in fitted})

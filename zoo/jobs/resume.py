@@ -64,5 +64,4 @@ def train(run: Run, given: Extras, lock: int | None = None) -> Trained:
             folders.sweep(folder)
     machine.wait_for_everyone()
     with runs.resumable(run):
-        training.train_run(run, prepared, machine)
-    return Trained(run, splits, prepared.metric, machine.is_main_process)
+        return training.train_run(run, prepared, machine)

@@ -27,6 +27,7 @@ from zoo.data.splits import Splits
 from zoo.data.timing import choose_workers, most_workers
 from zoo.errors import RunFailed
 from zoo.evaluation.metrics import Metric
+from zoo.jobs.finishing import Trained
 from zoo.jobs.preparing import Prepared, build
 from zoo.options import Scalar
 from zoo.runs import Run
@@ -75,7 +76,7 @@ class Settling:
 
 @memory.kept()
 @precision.full_float32()
-def train_run(run: Run, prepared: Prepared, machine: Accelerator) -> None:
+def train_run(run: Run, prepared: Prepared, machine: Accelerator) -> Trained:
     """Build everything for a run and train it; leaves `best/` and `training.json` for who finishes it. Raises: ZooError."""
     built = build(replace(prepared, resolved=run.resolved()), machine)
     splits, metric, model, way = prepared.splits, prepared.metric, built.model, built.way
@@ -106,6 +107,8 @@ def train_run(run: Run, prepared: Prepared, machine: Accelerator) -> None:
             options.settle("measured", num_workers=values["workers"])
         options.write()
     machine.wait_for_everyone()
+    backbone = model.backbone if model.plan.strategy.inert else None
+    return Trained(run, splits, metric, machine.is_main_process, backbone)
 
 
 def _say_cut(run: Run, splits: Splits, model: AdaptedModel) -> list[notices.Notice]:

@@ -16,7 +16,7 @@ from zoo.errors import CheckpointError, OutputError
 from zoo.evaluation.report import Report
 from zoo.evaluation.shipped import RESAMPLES
 from zoo.options import OFF_CARD
-from zoo.publishing import figures, measured, metadata
+from zoo.publishing import measured, metadata
 from zoo.publishing.markdown import escape, folded, table, without_folders
 from zoo.publishing.measured import FOLDED
 from zoo.types import Kind, Task
@@ -96,6 +96,8 @@ def write_card(folder: Path, facts: CardFacts) -> Path:
         raise CheckpointError(f"{folder}: has no {WEIGHTS}, so there is nothing to describe")
     text = render(facts, folders.sha256(weights))
     metadata.validate(text, CARD)
+    from zoo.publishing import figures  # matplotlib is imported while others compute
+
     try:
         figures.write_figures(folder, facts.report, facts.kind)
         (folder / CARD).write_text(text, encoding="utf-8")
@@ -106,6 +108,7 @@ def write_card(folder: Path, facts: CardFacts) -> Path:
 
 def render(facts: CardFacts, weights_sha256: str) -> str:
     """The text of the card."""
+
     strategy, base = facts.config["strategy"], facts.config["base"]["name"]
     name = f"{base} {strategy} {facts.data_name}"
     head = metadata.build(facts.config, facts.report, facts.data_name, without_folders(facts.split), name)
@@ -116,6 +119,8 @@ def render(facts: CardFacts, weights_sha256: str) -> str:
 
 def _words(facts: CardFacts, weights_sha256: str) -> dict[str, Any]:
     """Every variable of the template."""
+    from zoo.publishing import figures
+
     config, report, kind = facts.config, facts.report, facts.kind
     split = escape(without_folders(facts.split))
     example, place, places = _USES[kind]

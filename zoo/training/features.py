@@ -25,7 +25,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 
-from zoo import cache, decisions, engines, interrupts
+from zoo import cache, decisions, engines, imports, interrupts
 from zoo.backbones.base import Backbone, Preprocess
 from zoo.cache import Integers, Keys, Rows, Shards, Space
 from zoo.config import FinetuneConfig
@@ -479,6 +479,7 @@ class Extractor:
                 self.work.waited += time.perf_counter() - began
                 if batch is None:
                     break
+                imports.ahead()
                 rows = engine(batch.inputs)
                 bad = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
                 if len(bad):

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from zoo import imports
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import FinetuneConfig
 from zoo.errors import NonFinite
@@ -84,6 +85,7 @@ def solve(
     Raises: NonFinite if the metric is undefined for every candidate.
     """
     began = time.perf_counter()
+    imports.ahead()
     classes = model.num_outputs
     targets = model.learnt(torch.from_numpy(pool.targets)).numpy()
     weights = solving.balanced(targets, classes) if config.data.class_weights == "balanced" else None

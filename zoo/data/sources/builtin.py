@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -41,12 +43,14 @@ def _digits() -> Opened:
     Values 0..16 are scaled to 0..255. From E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits (UCI, 1998, CC BY 4.0), its
     test part.
     """
-    from sklearn.datasets import load_digits  # costs a second, and only this data set needs it
-
-    found = load_digits()
-    images = np.round(found.images * (255 / 16)).astype(np.uint8)
+    # The file that `sklearn.datasets.load_digits` reads, without the second that the import of that library takes.
+    library = find_spec("sklearn")
+    assert library is not None
+    assert library.origin is not None
+    found = np.loadtxt(Path(library.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    images = np.round(found[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     digests = np.array([hashlib.sha256(image.tobytes()).hexdigest() for image in images], dtype=DIGEST)
     numbers = np.arange(len(images), dtype=np.int64)
-    pictures = ArraySet(title="digits", images=images, numbers=numbers, targets=found.target.astype(np.int64), digests=digests)
+    pictures = ArraySet(title="digits", images=images, numbers=numbers, targets=found[:, -1].astype(np.int64), digests=digests)
     description = "builtin:digits (handwritten digits of 8 x 8 pixels, from scikit-learn)"
     return Opened(description, "CC-BY-4.0", tuple(str(digit) for digit in range(10)), {ALL: pictures})
