@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import threading
 
-LATER = ("sklearn.metrics", "matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.style", "scipy.sparse.csgraph")
+LATER = ("matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.style")
 """What measuring and describing a model takes, and training does not."""
 
 _threads: list[threading.Thread] = []

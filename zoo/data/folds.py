@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from zoo.data.samplers import FOLDS, bits_of, permutation
 from zoo.data.sets import Integers, SampleSet
@@ -23,6 +21,9 @@ def groups_of(sets: Sequence[SampleSet]) -> Integers:
     same = np.where(known, np.unique(digests, return_inverse=True)[1], len(own) + own)
     if any(samples.groups is None for samples in sets):
         return np.unique(same, return_inverse=True)[1].astype(np.int64)
+    from scipy.sparse import coo_array  # a quarter of a second, and only groups need it
+    from scipy.sparse.csgraph import connected_components
+
     given = np.concatenate([samples.groups for samples in sets if samples.groups is not None])
     ends = (
         np.concatenate([own, own]),

@@ -5,9 +5,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from zoo.evaluation.checked import Floats, Ints
+
+
+def whole(resampled: Callable[[Any, Floats], Floats], outputs: Any) -> float:
+    """The value of the outputs as they are, where each occurs once."""
+    return float(resampled(outputs, np.ones((len(outputs), 1)))[0])
 
 
 def mean(values: Floats, weights: Floats) -> Floats:

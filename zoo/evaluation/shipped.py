@@ -1,5 +1,5 @@
-"""What a metric is, and those of classification that come with zoo: plain functions over arrays, on scikit-learn, each with a
-declared direction. Those of the other tasks are in `shipped_multilabel` and `shipped_regression`.
+"""What a metric is, and those of classification that come with zoo: plain functions over arrays, each with a declared direction. Those of
+the other tasks are in `shipped_multilabel` and `shipped_regression`.
 
 Most have a second form for the bootstrap, over many resamples at once: a function of the outputs and of `[N, R] float64` weights,
 where weight [i, r] says how often sample i occurs in resample r; the answer is `[R] float64`, NaN where that resample has none.
@@ -19,7 +19,7 @@ import numpy as np
 from zoo.evaluation import calibration
 from zoo.evaluation.checked import Floats
 from zoo.evaluation.outputs import Outputs, Undefined
-from zoo.evaluation.resampling import area, mean, over_present, sums
+from zoo.evaluation.resampling import area, mean, over_present, sums, whole
 from zoo.types import Task
 
 RESAMPLES = 1000
@@ -95,11 +95,8 @@ def _every_class(outputs: Outputs) -> None:
 
 
 def _balanced_accuracy(outputs: Outputs) -> float:
-    from sklearn.metrics import recall_score
-
     _every_class(outputs)
-    classes = np.arange(outputs.num_classes)
-    return float(recall_score(outputs.targets, outputs.predictions, labels=classes, average="macro", zero_division=0))
+    return whole(_balanced_accuracy_resampled, outputs)
 
 
 def _counts(outputs: Outputs, weights: Floats) -> tuple[Floats, Floats, Floats]:
@@ -119,11 +116,8 @@ def _balanced_accuracy_resampled(outputs: Outputs, weights: Floats) -> Floats:
 
 
 def _macro_f1(outputs: Outputs) -> float:
-    from sklearn.metrics import f1_score
-
     _every_class(outputs)
-    classes = np.arange(outputs.num_classes)
-    return float(f1_score(outputs.targets, outputs.predictions, labels=classes, average="macro", zero_division=0))
+    return whole(_macro_f1_resampled, outputs)
 
 
 def _macro_f1_resampled(outputs: Outputs, weights: Floats) -> Floats:
@@ -131,21 +125,11 @@ def _macro_f1_resampled(outputs: Outputs, weights: Floats) -> Floats:
     return over_present(2 * right / np.maximum(samples + predicted, 1), samples)
 
 
-def _micro_f1(outputs: Outputs) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(outputs.targets, outputs.predictions, average="micro"))
-
-
 def _auroc(outputs: Outputs) -> float:
-    from sklearn.metrics import roc_auc_score
-
     _every_class(outputs)
     if outputs.num_classes < 2:
         raise Undefined("one class alone cannot be told from others")
-    probabilities = outputs.probabilities
-    areas = [roc_auc_score(outputs.targets == one, probabilities[:, one]) for one in range(outputs.num_classes)]
-    return float(np.mean(areas))
+    return whole(_auroc_resampled, outputs)
 
 
 def _auroc_resampled(outputs: Outputs, weights: Floats) -> Floats:
@@ -208,7 +192,7 @@ SHIPPED: dict[str, Metric] = {
         _metric("macro_f1", "macro F1: mean over the classes of F1", True, _macro_f1, resampled=_macro_f1_resampled),
         _metric(
             "micro_f1", "micro F1: F1 of all decisions together; equals accuracy where each sample has one class",
-            True, _micro_f1, resampled=_accuracy_resampled,
+            True, _accuracy, resampled=_accuracy_resampled,
         ),
         _metric(
             "auroc", "AUROC: mean over the classes of the area under the curve, one class against the rest",

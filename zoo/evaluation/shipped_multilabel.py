@@ -9,7 +9,7 @@ import numpy as np
 
 from zoo.evaluation.checked import Floats, Ints
 from zoo.evaluation.outputs import MultilabelOutputs, Undefined
-from zoo.evaluation.resampling import area, mean, over_present
+from zoo.evaluation.resampling import area, mean, over_present, whole
 from zoo.evaluation.shipped import Metric, fewer
 from zoo.types import Task
 
@@ -28,11 +28,8 @@ def _none(outputs: MultilabelOutputs, found: Ints, what: str) -> None:
 
 
 def _average_precision(outputs: MultilabelOutputs) -> float:
-    from sklearn.metrics import average_precision_score
-
     _every_label(outputs)
-    labels = zip(outputs.targets.T, outputs.scores.T, strict=True)
-    return float(np.mean([average_precision_score(own, scores) for own, scores in labels]))
+    return whole(_average_precision_resampled, outputs)
 
 
 def _average_precision_resampled(outputs: MultilabelOutputs, weights: Floats) -> Floats:
@@ -87,12 +84,9 @@ def _micro_f1_resampled(outputs: MultilabelOutputs, weights: Floats) -> Floats:
 
 
 def _auroc(outputs: MultilabelOutputs) -> float:
-    from sklearn.metrics import roc_auc_score
-
     _every_label(outputs)
     _no_label_everywhere(outputs)
-    labels = zip(outputs.targets.T, outputs.scores.T, strict=True)
-    return float(np.mean([roc_auc_score(own, scores) for own, scores in labels]))
+    return whole(_auroc_resampled, outputs)
 
 
 def _auroc_resampled(outputs: MultilabelOutputs, weights: Floats) -> Floats:

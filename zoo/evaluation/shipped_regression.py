@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from zoo.evaluation.checked import Floats
 from zoo.evaluation.outputs import Undefined, ValueOutputs
-from zoo.evaluation.resampling import mean, sums
+from zoo.evaluation.resampling import mean, sums, whole
 from zoo.evaluation.shipped import Metric
 from zoo.types import Task
 
@@ -48,10 +48,8 @@ def _rmse_resampled(outputs: ValueOutputs, weights: Floats) -> Floats:
 
 
 def _r2(outputs: ValueOutputs) -> float:
-    from sklearn.metrics import r2_score
-
     _not_constant(outputs.targets, "targets")
-    return float(r2_score(outputs.targets, outputs.predictions))
+    return whole(_r2_resampled, outputs)
 
 
 def _r2_resampled(outputs: ValueOutputs, weights: Floats) -> Floats:
