@@ -16,7 +16,7 @@ import zoo
 PACKAGE = Path(zoo.__file__).parent
 FLOORS = [
     {"errors", "memory", "interrupts", "keywords", "imports"},
-    {"types", "content", "scale", "strategy", "folders", "locks", "streams", "plugins", "runtimes"},
+    {"types", "content", "scale", "strategy", "folders", "locks", "streams", "plugins", "runtimes", "upstream"},
     {"cache", "options", "progress"},
     {"strategies"},
     {"config"},

@@ -22,6 +22,7 @@ from zoo.adaptation.plan import NET
 from zoo.backbones import generator
 from zoo.backbones.base import Backbone
 from zoo.types import Kind
+from zoo.upstream import children_of
 
 log = logging.getLogger("zoo")
 
@@ -181,7 +182,7 @@ def _twin(module: _Module) -> _Module:
         for name, value in vars(one).items():
             bound = isinstance(value, MethodType) and value.__self__ is one  # FasterNet chooses its forward so
             vars(twin)[name] = MethodType(value.__func__, twin) if bound else value
-        vars(twin)["_modules"] = {name: child and copy(child) for name, child in one._modules.items()}
+        vars(twin)["_modules"] = {name: child and copy(child) for name, child in children_of(one).items()}
         return twin
 
     copy(module)

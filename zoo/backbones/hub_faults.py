@@ -18,8 +18,8 @@ from typing import TypeVar
 import httpx2
 from huggingface_hub import constants, get_session, get_token
 from huggingface_hub.errors import FileMetadataError
-from huggingface_hub.utils._http import parse_ratelimit_headers
 
+from zoo import upstream
 from zoo.errors import ConfigError
 
 log = logging.getLogger("zoo")
@@ -143,7 +143,7 @@ def _passes(error: BaseException) -> bool:
 def _asked_for(response: object) -> float:
     """Seconds that the Hub asks to wait, by `RateLimit` (of an answer 429) or `Retry-After`, as its client reads them; 0: none."""
     headers = getattr(response, "headers", {})
-    limit = parse_ratelimit_headers(headers) if getattr(response, "status_code", 0) == 429 else None
+    limit = upstream.rate_limit(headers) if getattr(response, "status_code", 0) == 429 else None
     if limit is not None and limit.remaining == 0:
         return float(limit.reset_in_seconds)
     text = headers.get("Retry-After", "").strip()

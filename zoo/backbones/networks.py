@@ -17,7 +17,7 @@ from transformers import CONFIG_MAPPING, MODEL_MAPPING
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import logging
 
-from zoo import registry
+from zoo import registry, upstream
 from zoo.backbones import generator, stages
 from zoo.backbones import weights as sources
 from zoo.backbones.base import Stage, WeightsOrigin
@@ -128,13 +128,13 @@ def _class(spec: BackboneSpec) -> tuple[Any, Any]:
 def _arguments(network: Any) -> dict[str, Any]:
     """Of the class's constructor: no pooler, which is mostly untrained, and the fastest exact attention that it has."""
     no_pooler = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(network.__init__).parameters else {}
-    return {**no_pooler, "attn_implementation": "sdpa" if network._supports_sdpa else "eager"}
+    return {**no_pooler, "attn_implementation": "sdpa" if upstream.has_fused_attention(network) else "eager"}
 
 
 def _build(spec: BackboneSpec) -> nn.Module:
     network, configuration = _class(spec)
     with reported(f"{spec.name} cannot be built"), _quiet():
-        net: nn.Module = network._from_config(configuration, dtype=torch.float32, **_arguments(network))
+        net = upstream.built_from(network, configuration, dtype=torch.float32, **_arguments(network))
     return net
 
 

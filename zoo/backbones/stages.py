@@ -13,7 +13,6 @@ from typing import Any
 
 from timm.models import group_parameters
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from zoo.backbones.base import Stage
 from zoo.errors import ConfigError
@@ -24,7 +23,10 @@ WHOLE = 0.95
 HARDLY = 0.02
 """A last group with a smaller share is no stage that anybody would train alone: a norm, a neck, tables that all layers use."""
 
-_TORCHS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+OF_STATISTICS = (*BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+"""Norms that can keep running statistics."""
+_TORCHS = (*OF_STATISTICS, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def family_stages(family: Family, parameters: Iterable[str]) -> list[Stage]:

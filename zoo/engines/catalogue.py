@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from zoo import upstream
 from zoo.engines import apart, inside
 from zoo.engines.base import Engine
 from zoo.engines.conversions import BY_NAME
@@ -65,7 +66,7 @@ def require(name: str, device: torch.device, precision: str, varying: bool = Fal
 
 def has_bf16() -> bool:
     """Whether the CPU multiplies in bf16 (AVX512-BF16 or AMX)."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return upstream.has_bf16_arithmetic()
 
 
 def computes_in(precision: str, name: str) -> bool:

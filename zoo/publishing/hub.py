@@ -13,9 +13,8 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi, constants, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
-from huggingface_hub.utils._validators import validate_repo_id
 
-from zoo import folders
+from zoo import folders, upstream
 from zoo.adaptation import saved
 from zoo.adaptation.saved_config import CONFIG
 from zoo.backbones import hub_faults
@@ -104,7 +103,7 @@ def _first_difference(folder: Path, names: list[str], target: Path) -> str | Non
 
 def _to_hub(folder: Path, names: list[str], repository: str, force: bool, private: bool) -> str:
     try:
-        validate_repo_id(repository)
+        upstream.check_repository(repository)
     except HFValidationError:
         repository = ""
     if repository.count("/") != 1:

@@ -24,11 +24,10 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import distributed
 
-from zoo import interrupts, strategy
+from zoo import interrupts, strategy, upstream
 from zoo.config import FinetuneConfig, Resolved
 from zoo.errors import CheckpointError, ConfigError, DataError, RunFailed, WeightsError, ZooError
 from zoo.interrupts import Stopped
@@ -79,8 +78,7 @@ def accelerator(config: FinetuneConfig) -> Accelerator:
     Raises: ConfigError if there are not as many processes as asked (`accelerate launch --cpu` silently starts one).
     """
     machine, asked = config.machine, strategy.parse(config.model.strategy)
-    # Accelerate keeps its settings in the process; without this, a second run with another precision is refused.
-    AcceleratorState._reset_state(reset_partial_state=launched_processes() == 1)
+    upstream.forget_accelerators(processes_too=launched_processes() == 1)
     made = Accelerator(
         cpu=machine.device == "cpu",
         mixed_precision=machine.precision,

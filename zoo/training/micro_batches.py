@@ -11,11 +11,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones import generator
+from zoo.backbones.stages import BATCH_NORMS
 from zoo.config import FinetuneConfig
 from zoo.data.samplers import StepPlan
 from zoo.errors import ConfigError
@@ -64,7 +64,7 @@ def remarks(model: AdaptedModel, config: FinetuneConfig, plan: StepPlan) -> list
 def has_live_batch_norm(model: AdaptedModel) -> bool:
     """Whether batch norm takes its statistics from the batch while training."""
     was_training = model.training
-    found = any(isinstance(module, _BatchNorm) and module.training for module in model.train().modules())
+    found = any(isinstance(module, BATCH_NORMS) and module.training for module in model.train().modules())
     model.train(was_training)
     return found
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import PIL
-from PIL import ImageFile, TiffImagePlugin
+from PIL import TiffImagePlugin
 from PIL.TiffTags import TAGS_V2, TAGS_V2_GROUPS
 
 from zoo.data.decoding.values import Values
+from zoo.upstream import read_by_libtiff
 
 _SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANES, _SUB_IFDS = 254, 258, 259, 262, 277, 284, 330
 _EXTRA, _SAMPLE_FORMAT, _DNG = 338, 339, 50706
@@ -42,7 +43,7 @@ def values(image: TiffImagePlugin.TiffImageFile, content: bytes) -> Values:
     if tags.get(_PLANES) == _SEPARATE and image.mode in ("LA", "La", "PA"):  # Pillow leaves the second plane empty
         raise ValueError("a TIFF with its transparency in a plane of its own; save it with interleaved channels")
     if tags.get(_PLANES) == _SEPARATE and max(bits) == 16 and tags.get(_COMPRESSION, 1) == 1:
-        _read_by_libtiff(image)
+        read_by_libtiff(image)
     exif = image.getexif()  # kept for when the image is turned as it is loaded
     for group in TAGS_V2_GROUPS.keys() & exif.keys():
         exif.get_ifd(group)
@@ -70,14 +71,6 @@ def hush() -> None:
             loaded = ctypes.CDLL(str(library))
             loaded.TIFFSetErrorHandler(None)
             loaded.TIFFSetWarningHandler(None)
-
-
-def _read_by_libtiff(image: TiffImagePlugin.TiffImageFile) -> None:
-    """Have libtiff decode it: Pillow's own decoder takes separate planes of 16 bits for planes of 8."""
-    mode = image.mode
-    width, height = image._tile_size
-    image.use_load_libtiff = True
-    image.tile = [ImageFile._Tile("libtiff", (0, 0, width, height), 0, (f"{mode};16N", False, image.tag_v2.offset))]
 
 
 def described(content: bytes) -> str:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from torch.nn.modules.batchnorm import _NormBase
-
 from zoo.adaptation.plan import NET, AdapterOptions, Plan
 from zoo.backbones.base import Backbone
+from zoo.backbones.stages import OF_STATISTICS
 from zoo.strategy import Strategy
 
 EVERYTHING = "everything live"
@@ -20,7 +19,7 @@ EVERYTHING = "everything live"
 def apply(strategy: Strategy, backbone: Backbone, options: AdapterOptions) -> Plan:
     """The plan in which all parameters may change, and batch-norm statistics rest."""
     modules = dict(backbone.net.named_modules())
-    live = [name for name, module in modules.items() if not isinstance(module, _NormBase)]
+    live = [name for name, module in modules.items() if not isinstance(module, OF_STATISTICS)]
     return Plan.of_backbone(
         strategy,
         backbone,
@@ -32,7 +31,7 @@ def apply(strategy: Strategy, backbone: Backbone, options: AdapterOptions) -> Pl
 
 def with_live_statistics(plan: Plan, backbone: Backbone) -> Plan:
     """The plan in which batch-norm normalises by the statistics of a batch, and its running statistics change too."""
-    norms = {f"{NET}{name}": module for name, module in backbone.net.named_modules() if isinstance(module, _NormBase)}
+    norms = {f"{NET}{name}": module for name, module in backbone.net.named_modules() if isinstance(module, OF_STATISTICS)}
     buffers = [
         f"{name}.{leaf}"
         for name, module in norms.items()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from zoo.adaptation.plan import AdapterOptions, Plan
 from zoo.adaptation.strategies.partial import Partial
 from zoo.backbones.base import Backbone, Stage
+from zoo.backbones.stages import OF_STATISTICS
 from zoo.errors import ConfigError, nearest
 
 
@@ -28,7 +28,9 @@ def apply(strategy: Partial, backbone: Backbone, options: AdapterOptions) -> Pla
     tensors = {name: "backbone" for name, _ in backbone.net.named_parameters() if name in names}
     live = live_modules(backbone.net, names)
     rest = (
-        "batch-norm statistics and the rest" if any(isinstance(one, _NormBase) for one in backbone.net.modules()) else "the rest"
+        "batch-norm statistics and the rest"
+        if any(isinstance(one, OF_STATISTICS) for one in backbone.net.modules())
+        else "the rest"
     )
     return Plan.of_backbone(strategy, backbone, tensors, live=live, note=f"{what} live, {rest} inert")
 
@@ -68,6 +70,6 @@ def live_modules(net: nn.Module, names: set[str]) -> list[str]:
     for name, module in net.named_modules():
         own = [f"{name}.{leaf}" if name else leaf for leaf, _ in module.named_parameters()]
         whole = all(leaf in names for leaf in own) if own else name.rpartition(".")[0] in live
-        if whole and name and not isinstance(module, _NormBase):
+        if whole and name and not isinstance(module, OF_STATISTICS):
             live.add(name)
     return [name for name, _ in net.named_modules() if name in live]
