@@ -1,10 +1,14 @@
 # make install   the command zoo, in .venv (does nothing the second time)
 # make demo      fine-tune a real backbone on real pictures, and say where its card is
 # make lint      style, imports and types
+# make test-fast less than a minute of tests, for the inner loop: names, options, tables, metrics, floors
 # make test      lint, and the tests: of what takes long, a sample
 # make test-slow what takes long: kills, crashes, fuzz, every architecture
 # make fuzz      many more odd inputs, others each time: FUZZ=450 of them for each test
 # make corpus   the test files of other projects against independent readers: fetches some hundred megabytes, needs ImageMagick
+# make coverage  which lines the tests of `make test` run, into htmlcov/
+# make lowest    the quick tests with the oldest versions that pyproject.toml admits, in .venv-lowest
+# make wheel     the wheel and the source distribution, into dist/
 # make mutants   break each promised rule, one at a time, and see that its tests fail
 # make bench     zoo and its peers on the same pictures, into benchmarks/RESULTS.md: an hour or two on an idle machine
 
@@ -12,7 +16,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: install demo lint test test-slow fuzz corpus mutants bench
+.PHONY: install demo lint test test-fast test-slow coverage lowest wheel fuzz corpus mutants bench
 
 install: .venv/installed
 
@@ -30,12 +34,30 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
+
+FAST := $(addprefix tests/,test_config.py test_floors.py test_strategy.py test_keywords.py test_types.py test_errors.py test_plugins.py \
+	evaluation data/test_tables.py data/test_values.py data/test_transforms.py data/test_folders_of_pictures.py \
+	data/test_archives.py adaptation/test_heads.py content/test_recipes.py)
+test-fast: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(FAST)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow --timeout 3600
+
+coverage: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov zoo --cov-report term --cov-report html
+
+lowest:
+	$(BIN)/uv venv --quiet --allow-existing .venv-lowest
+	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist loadfile -m "not slow" $(FAST)
+
+wheel: install
+	$(BIN)/python -m build --no-isolation
 
 FUZZ ?= 450
 fuzz: install
