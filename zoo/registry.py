@@ -61,14 +61,14 @@ class Family:
     """Regular expression (`re.search`) on names that LoRA never adapts, whatever is asked."""
     channels_last: bool
     """Whether the network is faster in channels_last memory format (convolutional nets)."""
-    recipes: Mapping[str, str]
-    """Recipes other than those that networks for samples of this kind have by convention, by kind of strategy."""
     loader: str = "timm"
     """The library that its networks come from: `timm` or `transformers`."""
     kind: Kind = Kind.IMAGE
     """What one sample is."""
     pooling: str | None = None
     """Of texts and recordings: how the features of the tokens or frames become one vector (`cls`, `mean`, `max`, `last`)."""
+    recipes: Mapping[str, str] = field(default_factory=dict)
+    """Recipes other than those that networks for samples of this kind have by convention, by kind of strategy."""
 
 
 @dataclass(frozen=True)
