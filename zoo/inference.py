@@ -23,8 +23,8 @@ from zoo import engines, memory, runs
 from zoo.adaptation import saved, saved_config
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.base import Backbone
-from zoo.backbones.pictures import PicturePreprocess
-from zoo.backbones.sounds import Sound
+from zoo.backbones.images import PicturePreprocess
+from zoo.backbones.audio import Sound
 from zoo.data import open_picture, open_sound, sources
 from zoo.data.inputs import Rows, is_encoded, request_for, rows_of, sample_of, samples_of
 from zoo.data.sources.base import Named, Source

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.base import Backbone, Stage, WeightsOrigin
-from zoo.backbones.pictures import PicturePreprocess
+from zoo.backbones.images import PicturePreprocess
 from zoo.registry import BackboneSpec
 from zoo.strategy import parse
 from zoo.types import Labels

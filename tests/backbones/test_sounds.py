@@ -17,8 +17,8 @@ from transformers import ASTFeatureExtractor, AutoFeatureExtractor, Wav2Vec2Feat
 
 from zoo import backbones
 from zoo.backbones import networks, restore_preprocess, spectrograms
-from zoo.backbones.sound_layers import norm_over_time
-from zoo.backbones.sounds import AudioPreprocess, Sound
+from zoo.backbones.audio_layers import norm_over_time
+from zoo.backbones.audio import AudioPreprocess, Sound
 from zoo.errors import ConfigError, UnknownName, WeightsError
 
 each_family = pytest.mark.parametrize("family", TINY_SOUND)

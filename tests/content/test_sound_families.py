@@ -8,7 +8,7 @@ from torch import nn
 
 from zoo import content, registry
 from zoo.backbones import networks, stages
-from zoo.backbones.sound_networks import FORMS
+from zoo.backbones.audio_networks import FORMS
 from zoo.registry import BackboneSpec, Family
 from zoo.types import Kind
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.decoding.values import depth_of
-from zoo.data.pictures import check_file, open_picture
+from zoo.data.decoding.images import check_file, open_picture
 from zoo.errors import DataError
 
 SOURCES = (

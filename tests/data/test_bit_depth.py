@@ -14,7 +14,7 @@ import zoo
 from zoo.config import DataConfig, build
 from zoo.data import from_datasets, open_for_evaluation, open_splits
 from zoo.data.decoded import decode
-from zoo.data.pictures import open_picture
+from zoo.data.decoding.images import open_picture
 from zoo.errors import DataError
 from zoo.types import Labels
 

@@ -10,7 +10,7 @@ from PIL import Image
 from zoo import cache
 from zoo.config import build
 from zoo.data import open_splits
-from zoo.data.pictures import check_file
+from zoo.data.decoding.images import check_file
 from zoo.data.sources.folders import checked
 from zoo.data.sources.folders.checked import check_all
 from zoo.errors import DataError

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from zoo import cache
-from zoo.backbones.pictures import PicturePreprocess
+from zoo.backbones.images import PicturePreprocess
 from zoo.config import build
 from zoo.data import TrainBatches, from_datasets, open_splits
 from zoo.data.decoded import PAGE, decode, size

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from zoo.backbones.pictures import PicturePreprocess
+from zoo.backbones.images import PicturePreprocess
 from zoo.data.files import read_file
-from zoo.data.pictures import check_file, open_picture
+from zoo.data.decoding.images import check_file, open_picture
 from zoo.errors import DataError
 
 
@@ -73,7 +73,7 @@ def test_what_is_seen_of_a_thin_image_is_what_the_whole_would_show(size, interpo
     for side, fraction in ((32, 0.875), (33, 1.25)):
         preprocess = PicturePreprocess(side, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), interpolation, fraction)
         whole = preprocess.prepare(image).int()
-        monkeypatch.setattr("zoo.backbones.pictures._RESIZED", 1)
+        monkeypatch.setattr("zoo.backbones.images._RESIZED", 1)
         assert max(preprocess._resize(image).size) < 64
         seen = preprocess.prepare(image).int()
         monkeypatch.undo()

@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 
 from zoo import interrupts, registry
-from zoo.backbones.pictures import PicturePreprocess
+from zoo.backbones.images import PicturePreprocess
 from zoo.config import FinetuneConfig, build
 from zoo.data import EvalBatches, TrainBatches, from_datasets, open_splits
 from zoo.data.loaders import TIMEOUT, loading
-from zoo.data.pictures import _Locks
+from zoo.data.decoding.images import _Locks
 from zoo.data.samplers import batch_seed
 from zoo.data.timing import choose_workers
 from zoo.errors import ConfigError, DataError, RunFailed, UnknownName

@@ -18,7 +18,7 @@ from PIL import Image
 from zoo.config import DataConfig, build
 from zoo.data import open_splits
 from zoo.data.notices import Entry, Line, Notice, as_csv, lines
-from zoo.data.pictures import open_picture
+from zoo.data.decoding.images import open_picture
 from zoo.data.sources.folders.listing import find_files
 from zoo.data.splits import from_datasets
 from zoo.errors import DataError

@@ -13,7 +13,7 @@ from sounding import RATE, TINY_SOUND, chirp, noise, tone, write
 from zoo import backbones
 from zoo.data.decoding.mp3_frames import recordings
 from zoo.data.files import opened_file
-from zoo.data.sounds import check_sound, open_sound
+from zoo.data.decoding.audio import check_sound, open_sound
 from zoo.data.sources.folders.listing import list_folder
 from zoo.data.sources.folders.reading import read_listing
 from zoo.errors import DataError
@@ -250,7 +250,7 @@ def test_the_recordings_whose_channels_cancel_are_named(tmp_path):
 
 
 def test_what_is_too_long_is_counted_in_one_channel(tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.data.sounds.MAX_SAMPLES", 16_000)
+    monkeypatch.setattr("zoo.data.decoding.audio.MAX_SAMPLES", 16_000)
     stereo = content(noise(), noise(seed=1), format="WAV")
     assert len(seen(stereo, tmp_path)) == 16_000
     refused(content(noise(1.01), format="WAV"), "longer than 0.0 hours; cut it into shorter recordings", tmp_path)

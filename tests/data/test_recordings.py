@@ -15,9 +15,9 @@ from sounding import RATE, TINY_SOUND, chirp, noise, tone, write
 from zoo import backbones
 from zoo.config import build
 from zoo.data import EvalBatches, TrainBatches, open_splits, train_transform
-from zoo.data.pictures import suffixes as picture_suffixes
+from zoo.data.decoding.images import suffixes as picture_suffixes
 from zoo.data.sets import SoundFiles
-from zoo.data.sounds import CheckedSound, check_sound, open_sound, suffixes
+from zoo.data.decoding.audio import CheckedSound, check_sound, open_sound, suffixes
 from zoo.data.sources.folders.listing import find_files, list_folder
 from zoo.data.sources.folders.reading import read_listing
 from zoo.errors import ConfigError, DataError

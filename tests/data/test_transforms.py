@@ -9,7 +9,7 @@ import torch
 from packages import install
 from PIL import Image
 
-from zoo.backbones.pictures import PicturePreprocess
+from zoo.backbones.images import PicturePreprocess
 from zoo.config import FinetuneConfig
 from zoo.data.transforms import train_transform
 from zoo.errors import ConfigError, UnknownName

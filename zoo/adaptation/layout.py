@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.plan import NET
-from zoo.backbones.pictures import PicturePreprocess
+from zoo.backbones.images import PicturePreprocess
 from zoo.registry import BackboneSpec
 from zoo.types import Task
 

@@ -91,9 +91,9 @@ def restore_preprocess(values: dict[str, Any], folder: Path | None) -> Preproces
 
         return TextPreprocess.from_dict(values, folder)
     if kind == "audio":
-        from zoo.backbones.sounds import AudioPreprocess
+        from zoo.backbones.audio import AudioPreprocess
 
         return AudioPreprocess.from_dict(values)
-    from zoo.backbones.pictures import PicturePreprocess
+    from zoo.backbones.images import PicturePreprocess
 
     return PicturePreprocess.from_dict({name: value for name, value in values.items() if name != "kind"})

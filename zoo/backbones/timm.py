@@ -19,7 +19,7 @@ from zoo.backbones import weights as sources
 from zoo.backbones.base import Backbone, WeightsOrigin
 from zoo.backbones.digest import digest
 from zoo.backbones.faults import reason, reported
-from zoo.backbones.pictures import PicturePreprocess
+from zoo.backbones.images import PicturePreprocess
 from zoo.errors import ConfigError, UnknownName, WeightsError
 from zoo.registry import BackboneSpec
 

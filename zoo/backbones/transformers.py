@@ -16,7 +16,7 @@ from zoo.backbones.digest import digest
 from zoo.backbones.faults import reported
 from zoo.backbones.networks import Network, open_network
 from zoo.backbones.pooling import POOLINGS, average_windows, pool
-from zoo.backbones.sound_networks import sound_backbone
+from zoo.backbones.audio_networks import sound_backbone
 from zoo.backbones.texts import ABSENT, TextPreprocess
 from zoo.backbones.tokenizing import UNLIMITED, has_tokenizer, open_tokenizer
 from zoo.errors import ConfigError, UnknownName, WeightsError

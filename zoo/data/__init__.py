@@ -2,10 +2,10 @@
 
 from zoo.data.facts import DataFacts
 from zoo.data.loaders import Batch, EvalBatches, TrainBatches
-from zoo.data.pictures import open_picture
+from zoo.data.decoding.images import open_picture
 from zoo.data.samplers import order, steps_per_epoch
 from zoo.data.sets import SampleSet
-from zoo.data.sounds import open_sound
+from zoo.data.decoding.audio import open_sound
 from zoo.data.splits import Record, Splits, from_datasets, open_for_evaluation, open_splits, read_splits
 from zoo.data.transforms import train_transform
 

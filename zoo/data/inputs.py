@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zoo.backbones.sounds import Sound
+from zoo.backbones.audio import Sound
 from zoo.config import DataConfig
 from zoo.data.sources.base import Named, Request
 from zoo.data.sources.flaws import flaw

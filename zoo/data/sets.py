@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from zoo.backbones.sounds import Sound
+from zoo.backbones.audio import Sound
 from zoo.data.on_disk import DiskStrings, Strings, characters
-from zoo.data.pictures import open_picture
-from zoo.data.sounds import open_sound
+from zoo.data.decoding.images import open_picture
+from zoo.data.decoding.audio import open_sound
 from zoo.data.targets import Targets
 from zoo.errors import DataError
 from zoo.types import Kind, Schema, Task

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from zoo import config, inference, memory, runs
-from zoo.backbones.pictures import PicturePreprocess
+from zoo.backbones.images import PicturePreprocess
 from zoo.config import DataConfig
 from zoo.data import SampleSet, open_for_evaluation, open_splits, read_splits
 from zoo.data.decoding.values import FULL

@@ -20,7 +20,7 @@ from zoo import backbones, registry, strategy
 from zoo.adaptation import layout, planning, transfer
 from zoo.adaptation.boundary import Cut
 from zoo.adaptation.model import AdaptedModel
-from zoo.backbones.pictures import PicturePreprocess
+from zoo.backbones.images import PicturePreprocess
 from zoo.cache import Rows
 from zoo.config import FinetuneConfig, marked
 from zoo.data import loaders

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from zoo.backbones.base import Preprocess
-from zoo.backbones.sounds import AudioPreprocess
+from zoo.backbones.audio import AudioPreprocess
 from zoo.backbones.texts import TextPreprocess
 from zoo.data.notices import Entry, Notice
 from zoo.data.sets import SampleSet, SoundFiles

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from zoo.backbones.base import Preprocess
-from zoo.backbones.pictures import PicturePreprocess
-from zoo.backbones.sounds import AudioPreprocess, Samples, Sound
+from zoo.backbones.images import PicturePreprocess
+from zoo.backbones.audio import AudioPreprocess, Samples, Sound
 
 Transform = Callable[[Any], Tensor]
 """From an item of a sample set to a sample, as `Preprocess.prepare` gives it, but varied."""

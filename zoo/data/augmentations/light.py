@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from zoo.backbones.pictures import PicturePreprocess
-from zoo.backbones.sounds import AudioPreprocess
+from zoo.backbones.images import PicturePreprocess
+from zoo.backbones.audio import AudioPreprocess
 from zoo.data.augmentations.base import Augmentation, Transform, between, vary_audio
 
 GAIN = 6.0

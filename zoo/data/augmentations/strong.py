@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torchvision.transforms import v2
 
-from zoo.backbones.pictures import PicturePreprocess
-from zoo.backbones.sounds import AudioPreprocess
+from zoo.backbones.images import PicturePreprocess
+from zoo.backbones.audio import AudioPreprocess
 from zoo.data.augmentations.base import Augmentation, Transform, below, between, vary_audio
 from zoo.data.augmentations.light import compose, crop
 from zoo.data.augmentations.standard import LEAST, RATIO, vary

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from natsort import natsort_keygen
 
-from zoo.data import checks, pictures, sounds
+from zoo.data import checks
+from zoo.data.decoding import audio as sounds
+from zoo.data.decoding import images as pictures
 from zoo.data.decoding.formats import RAW
 from zoo.data.sets import ALL
 from zoo.data.sources.values import split_of

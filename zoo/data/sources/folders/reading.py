@@ -13,9 +13,9 @@ import numpy as np
 
 from zoo.data.decoding.values import FULL, depth_of, too_bright
 from zoo.data.notices import Entry, Notice, first
-from zoo.data.pictures import Checked, check_file
+from zoo.data.decoding.images import Checked, check_file
 from zoo.data.sets import ALL, DIGEST, FileSet, Integers, Opened, SampleSet, SoundFiles
-from zoo.data.sounds import CheckedSound, check_sound
+from zoo.data.decoding.audio import CheckedSound, check_sound
 from zoo.data.sources.folders.checked import Known, check_all
 from zoo.data.sources.folders.listing import Listing
 from zoo.data.targets import Targets

@@ -19,7 +19,7 @@ from torch.utils.data import Subset
 
 from zoo.config import DataConfig
 from zoo.data.decoding.values import depth_of
-from zoo.data.pictures import count_bits, open_picture
+from zoo.data.decoding.images import count_bits, open_picture
 from zoo.data.sets import ALL, DIGEST, DatasetSet, Integers, Opened, SampleSet, Texts, TextSet
 from zoo.data.sources.in_memory.rows import Columns as OfColumns
 from zoo.data.sources.in_memory.rows import Given, Keys, aliased, open_rows

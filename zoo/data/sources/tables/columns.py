@@ -11,8 +11,8 @@ from typing import Any
 
 from PIL import Image
 
-from zoo.data import sounds
-from zoo.data.pictures import suffixes
+from zoo.data.decoding import audio as sounds
+from zoo.data.decoding.images import suffixes
 from zoo.data.sources.tables.files import Values
 from zoo.data.sources.values import Chosen, is_missing, plain, split_of
 from zoo.errors import ConfigError, DataError, UnknownName

@@ -14,8 +14,8 @@ from zoo.backbones.base import TRUNCATIONS, Backbone
 from zoo.backbones.digest import digest
 from zoo.backbones.networks import Network
 from zoo.backbones.pooling import average_windows, pool
-from zoo.backbones.sound_layers import convolve, frames_before, replace_layers
-from zoo.backbones.sounds import EXTRACTION, AudioPreprocess
+from zoo.backbones.audio_layers import convolve, frames_before, replace_layers
+from zoo.backbones.audio import EXTRACTION, AudioPreprocess
 from zoo.backbones.spectrograms import HOP, RATE, WINDOW, silence
 from zoo.errors import ConfigError, UnknownName, WeightsError
 from zoo.registry import BackboneSpec

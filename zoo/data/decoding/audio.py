@@ -12,8 +12,8 @@ from typing import IO
 
 import numpy as np
 
-from zoo.backbones.sounds import Samples, Sound, mean_of_channels, standing_in
-from zoo.data.decoding.sound_blocks import Decoder, Recordings, recordings
+from zoo.backbones.audio import Samples, Sound, mean_of_channels, standing_in
+from zoo.data.decoding.audio_blocks import Decoder, Recordings, recordings
 from zoo.data.files import opened_file
 from zoo.errors import ConfigError, DataError
 
