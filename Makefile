@@ -1,5 +1,5 @@
 # make install   the command zoo, in .venv (does nothing the second time)
-# make demo      fine-tune a real backbone on real pictures, and say where its card is
+# make demo      fine-tune a real backbone on real images, and say where its card is
 # make lint      style, imports and types
 # make test-fast less than a minute of tests, for the inner loop: names, options, tables, metrics, floors
 # make test      lint, and the tests: of what takes long, a sample
@@ -10,7 +10,7 @@
 # make lowest    the quick tests with the oldest versions that pyproject.toml admits, in .venv-lowest
 # make wheel     the wheel and the source distribution, into dist/
 # make mutants   break each promised rule, one at a time, and see that its tests fail
-# make bench     zoo and its peers on the same pictures, into benchmarks/RESULTS.md: an hour or two on an idle machine
+# make bench     zoo and its peers on the same images, into benchmarks/RESULTS.md: an hour or two on an idle machine
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin

@@ -1,4 +1,4 @@
-"""Sounds made up for tests, and networks for recordings small enough that a forward pass takes milliseconds.
+"""Sounds made up for tests, and networks for audio clips small enough that a forward pass takes milliseconds.
 
 from sounding import TINY_SOUND, tone
 backbone = zoo.backbones.load(TINY_SOUND["wavlm"], "random")

@@ -264,7 +264,7 @@ def test_without_a_home_nothing_is_kept(tmp_path):
 def three(tmp_path):
     """Spaces of 10, 20 and 30 rows; the first was used longest ago."""
     for age, count in ((300, 10), (200, 20), (100, 30)):
-        path = cache.folder(tmp_path, "features" if count < 30 else "pictures", {"count": count})
+        path = cache.folder(tmp_path, "features" if count < 30 else "images", {"count": count})
         Space(path, (100,), "<f4").append(keys(*range(count)), np.zeros((count, 100), np.float32))
         then = time.time() - age * 86_400
         os.utime(path / cache.FACTS, (then, then))
@@ -272,9 +272,9 @@ def three(tmp_path):
 
 
 def test_entries_and_clear(three):
-    assert [(entry.kind, entry.rows) for entry in cache.entries(three)] == [("pictures", 30), ("features", 20), ("features", 10)]
+    assert [(entry.kind, entry.rows) for entry in cache.entries(three)] == [("images", 30), ("features", 20), ("features", 10)]
     assert [entry.rows for entry in cache.clear(three, older_than_days=250)] == [10]
-    with pytest.raises(ConfigError, match="nothing of the kind 'feature'; there is: features, pictures"):
+    with pytest.raises(ConfigError, match="nothing of the kind 'feature'; there is: features, images"):
         cache.clear(three, "feature")
     assert [entry.rows for entry in cache.clear(three, "features")] == [20]
     assert [entry.rows for entry in cache.clear(three)] == [30]

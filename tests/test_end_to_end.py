@@ -1,4 +1,4 @@
-"""What a user does, on a real pretrained network and real pictures; and what a user may get wrong."""
+"""What a user does, on a real pretrained network and real images; and what a user may get wrong."""
 
 import csv
 import io
@@ -35,7 +35,7 @@ def command(capsys, *words):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Folders of pictures: 40 of each of the digits 0, 1 and 2, in train, val and test folders, 32 x 32 PNGs."""
+    """Folders of images: 40 of each of the digits 0, 1 and 2, in train, val and test folders, 32 x 32 PNGs."""
     root = tmp_path_factory.mktemp("photos")
     bunch = load_digits()
     for digit in range(3):
@@ -106,7 +106,7 @@ class TestFromTheShell:
         assert "digit 0" in out
 
     def test_an_unreadable_picture_is_named_and_the_rest_answered(self, capsys, run, photos):
-        Path("bad.jpg").write_text("not a picture")
+        Path("bad.jpg").write_text("not an image")
         status, answer, _, err = command(capsys, "predict", run.best, "bad.jpg", photos / "test" / "digit 1", "--json")
         assert status == 0
         first, *rest = answer["predictions"]

@@ -40,9 +40,9 @@ def one_by_one(predictor: Predictor, pictures: list[Image.Image]) -> list[list[f
 
 
 def test_the_order_is_kept_over_batches_and_chunks(predictor: Predictor, pictures: list[Image.Image]) -> None:
-    """19 pictures in batches of two, eight of which are read at once."""
+    """19 images in batches of two, eight of which are read at once."""
     answers = list(predictor.stream(enumerate_names(pictures), batch_size=2))
-    assert [answer.input for answer in answers] == [f"picture {number}" for number in range(19)]
+    assert [answer.input for answer in answers] == [f"image {number}" for number in range(19)]
     for answer, expected in zip(answers, one_by_one(predictor, pictures), strict=True):
         assert [answer.probabilities[name] for name in LABELS.names] == pytest.approx(expected, abs=tolerance())
         assert answer.label == LABELS.names[int(np.argmax(expected))]
@@ -51,11 +51,11 @@ def test_the_order_is_kept_over_batches_and_chunks(predictor: Predictor, picture
 
 
 def enumerate_names(pictures: list[Image.Image]) -> Iterator[tuple[str, Image.Image]]:
-    return ((f"picture {number}", one) for number, one in enumerate(pictures))
+    return ((f"image {number}", one) for number, one in enumerate(pictures))
 
 
 def test_an_error_stands_in_its_place(predictor: Predictor, pictures: list[Image.Image], tmp_path: Path) -> None:
-    (tmp_path / "bad.png").write_text("not a picture")
+    (tmp_path / "bad.png").write_text("not an image")
     told = DataError("table.csv, row 3: no such file")
     given = [("a", pictures[0]), ("b", str(tmp_path / "bad.png")), ("c", told), ("d", pictures[1]), ("e", torch.zeros(3, 9, 9))]
     first, second, third, fourth, fifth = predictor.stream(given, batch_size=2)
@@ -91,12 +91,12 @@ def test_pictures_that_are_normalised_and_others_in_one_call(predictor: Predicto
 
 def test_what_cannot_be_read_is_raised_or_listed(predictor: Predictor, pictures: list[Image.Image]) -> None:
     given = [pictures[0], 7, pictures[1]]
-    with pytest.raises(DataError, match="#1: a int; expected a path, a PIL picture or a tensor"):
+    with pytest.raises(DataError, match="#1: a int; expected a path, a PIL image or a tensor"):
         predictor.predict(given)  # type: ignore[arg-type]
     answers = predictor.predict(given, skip_unreadable=True)  # type: ignore[arg-type]
     assert [answer.input for answer in answers] == ["#0", "#1", "#2"]
     assert [answer.label is None for answer in answers] == [False, True, False]
-    assert answers.unreadable == [answers[1].error] == ["#1: a int; expected a path, a PIL picture or a tensor"]
+    assert answers.unreadable == [answers[1].error] == ["#1: a int; expected a path, a PIL image or a tensor"]
 
 
 def test_a_model_without_labels_is_refused() -> None:

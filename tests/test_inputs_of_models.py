@@ -185,7 +185,7 @@ def test_arrays_of_texts(single: Path, pairs: Path) -> None:
 def test_half_a_surrogate_pair(single: Path, tmp_path: Path) -> None:
     found = zoo.predict(single, [TEXTS[0], "half \ud800", "one\0two"])
     assert found.unreadable == [
-        r"#1: half of a surrogate pair (\ud800) is no character; remove it", "#2: a NUL character; remove it",
+        r"#1: half of a surrogate pair (\ud800) is not a character; remove it", "#2: a NUL character; remove it",
     ]  # fmt: skip
     frame = pd.DataFrame({"summary": pd.Series(["half \ud800"], dtype=object)})
     assert "half of a surrogate pair" in str(zoo.predict(single, frame)[0].error)
@@ -212,7 +212,7 @@ def test_a_model_that_does_not_say_what_it_read(tmp_path: Path) -> None:
 
 
 def test_pictures_in_rows(pictures: Path, tmp_path: Path) -> None:
-    """Paths, pictures, encoded files, arrays: as they are when given one by one."""
+    """Paths, images, encoded files, arrays: as they are when given one by one."""
     rng = np.random.default_rng(0)
     arrays = [rng.integers(0, 256, (40, 40, 3), dtype=np.uint8) for _ in range(3)]
     paths = [tmp_path / f"{number}.png" for number in range(3)]

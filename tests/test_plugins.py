@@ -84,7 +84,7 @@ def test_a_sound_package_is_found_beside_a_broken_one(site: Path) -> None:
     assert "soundrecipe" in found["recipes"]
     assert "soundweights" in found["weights"]
     assert callable(registry.head("soundhead"))
-    # Its weights are in a module that is not there, below one that is no package: not installed, and no error.
+    # Its weights are in a module that is not there, below one that is not a package: not installed, and no error.
     package = dict(weights.packages().items())["soundweights"]
     assert package.file() is None
 

@@ -1,4 +1,4 @@
-"""Fine-tune a named pretrained backbone on your own pictures, texts or recordings, and publish it with a true model card.
+"""Fine-tune a named pretrained backbone on your own images, texts or audio clips, and publish it with a true model card.
 
     >>> import zoo
     >>> run = zoo.finetune("resnet50", data="photos/", strategy="lora:16")  # doctest: +SKIP

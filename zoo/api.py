@@ -174,7 +174,7 @@ def evaluate(
 
     Args:
         path: the `best/` of a run, or a published folder.
-        data: a folder of class folders (or with split folders: its test pictures, else its validation pictures), `builtin:digits`,
+        data: a folder of class folders (or with split folders: its test images, else its validation images), `builtin:digits`,
             a table; data in memory, as in `finetune`; None: what the run itself set aside for its test.
         keys: of data in memory, as in `finetune`; None: those that training read, if they are there, else guessed.
         metric: one or a list of metrics to report, as in `finetune`; None: all of zoo's.
@@ -206,7 +206,7 @@ def predict(
 
     Args:
         path: the `best/` of a run, or a published folder.
-        inputs: one or many paths, pictures, texts, pairs of texts (a tuple each) or tensors, in any iterable or array; or rows: a data
+        inputs: one or many paths, images, texts, pairs of texts (a tuple each) or tensors, in any iterable or array; or rows: a data
             frame of pandas or polars, a pyarrow table, a dictionary of columns, a list of dictionaries, a `datasets.Dataset`. A path
             of a folder stands for the files in it, one of a table for the inputs in its rows, `-` for the lines of stdin.
         column: of tables and data frames, the one with the inputs; two with a comma for pairs of texts; None: what training read, if it

@@ -57,26 +57,26 @@ class ModelConfig:
     strategy: Annotated[str, Spelled("--freeze"), Parsed(spelling), Listed("strategies"), BENCH] = "linear-probe"
     """What trains: one of `zoo list strategies`, such as linear-probe, full, partial:2 or lora:16."""
     weights: Annotated[str | None, SAME_RESULT, BENCH, INSPECT] = None
-    """File or folder of pretrained weights, or `random`. Empty: an installed weight package, the cache, the Hub, in this order."""
+    """File or folder of pretrained weights, or `random`. Default: an installed weight package, the cache, the Hub, in this order."""
     init_from: Annotated[str | None, Spelled("--from")] = None
     """Folder `best/` of another run (or a published one) whose backbone to start from, in place of pretrained weights."""
     keep_head: bool = False
     """Start from the rows of that model's head too, for labels of the same name; new labels come after the old ones."""
     image_size: Annotated[int | None, Range(8, 4096), Kind.IMAGE, BENCH, INSPECT] = None
-    """Side of the square picture that the backbone sees, in pixels. Empty: the backbone's own."""
+    """Side of the square image that the backbone sees, in pixels. Default: the backbone's own."""
     max_length: Annotated[int | None, Range(4, 1 << 20), Kind.TEXT, INSPECT] = None
-    """Tokens of a text that the backbone sees, special ones included. Empty: as many as it can, or was trained for."""
+    """Tokens of a text that the backbone sees, special ones included. Default: as many as it can, or was trained for."""
     truncation: Annotated[Literal["head", "tail", "head+tail", "window"], Kind.TEXT, Kind.AUDIO, INSPECT] = "head"
-    """What is kept of a text (or recording) that is longer: its beginning, its end, both, or all of it in windows whose features are
+    """What is kept of a text (or audio clip) that is longer: its beginning, its end, both, or all of it in windows whose features are
     averaged."""
     pooling: Annotated[Literal["cls", "mean", "max", "last"] | None, Kind.TEXT, Kind.AUDIO, INSPECT] = None
-    """How the features of a text's tokens (or a recording's frames) become one vector. Empty: the family's way."""
+    """How the features of a text's tokens (or an audio clip's frames) become one vector. Default: the family's way."""
     max_seconds: Annotated[float | None, Range(0.01, 1e5), Kind.AUDIO, INSPECT] = None
-    """Seconds of a recording that the backbone sees. Empty: the family's."""
+    """Seconds of an audio clip that the backbone sees. Default: the family's."""
     drop_path: Annotated[float, Range(0, 0.99)] = 0.0
     """Probability of dropping a residual branch in training (stochastic depth), where the backbone can; 0 to 1."""
     lora_alpha: Annotated[float | None, Range(1e-6, 1e6)] = None
-    """Strength of the LoRA update, which is scaled by alpha / rank. Empty: twice the rank."""
+    """Strength of the LoRA update, which is scaled by alpha / rank. Default: twice the rank."""
     lora_dropout: Annotated[float, Range(0, 0.99)] = 0.0
     """Dropout before the LoRA update; 0 to 1."""
     head_fit: Literal["solved", "stepped"] = "solved"
@@ -89,7 +89,7 @@ class ModelConfig:
     """Under strategy full: whether batch-norm normalises by the statistics of a batch while training (`live`), or by those that it came
     with (`frozen`). auto: frozen where the weights are pretrained."""
     lora_targets: str | None = None
-    """Regular expression for the full names of the modules that LoRA adapts. Empty: the family's."""
+    """Regular expression for the full names of the modules that LoRA adapts. Default: the family's."""
 
     def inputs(self) -> dict[str, Any]:
         """What the backbone is told of its samples: the options that are for some kinds of them."""
@@ -102,27 +102,27 @@ class DataConfig:
     """Data"""
 
     data: Annotated[str, BENCH] = "builtin:digits"
-    """Folder of pictures or recordings (DIR/CLASS/* or DIR/{train,val,test}/CLASS/*), a table (.csv, .tsv, .jsonl, .parquet, .arrow)
+    """Folder of images or audio clips (DIR/CLASS/* or DIR/{train,val,test}/CLASS/*), a table (.csv, .tsv, .jsonl, .parquet, .arrow)
     of texts or paths, a folder of Parquet files, a WebDataset (shards.tar, 'shards-{000..011}.tar', a folder of them), a data set of
     the library datasets (hf:NAME, hf:NAME:CONFIGURATION, a folder that it saved), or builtin:digits."""
     text: Annotated[str | None, EVALUATE, INSPECT] = None
-    """Column of a table that holds the texts; two with a comma for pairs. Empty: guessed."""
+    """Column of a table that holds the texts; two with a comma for pairs. Default: guessed."""
     image: Annotated[str | None, EVALUATE, INSPECT] = None
-    """Column that holds the paths of pictures, relative to the table, or the pictures themselves. Empty: guessed."""
+    """Column that holds the paths of images, relative to the table, or the images themselves. Default: guessed."""
     audio: Annotated[str | None, EVALUATE, INSPECT] = None
-    """Column that holds the paths of recordings, relative to the table, or the recordings themselves. Empty: guessed."""
+    """Column that holds the paths of audio clips, relative to the table, or the audio clips themselves. Default: guessed."""
     label: Annotated[str | None, EVALUATE, INSPECT] = None
-    """Column that holds the label; several with commas where each is a label of its own. Empty: guessed."""
+    """Column that holds the label; several with commas where each is a label of its own. Default: guessed."""
     label_delimiter: Annotated[str | None, EVALUATE, INSPECT] = None
     """What parts several labels in one field, such as `|` or `;`."""
     streaming: Annotated[bool, SAME_RESULT] = False
     """Keep the texts of a table (or what a Python iterable gives) on the disk instead of in memory, and read each when it is needed; order
     and results are the same."""
     split: Annotated[str | None, EVALUATE, INSPECT] = None
-    """Column that says train, val or test. Empty: one of this name, if there is."""
+    """Column that says train, val or test. Default: one of this name, if there is."""
     group: Annotated[str | None, INSPECT] = None
     """Column that says which samples belong together, such as those of one patient or one session: they are never in two of the sets, nor
-    in two folds of a cross-validation. Empty: each sample stands alone."""
+    in two folds of a cross-validation. Default: each sample stands alone."""
     task: Annotated[Literal["auto", "classification", "multilabel", "regression"], INSPECT] = "auto"
     """What is predicted; auto: what the labels look like."""
     val_fraction: Annotated[float, Range(0, 0.9)] = 0.15
@@ -130,19 +130,19 @@ class DataConfig:
     test_fraction: Annotated[float, Range(0, 0.9)] = 0.15
     """Share set aside to measure the chosen model, where the data has no parts; 0 to 1."""
     bit_depth: Annotated[int | None, Range(1, 16)] = None
-    """Bits that the grey values of 16-bit images use, such as 12: 0 to 4,095 is then scaled to black and white. Empty: the fewest of 8, 10,
+    """Bits that the grey values of 16-bit images use, such as 12: 0 to 4,095 is then scaled to black and white. Default: the fewest of 8, 10,
     12, 14 and 16 that hold all values of the data; it travels with the model."""
     max_unreadable: Annotated[float, Range(0, 1), EVALUATE] = 0.01
     """Share of unreadable samples that are left out; more is an error. Each is named in notices.csv of the run."""
     leaks: Literal["error", "warn", "ignore"] = "warn"
     """What to do about identical samples in two splits: stop, drop them from the later split and say so, or keep them."""
     augment: Annotated[str, Choice(AUGMENTATIONS), BENCH] = "none"
-    """How training pictures or recordings are varied."""
+    """How training images or audio clips are varied."""
     views: Annotated[int | None, Range(1, 1 << 16)] = None
     """Augmented views of each training sample whose features are computed once and kept; epoch e trains on view e modulo so many.
-    Empty: where samples are augmented, each epoch varies them anew, and nothing is kept."""
+    Default: where samples are augmented, each epoch varies them anew, and nothing is kept."""
     keep_decoded: Annotated[Literal["auto", "always", "never"], SAME_RESULT] = "auto"
-    """Whether decoded pictures are kept in the cache for later epochs; auto: where decoding is what training waits for, as timed."""
+    """Whether decoded images are kept in the cache for later epochs; auto: where decoding is what training waits for, as timed."""
     keep_features: Annotated[Literal["auto", "always", "never"], SAME_RESULT] = "auto"
     """Whether what comes before the first stage that trains is computed once and kept for all epochs; never: every step runs the whole
     network; auto: behind an inert backbone, always; between stages, where it is a fifth or more of the network's multiplications and
@@ -150,7 +150,7 @@ class DataConfig:
     class_weights: Literal["none", "balanced"] = "none"
     """What a training sample counts: one, or in inverse proportion to the size of its class (scikit-learn's `balanced`)."""
     num_workers: Annotated[int | None, Range(0, 256), SAME_RESULT, BENCH, INSPECT] = None
-    """Processes that read samples, for each training process. Empty: as few as keep up, as timed, at most one less than the cores and 8."""
+    """Processes that read samples, for each training process. Default: chosen by timing, at most 8 and at most one less than the cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,35 +158,35 @@ class LoaderConfig:
     """Loading"""
 
     shuffle: Annotated[bool | None, STEPS] = None
-    """Whether each epoch has an order of its own; no is `sampler sequential`. Empty: yes, unless a sampler is named."""
+    """Whether each epoch has an order of its own; no is `sampler sequential`. Default: yes, unless a sampler is named."""
     sampler: Annotated[str | None, STEPS, NAMES_CODE] = None
     """Which training samples an epoch has, and in what order: random, sequential, weighted (classes alike, by drawing with replacement),
     balanced-batch (classes alike in every batch), stratified (classes in every batch as in the whole), length-grouped (samples of like
-    length together), subset:N (N of them, the same in every epoch), a registered name, or module:function. Empty: random."""
+    length together), subset:N (N of them, the same in every epoch), a registered name, or module:function. Default: random."""
     batch_sampler: Annotated[str | None, STEPS, NAMES_CODE] = None
     """What gives the training samples in whole batches, each of them an optimiser step: a registered name, or module:function;
-    `batch_size` then counts for evaluation alone. Empty: the sampler's order, cut by `batch_size`."""
+    `batch_size` then counts for evaluation alone. Default: the sampler's order, cut by `batch_size`."""
     drop_last: Annotated[bool, STEPS] = False
     """Leave out the last step of an epoch where it has fewer samples than `batch_size`."""
     collate_fn: Annotated[str | None, ON_SAMPLES, NAMES_CODE] = None
-    """What makes a training batch of prepared samples: a registered name, or module:function. Empty: the backbone's own way, as in
+    """What makes a training batch of prepared samples: a registered name, or module:function. Default: the backbone's own way, as in
     every evaluation."""
     timeout: Annotated[float | None, Range(0, 1e6), SAME_RESULT, FOR_WORKERS] = None
-    """Seconds that a process may take to read a batch; 0: as long as it likes. Empty: 300."""
+    """Seconds that a process may take to read a batch; 0: as long as it likes. Default: 300."""
     worker_init_fn: Annotated[str | None, SAME_RESULT, FOR_WORKERS, NAMES_CODE] = None
-    """What each process that reads runs first, with its number: a registered name, or module:function. Empty: nothing."""
+    """What each process that reads runs first, with its number: a registered name, or module:function. Default: nothing."""
     prefetch_factor: Annotated[int | None, Range(1, 1 << 16), SAME_RESULT, FOR_WORKERS] = None
-    """Batches that each process reads ahead. Empty: 2."""
+    """Batches that each process reads ahead. Default: 2."""
     persistent_workers: Annotated[bool | None, SAME_RESULT, FOR_WORKERS] = None
     """Keep the processes that read the validation samples from one evaluation to the next; those of training stay for all epochs.
-    Empty: yes."""
+    Default: yes."""
     multiprocessing_context: Annotated[Literal["fork", "spawn", "forkserver"] | None, SAME_RESULT, FOR_WORKERS] = None
-    """How processes that read are started. Empty: by fork on Linux, elsewhere as the system does."""
+    """How processes that read are started. Default: by fork on Linux, elsewhere as the system does."""
     in_order: Annotated[bool, SAME_RESULT, FOR_WORKERS] = True
     """Evaluate batches in the order of the samples, and not whichever is read first; training keeps its order always, since a resumed
     run goes on from there."""
     pin_memory: Annotated[bool | None, SAME_RESULT] = None
-    """Read into memory from which a GPU copies faster. Empty: with a GPU, yes."""
+    """Read into memory from which a GPU copies faster. Default: with a GPU, yes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +218,7 @@ class OptimConfig:
     warmup: Annotated[float, Range(0, 1), STEPS] = 0.05
     """Share of the steps over which the learning rate rises linearly; 0 to 1."""
     clip: Annotated[float | None, Range(1e-9, 1e9), STEPS] = None
-    """Largest norm of the gradient. Empty: no clipping."""
+    """Largest norm of the gradient. Default: no clipping."""
     label_smoothing: Annotated[float, Range(0, 0.99), STEPS] = 0.0
     """Share of the target spread over all classes; 0 to 1."""
 
@@ -228,7 +228,7 @@ class SelectionConfig:
     """Selection and checkpoints"""
 
     metric: Annotated[str | None, Listed("metrics")] = None
-    """What `best` means (`zoo list metrics`), or evaluate:DIR for a local module of the evaluate library. Empty: the task's own
+    """What `best` means (`zoo list metrics`), or evaluate:DIR for a local module of the evaluate library. Default: the task's own
     (accuracy; mean_average_precision of several labels; rmse of values)."""
     refit: Annotated[Literal["auto", "train", "train+val"], SOLVED] = "auto"
     """What a solved head is fitted to in the end: the training samples, or these and the validation samples, after it was chosen by
@@ -236,15 +236,15 @@ class SelectionConfig:
     eval_every: Annotated[float, Range(1e-3, 1e6), STEPS] = 1.0
     """Epochs between evaluations; the last step is always evaluated."""
     patience: Annotated[int | None, Range(1, 1 << 20), STEPS] = None
-    """Evaluations without a better one after which training stops. Empty: never."""
+    """Evaluations without a better one after which training stops. Default: never."""
     min_delta: Annotated[float, Range(0, 1e9), STEPS] = 0.0
     """Improvement over the best that resets the patience."""
     checkpoint_every: Annotated[int | None, Range(1, 1 << 30), STEPS, SAME_RESULT] = None
-    """Steps between checkpoints. Empty: at each evaluation."""
+    """Steps between checkpoints. Default: at each evaluation."""
     keep: Annotated[int, Range(1, 1 << 20), STEPS, SAME_RESULT] = 2
     """Checkpoints kept to resume from; the best model is kept apart."""
     max_minutes: Annotated[float | None, Range(1e-3, 1e6), STEPS, SAME_RESULT] = None
-    """Training stops cleanly after so long, evaluates and publishes what it has. Empty: no limit."""
+    """Training stops cleanly after so long, evaluates and publishes what it has. Default: no limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,10 +264,10 @@ class MachineConfig:
     """What runs the inert part of a network (the last two come with `pip install 'zoo-finetune[cpu]'`); auto: the one that has computed
     these features before, else the fastest as timed once on this machine, with its preparation, that agrees with torch."""
     feature_batch_size: Annotated[int | None, Range(1, 1 << 16), SAME_RESULT] = None
-    """Samples in a forward pass where features are computed once. Empty: 32 of texts and recordings; of images 16 on a CPU, and on a GPU
+    """Samples in a forward pass where features are computed once. Default: 32 of texts and audio clips; of images 16 on a CPU, and on a GPU
     64 or as many as it has room for."""
     cache: Annotated[str | None, SAME_RESULT, INSPECT] = None
-    """Folder where features and the like are kept for other runs, or `off`. Empty: $ZOO_CACHE, else zoo/ in your cache folder."""
+    """Folder where features and the like are kept for other runs, or `off`. Default: $ZOO_CACHE, else zoo/ in your cache folder."""
     cache_gb: Annotated[float, Range(1e-6, 1e9), SAME_RESULT] = 50.0
     """Size in GB at which the cache forgets what was unused for the longest."""
     processes: Annotated[int, Range(1, 1024), SAME_RESULT] = 1
@@ -281,7 +281,7 @@ class OutputConfig:
     """Output"""
 
     out: Annotated[str | None, SAME_RESULT, OFF_CARD] = None
-    """Folder of the run; it must not exist. Empty: a new one under runs/."""
+    """Folder of the run; it must not exist. Default: a new one under runs/."""
     tensorboard: Annotated[bool, SAME_RESULT, OFF_CARD] = True
     """Write TensorBoard event files."""
 

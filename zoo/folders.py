@@ -69,7 +69,7 @@ def whole(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     sweep(target.parent, target.name)
     if exists(target) and not replace:
-        raise OutputError(f"{target} exists; nothing of yours is overwritten: name another folder")
+        raise OutputError(f"{target} exists and is not overwritten; name another folder")
     try:
         with _aside(target) as aside:
             aside.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A trained model ready to answer: paths, pictures, texts, recordings or tensors in, labels and probabilities out."""
+"""A trained model ready to answer: paths, images, texts, audio clips or tensors in, labels and probabilities out."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from zoo import engines, memory, runs
 from zoo.adaptation import saved, saved_config
 from zoo.adaptation.model import AdaptedModel
-from zoo.backbones.base import Backbone
-from zoo.backbones.images import PicturePreprocess
 from zoo.backbones.audio import Sound
-from zoo.data import open_picture, open_sound, sources
+from zoo.backbones.base import Backbone
+from zoo.backbones.images import ImagePreprocess
+from zoo.data import open_image, open_sound, sources
 from zoo.data.inputs import Rows, is_encoded, request_for, rows_of, sample_of, samples_of
 from zoo.data.sources.base import Named, Source
 from zoo.data.sources.flaws import flaw
@@ -101,7 +101,7 @@ class Predictor(nn.Module):
         return "torch" if self._engine is None else self._engine.name
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Outputs of a batch of samples (of pictures `[B, 3, size, size]`, uint8, or float32 and normalised): logits `[B, C] float32`,
+        """Outputs of a batch of samples (of images `[B, 3, size, size]`, uint8, or float32 and normalised): logits `[B, C] float32`,
         or of a regression the values `[B, K] float64` in their own unit."""
         outputs: Tensor = self.model(batch)
         if self.model.scale is None:
@@ -113,10 +113,10 @@ class Predictor(nn.Module):
         """Predictions in the order of the inputs; the same for one whatever comes beside it.
 
         Args:
-            inputs: one or many. Of a model for pictures: a path, a PIL picture, an array `[H, W, 3] uint8`, or a tensor: `[3, H, W] uint8`
-                is preprocessed like a picture, `[3, size, size] float32` is taken as preprocessed already. Of one for texts: a text, or a
-                tuple of two. Of one for recordings: a path, a `Sound`, or a tuple of samples (`[T]` or `[channels, T]`) and rate. Or a data
-                frame, a dictionary of columns or a `datasets.Dataset` with the columns that training read.
+            inputs: one or many. Of a model for images: a path, a PIL image, an array `[H, W, 3] uint8`, or a tensor: `[3, H, W] uint8`
+                is preprocessed like an image, `[3, size, size] float32` is taken as preprocessed already. Of one for texts: a text, or a
+                tuple of two. Of one for audio clips: a path, a `Sound`, or a tuple of samples (`[T]` or `[channels, T]`) and rate. Or
+                a data frame, a dictionary of columns or a `datasets.Dataset` with the columns that training read.
             batch_size: samples in one forward pass.
             skip_unreadable: where an input cannot be read, go on: in its place stands a prediction that says why (`error`).
 
@@ -199,16 +199,16 @@ class Predictor(nn.Module):
             return item
         item = image_from(item, name, None) if isinstance(item, np.ndarray) else item
         if not isinstance(item, (str, os.PathLike, Image.Image, bytes)):
-            raise DataError(f"{name}: a {type(item).__name__}; expected a path, a PIL picture or a tensor")
-        bit_depth = self.preprocess.bit_depth if isinstance(self.preprocess, PicturePreprocess) else None
+            raise DataError(f"{name}: a {type(item).__name__}; expected a path, a PIL image or a tensor")
+        bit_depth = self.preprocess.bit_depth if isinstance(self.preprocess, ImagePreprocess) else None
         called = None if isinstance(item, (str, os.PathLike)) else name  # a path is its own name
-        return open_picture(item, called, at_least=self.preprocess.decode_at, bit_depth=bit_depth)
+        return open_image(item, called, at_least=self.preprocess.decode_at, bit_depth=bit_depth)
 
     def _outputs(self, samples: Sequence[Tensor]) -> Tensor:
         """`[b, C] float64` of prepared samples."""
         device = next(self.model.parameters()).device
         with torch.inference_mode():
-            if len({one.dtype for one in samples}) > 1:  # pictures, some of which are normalised already
+            if len({one.dtype for one in samples}) > 1:  # images, some of which are normalised already
                 samples = [self.preprocess.ready(one) for one in samples]
             batch = self.preprocess.collate(samples)
             rows = self._by_engine(batch)
@@ -274,7 +274,7 @@ def several(inputs: Any, kind: Kind, column: str | None = None, schema: Schema |
 
 
 def _of_array(array: np.ndarray, kind: Kind) -> Iterable[Any]:
-    """The inputs in an array: of texts `[N]`, or `[N, 2]` for pairs; of pictures `[H, W]` and `[H, W, 3]` are one, `[N, H, W, 3]` are N."""
+    """The inputs in an array: of texts `[N]`, or `[N, 2]` for pairs; of images `[H, W]` and `[H, W, 3]` are one, `[N, H, W, 3]` are N."""
     axes = {Kind.TEXT: (1, 2), Kind.IMAGE: (2, 3, 4), Kind.AUDIO: ()}[kind]
     if array.dtype != object and array.ndim not in axes:
         raise DataError(f"an array {list(array.shape)} {array.dtype} is not an input; give a list of {kind.nouns}")

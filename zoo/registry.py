@@ -66,7 +66,7 @@ class Family:
     kind: Kind = Kind.IMAGE
     """What one sample is."""
     pooling: str | None = None
-    """Of texts and recordings: how the features of the tokens or frames become one vector (`cls`, `mean`, `max`, `last`)."""
+    """Of texts and audio clips: how the features of the tokens or frames become one vector (`cls`, `mean`, `max`, `last`)."""
     recipes: Mapping[str, str] = field(default_factory=dict)
     """Recipes other than those that networks for samples of this kind have by convention, by kind of strategy."""
 
@@ -87,7 +87,7 @@ class BackboneSpec:
     params_m: float | None = None
     """Millions of parameters without the classifier."""
     input_size: int | None = None
-    """Side of the picture in pixels at which zoo uses it by default."""
+    """Side of the image in pixels at which zoo uses it by default."""
     max_length: int | None = None
     """Tokens of a text, special ones included, at which zoo uses it by default."""
     prefix: str = ""

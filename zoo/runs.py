@@ -2,7 +2,7 @@
 
 runs/<backbone>-<strategy>-<data>-<number>/
     config.yaml      every option with its origin
-    splits.json      which picture is in which split, with its sha256
+    splits.json      which image is in which split, with its sha256
     notices.csv      each sample, file and row that was left out, or that is worth a word, with the reason
     metrics.jsonl    a line an evaluation
     checkpoints/     to resume from

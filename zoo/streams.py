@@ -25,7 +25,7 @@ class _Lasting:
 
 
 def lasting(stream: TextIO) -> TextIO:
-    """The same stream, to which a terminal or a reader that has gone, or a full disk, is no error: what cannot be shown is not."""
+    """The same stream, to which a terminal or a reader that has gone, or a full disk, is not an error: what cannot be shown is not."""
     return cast(TextIO, _Lasting(stream))
 
 

@@ -36,8 +36,8 @@ class Kind(StrEnum):
 
     @property
     def nouns(self) -> str:
-        """How people call several: `pictures`, `texts`, `recordings`."""
-        return {Kind.IMAGE: "pictures", Kind.TEXT: "texts", Kind.AUDIO: "recordings"}[self]
+        """How people call several: `images`, `texts`, `audio clips`."""
+        return {Kind.IMAGE: "images", Kind.TEXT: "texts", Kind.AUDIO: "audio clips"}[self]
 
 
 def _is_utf8(text: str) -> bool:
@@ -125,7 +125,7 @@ class Prediction:
     """What a model says of one input, or why it says nothing."""
 
     input: str
-    """The path or the text, `#i` for the i-th picture, tensor or row of a call."""
+    """The path or the text, `#i` for the i-th image, tensor or row of a call."""
     label: str | None = ""
     """The most probable class; of several labels that may hold at once, those that do, with `|` between them. None: see `error`."""
     probability: float | None = None

@@ -1,4 +1,4 @@
-"""Helpers of the tests of adaptation: small adapted models, three steps of training, random pictures."""
+"""Helpers of the tests of adaptation: small adapted models, three steps of training, random images."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.base import Backbone, Stage, WeightsOrigin
-from zoo.backbones.images import PicturePreprocess
+from zoo.backbones.images import ImagePreprocess
 from zoo.registry import BackboneSpec
 from zoo.strategy import parse
 from zoo.types import Labels
@@ -28,7 +28,7 @@ class PlainBackbone(Backbone):
         self.feature_dim = self.token_dim = feature_dim
         self.stages = [Stage("all", tuple(name for name, _ in net.named_parameters()))]
         self.norms = [name for name, module in net.named_modules() if "Norm" in type(module).__name__]
-        self.preprocess = PicturePreprocess(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear", 1.0)
+        self.preprocess = ImagePreprocess(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear", 1.0)
         self.origin = WeightsOrigin("random, seed 0", None, "unknown")
         self.base_sha256 = "0" * 64
 
@@ -47,7 +47,7 @@ def pictures(model: AdaptedModel, count: int = 8, seed: int = 0) -> Tensor:
 def train(
     model: AdaptedModel, steps: int = 3, lr: float = 1e-2, each: Callable[[AdaptedModel], object] | None = None
 ) -> list[float]:
-    """Plain AdamW on random pictures, as a user's own loop would have it."""
+    """Plain AdamW on random images, as a user's own loop would have it."""
     torch.manual_seed(0)
     optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=lr, weight_decay=0.1)
     losses = []

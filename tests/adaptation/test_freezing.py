@@ -38,7 +38,7 @@ def test_only_the_plan_moves(adapted: Build, family: str, strategy: str) -> None
 )
 @pytest.mark.parametrize("family", BY_FAMILY)
 def test_train_mode_changes_nothing_about_an_inert_backbone(adapted: Build, family: str, strategy: str) -> None:
-    """Dropout, drop-path and batch statistics are off: forwards repeat, and a picture alone is as among others."""
+    """Dropout, drop-path and batch statistics are off: forwards repeat, and an image alone is as among others."""
     model = adapted(family, strategy).train()
     images = pictures(model)
     first, again = model.backbone(images), model.backbone(images)

@@ -38,7 +38,7 @@ def meta(name: str, **arguments: Any) -> PlainBackbone:
 def test_counts_of_real_networks(name: str, count: int) -> None:
     """12 blocks x 4, 18 blocks x 2 (features.md 4d); resnet50: (6 + 3) blocks x 3."""
     backbone = meta(name)
-    if backbone.spec.family is None:  # ResNeXt is no member: by hand, and without its grouped convolutions
+    if backbone.spec.family is None:  # ResNeXt is not a member: by hand, and without its grouped convolutions
         with pytest.raises(ConfigError, match="--lora-targets"):
             inserting.targets(backbone, parse("lora"), None)
         assert len(inserting.targets(backbone, parse("lora"), r"layer[34]\.\d+\.conv[123]")) == 18

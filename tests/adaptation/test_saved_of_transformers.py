@@ -1,4 +1,4 @@
-"""Saved folders of texts and recordings: the same answers, and plain transformers where the folder says that it opens it."""
+"""Saved folders of texts and audio clips: the same answers, and plain transformers where the folder says that it opens it."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Recordings, made ready and computed: against transformers itself, alone and in batches."""
+"""Audio clips, made ready and computed: against transformers itself, alone and in batches."""
 
 import sys
 import warnings
@@ -17,8 +17,8 @@ from transformers import ASTFeatureExtractor, AutoFeatureExtractor, Wav2Vec2Feat
 
 from zoo import backbones
 from zoo.backbones import networks, restore_preprocess, spectrograms
-from zoo.backbones.audio_layers import norm_over_time
 from zoo.backbones.audio import AudioPreprocess, Sound
+from zoo.backbones.audio_layers import norm_over_time
 from zoo.errors import ConfigError, UnknownName, WeightsError
 
 each_family = pytest.mark.parametrize("family", TINY_SOUND)
@@ -229,8 +229,8 @@ def test_what_is_no_recording(samples, reason):
 
 
 def test_what_is_no_recording_at_all():
-    with pytest.raises(ValueError, match="a str; expected a recording, or a tuple of samples and their rate"):
-        waveform().prepare("recording.wav")
+    with pytest.raises(ValueError, match="a str; expected an audio clip, or a tuple of samples and their rate"):
+        waveform().prepare("audio clip.wav")
 
 
 def test_integers_are_brought_to_full_scale():
@@ -354,8 +354,8 @@ def test_what_is_said_beside_the_weights_counts(tmp_path):
         ("wavlm", {"max_seconds": 0.01}, ConfigError, "max_seconds is 0.01; tiny_wavlm takes 0.025 or more"),
         ("wavlm", {"pooling": "cls"}, ConfigError, "pooling cls: tiny_wavlm pools by mean, max, last"),
         ("ast", {"truncation": "heat"}, UnknownName, "no truncation 'heat'; did you mean 'head'"),
-        ("ast", {"max_length": 128}, ConfigError, "max_length is for texts; tiny_ast takes recordings"),
-        ("ast", {"image_size": 128}, ConfigError, "image_size is for pictures; tiny_ast takes recordings"),
+        ("ast", {"max_length": 128}, ConfigError, "max_length is for texts; tiny_ast takes audio clips"),
+        ("ast", {"image_size": 128}, ConfigError, "image_size is for images; tiny_ast takes audio clips"),
     ],
 )
 def test_impossible_options(family, options, error, reason):

@@ -204,9 +204,9 @@ def test_position_tables_are_resampled_for_another_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("family", "size", "complaint"),
     [
-        ("vit", 40, "image_size 40 is no multiple of 16, the side of its patches; try 32 or 48"),
-        ("dinov2", 5, "image_size 5 is no multiple of 14, the side of its patches; try 14 or 28"),
-        ("swin", 30, "image_size 30 is no multiple of 4"),
+        ("vit", 40, "image_size 40 is not a multiple of 16, the side of its patches; try 32 or 48"),
+        ("dinov2", 5, "image_size 5 is not a multiple of 14, the side of its patches; try 14 or 28"),
+        ("swin", 30, "image_size 30 is not a multiple of 4"),
         ("convnext", 4, "tiny_convnext cannot take images of 4 x 4"),
         ("resnet", 0, "image_size is 0; expected 1 or more pixels"),
         ("resnet", -8, "image_size is -8; expected 1 or more pixels"),

@@ -297,8 +297,8 @@ def test_weights_in_several_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"image_size": 64}, "image_size is for pictures; tiny_bert takes texts: leave it out"),
-        ({"max_seconds": 3.0}, "max_seconds is for recordings; tiny_bert takes texts: leave it out"),
+        ({"image_size": 64}, "image_size is for images; tiny_bert takes texts: leave it out"),
+        ({"max_seconds": 3.0}, "max_seconds is for audio clips; tiny_bert takes texts: leave it out"),
         ({"drop_path": 0.1}, "tiny_bert has no drop-path: leave drop_path at 0"),
         ({"max_length": 65}, "max_length is 65; tiny_bert takes 8 to 64 tokens"),
         ({"max_length": 7}, "max_length is 7; tiny_bert takes 8 to 64 tokens"),
@@ -317,7 +317,7 @@ def test_options_that_cannot_be(options: Any, complaint: str) -> None:
     [({"max_length": 64}, "max_length"), ({"truncation": "tail"}, "truncation"), ({"tokenizer": "x"}, "tokenizer")],
 )
 def test_options_of_texts_on_a_backbone_of_pictures(options: Any, name: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{name} is for texts.*; tiny_resnet takes pictures: leave it out$"):
+    with pytest.raises(ConfigError, match=f"^{name} is for texts.*; tiny_resnet takes images: leave it out$"):
         backbones.load(TINY[0], "random", **options)
 
 

@@ -174,7 +174,7 @@ def test_a_hostile_pickle_is_refused_and_not_executed(state: dict[str, Tensor], 
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [({}, "holds no named tensors"), ([1, 2], "holds no named tensors"), ({"lr": 0.1}, "'lr' is no tensor but float")],
+    [({}, "holds no named tensors"), ([1, 2], "holds no named tensors"), ({"lr": 0.1}, "'lr' is not a tensor but float")],
 )
 def test_files_without_tensors(content: Any, complaint: str, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "w.pth")

@@ -9,7 +9,7 @@ from zoo.cache import KEY, Space
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A cache with features of three pictures, found by the environment."""
+    """A cache with features of three images, found by the environment."""
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     facts = {"backbone": "resnet18.a1_in1k", "what": "pooled features", "engine": "torch", "precision": "no"}
     path = cache.folder(tmp_path / "cache", "features", facts)
@@ -38,7 +38,7 @@ def test_verify_removes_what_is_damaged(zoo_cli, place):
 
 def test_clear(zoo_cli, place):
     assert zoo_cli("cache", "clear", "--older-than", "1").out == "removed 0 entries, 0.0 MB\n"
-    assert "nothing of the kind 'pictures'; there is: features" in zoo_cli("cache", "clear", "pictures").refused()
+    assert "nothing of the kind 'images'; there is: features" in zoo_cli("cache", "clear", "images").refused()
     assert len(zoo_cli("cache", "clear", "features", "--json").json["removed"]) == 1
     assert not place.exists()
     assert "it is empty" in zoo_cli("cache", "info").out
@@ -67,7 +67,7 @@ def test_bench_measures_each_part(zoo_cli):
 
 
 def test_bench_counts_the_operations_of_a_known_network(zoo_cli):
-    """ResNet-18 takes 1.82 billion multiply-adds a picture of 224 pixels (He et al. 2016, table 1: 1.8), twice as many operations."""
+    """ResNet-18 takes 1.82 billion multiply-adds an image of 224 pixels (He et al. 2016, table 1: 1.8), twice as many operations."""
     words = "bench resnet18 --weights random --num-workers 0 --batch-size 2 --engine torch --json"
     assert zoo_cli(*words.split()).json["gflop_per_sample"] == pytest.approx(2 * 1.82, rel=0.01)
 

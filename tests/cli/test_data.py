@@ -36,7 +36,7 @@ def test_json_has_everything(zoo_cli, table, tmp_path):
     assert values["page"] == str(page)
     assert page.is_file()
     shutil.copy(table, page)
-    assert "is no data report" in zoo_cli(*words).refused()
+    assert "is not a data report" in zoo_cli(*words).refused()
 
 
 def test_mistakes(zoo_cli, table):

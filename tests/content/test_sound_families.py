@@ -1,4 +1,4 @@
-"""Every curated network for recordings, built without memory, against the regular expressions and the card of its family."""
+"""Every curated network for audio clips, built without memory, against the regular expressions and the card of its family."""
 
 import re
 from dataclasses import replace

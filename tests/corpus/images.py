@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.decoding.images import check_file, open_image
 from zoo.data.decoding.values import depth_of
-from zoo.data.decoding.images import check_file, open_picture
 from zoo.errors import DataError
 
 SOURCES = (
@@ -53,7 +53,7 @@ def check(path: Path) -> tuple[str, str]:
     try:
         known = check_file(path)
         depth = depth_of(known.bits) if known.bits and not known.upper else None
-        ours = np.asarray(open_picture(path, bit_depth=depth))
+        ours = np.asarray(open_image(path, bit_depth=depth))
     except DataError as error:
         return "refused", str(error).removeprefix(f"{path}: ")
     differences = []

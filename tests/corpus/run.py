@@ -116,7 +116,7 @@ def debian_sources(folder: Path) -> Path:
 
 
 def unpack(archive: Path, place: Path) -> None:
-    """What is no archive is left as it is."""
+    """What is not an archive is left as it is."""
     if archive.is_file() and tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tar:
             tar.extractall(place, filter="data")
@@ -160,7 +160,7 @@ def child(listed: str) -> int:
     kind, paths = json.loads(Path(listed).read_text(encoding="utf-8"))
     module = importlib.import_module(kind)
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # what libraries print is not an answer
     for path in paths:
         faulthandler.dump_traceback_later(LIMIT, exit=True)
         print(json.dumps(module.check(Path(path))), file=out, flush=True)

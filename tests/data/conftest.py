@@ -1,4 +1,4 @@
-"""Small folders of pictures, each picture with bytes of its own."""
+"""Small folders of images, each image with bytes of its own."""
 
 from collections.abc import Callable
 from pathlib import Path

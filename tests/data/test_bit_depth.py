@@ -14,7 +14,7 @@ import zoo
 from zoo.config import DataConfig, build
 from zoo.data import from_datasets, open_for_evaluation, open_splits
 from zoo.data.decoded import decode
-from zoo.data.decoding.images import open_picture
+from zoo.data.decoding.images import open_image
 from zoo.errors import DataError
 from zoo.types import Labels
 
@@ -129,10 +129,10 @@ def test_whole_numbers_of_32_bits_have_no_range_of_their_own():
     wide = Image.fromarray(np.array([[0, 200]], np.int32))
     assert wide.mode == "I"
     with pytest.raises(DataError, match="a: whole numbers of 32 bits, of which the range is not known"):
-        open_picture(wide, "a")
-    assert np.asarray(open_picture(wide, bit_depth=8))[0, 1, 0] == 200
+        open_image(wide, "a")
+    assert np.asarray(open_image(wide, bit_depth=8))[0, 1, 0] == 200
     with pytest.raises(DataError, match=r"a: values up to 256, and images of this data set have 8 bits \(at most 255\)"):
-        open_picture(Image.fromarray(np.array([[0, 256]], np.int32)), "a", bit_depth=8)
+        open_image(Image.fromarray(np.array([[0, 256]], np.int32)), "a", bit_depth=8)
 
 
 def test_a_model_scales_as_it_was_trained(tmp_path, monkeypatch):
@@ -165,6 +165,6 @@ def test_a_model_scales_as_it_was_trained(tmp_path, monkeypatch):
         predictor.predict([Image.fromarray(np.full((32, 32), 70, np.int32) * 100)])
     whole = replace(predictor.preprocess, bit_depth=None)
     assert torch.equal(
-        whole.prepare(open_picture(tmp_path / "plain.png")), predictor.preprocess.prepare(open_picture(tmp_path / "plain.png"))
+        whole.prepare(open_image(tmp_path / "plain.png")), predictor.preprocess.prepare(open_image(tmp_path / "plain.png"))
     )
     assert "bit_depth" not in whole.to_dict()

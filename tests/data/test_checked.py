@@ -92,7 +92,7 @@ def test_a_file_that_has_just_changed_is_not_remembered(root, tmp_path):
 
 
 def test_unreadable_and_missing_files_are_looked_at_each_time(root, tmp_path):
-    (root / "1.png").write_bytes(b"no picture")
+    (root / "1.png").write_bytes(b"no image")
     age(root / "1.png")
     (root / "4.png").unlink()
     for _ in range(2):

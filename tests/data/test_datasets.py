@@ -123,7 +123,7 @@ def test_files_are_opened_when_they_are_read(tmp_path):
     rows = [(tmp_path / f"{index}.png", NAMES[index]) for index in range(6)]
     train = from_datasets(rows, rows).train
     assert np.array_equal(np.asarray(train.item(2)), ARRAYS[2])
-    (tmp_path / "3.png").write_bytes(b"no picture")
+    (tmp_path / "3.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"3\.png: replaced since it was checked"):
         train.item(3)
 
@@ -291,7 +291,7 @@ def test_a_task_that_is_asked_for():
 
 
 def test_parts_of_two_kinds():
-    with pytest.raises(DataError, match="the parts are not alike: train has texts, val has pictures"):
+    with pytest.raises(DataError, match="the parts are not alike: train has texts, val has images"):
         from_datasets([("a", 0), ("b", 1)], DICTS_OF_ARRAYS)
 
 

@@ -1,4 +1,4 @@
-"""Pictures from the cache are those from the files, to the pixel, and the files are opened once."""
+"""Images from the cache are those from the files, to the pixel, and the files are opened once."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from zoo import cache
-from zoo.backbones.images import PicturePreprocess
+from zoo.backbones.images import ImagePreprocess
 from zoo.config import build
 from zoo.data import TrainBatches, from_datasets, open_splits
 from zoo.data.decoded import PAGE, decode, size
@@ -40,7 +40,7 @@ def test_pixels_are_those_of_the_files(pictures, tmp_path):
 
 
 def test_training_sees_the_same_bytes(pictures, tmp_path):
-    preprocess = PicturePreprocess(32, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)
+    preprocess = ImagePreprocess(32, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)
     decoded = decode(pictures, tmp_path / "cache", preprocess.decode_at)
     steps = [
         [

@@ -69,7 +69,7 @@ def test_other_files_are_ignored_and_said(make_folder):
     (root / "labels.csv").write_text("x")
     facts = open_folder(root).facts
     assert facts.ignored == 2
-    assert any("2 files are not pictures of a class" in line and "labels.csv" in line for line in facts.lines())
+    assert any("2 files are not images of a class" in line and "labels.csv" in line for line in facts.lines())
 
 
 def test_a_linked_split_and_a_linked_class_are_read(make_folder):
@@ -100,7 +100,7 @@ def test_links_that_lead_to_each_other_end(make_folder):
 def test_an_ignored_file_whose_name_is_not_utf_8_is_named_in_characters(make_folder):
     root = make_folder({"cat": 5, "dog": 5})
     Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.txt")).write_text("x")
-    (line,) = [line for line in open_folder(root).facts.lines() if "are not pictures" in line]
+    (line,) = [line for line in open_folder(root).facts.lines() if "are not images" in line]
     assert r"caf\udce9.txt" in line.encode().decode()
 
 
@@ -144,7 +144,7 @@ def test_missing_folder(tmp_path):
 def test_no_class_folders(make_folder, tmp_path):
     (tmp_path / "bare").mkdir()
     refused(tmp_path / "bare", "no class folders; expected DIR/<class>")
-    refused(make_folder({".": 3}), "3 pictures but no class folders; expected DIR/<class>")
+    refused(make_folder({".": 3}), "3 images but no class folders; expected DIR/<class>")
 
 
 def test_one_class(make_folder):
@@ -155,14 +155,14 @@ def test_one_class(make_folder):
 def test_class_without_pictures(make_folder):
     root = make_folder({"cat": 3, "dog": 3, "fish": 0})
     (root / "fish/readme.txt").write_text("x")
-    refused(root, "no pictures of the class fish")
-    refused(make_folder({"train/cat": 3, "train/dog": 0, "val/cat": 1}, "split"), "train: no pictures of the class dog")
+    refused(root, "no images of the class fish")
+    refused(make_folder({"train/cat": 3, "train/dog": 0, "val/cat": 1}, "split"), "train: no images of the class dog")
 
 
 def test_class_of_which_nothing_can_be_read(make_folder):
     root = make_folder({"cat": 30, "dog": 1})
     (root / "dog/0.png").write_bytes(b"")
-    refused(root, "no pictures of the class dog can be read: dog/0.png: an empty file", max_unreadable=0.5)
+    refused(root, "no images of the class dog can be read: dog/0.png: an empty file", max_unreadable=0.5)
 
 
 def test_validation_class_unseen_in_train(make_folder):
@@ -226,5 +226,5 @@ def test_find_files_takes_a_named_file_whatever_its_ending(tmp_path):
 def test_find_files_refuses_what_is_not_there(tmp_path):
     with pytest.raises(DataError, match="nowhere: no such file or folder"):
         find_files([tmp_path / "nowhere"], Kind.IMAGE)
-    with pytest.raises(DataError, match="no pictures in this folder"):
+    with pytest.raises(DataError, match="no images in this folder"):
         find_files([tmp_path], Kind.IMAGE)

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from zoo.data.decoding.formats import suffixes
-from zoo.data.decoding.images import check_file, open_picture
+from zoo.data.decoding.images import check_file, open_image
 from zoo.errors import DataError
 
 RAMP = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)
@@ -19,7 +19,7 @@ GREY = np.round(RAMP / 257).astype(np.uint8)
 
 
 def read(content: bytes) -> np.ndarray:
-    return np.asarray(open_picture(content, "a"))
+    return np.asarray(open_image(content, "a"))
 
 
 def saved(image: Image.Image, form: str, **options) -> bytes:
@@ -295,7 +295,7 @@ def test_heif_is_read_by_its_plug_in():
 
 def test_heif_without_its_plug_in_says_what_to_install(tmp_path):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + bytes(100))
-    program = "import sys; sys.modules['pillow_heif'] = None; from zoo.data import open_picture; open_picture(sys.argv[1])"
+    program = "import sys; sys.modules['pillow_heif'] = None; from zoo.data import open_image; open_image(sys.argv[1])"
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.heic")], capture_output=True, text=True)
     assert "a.heic: an HEIF image (HEIC); it is read by a plug-in: pip install 'zoo-finetune[heif]'" in done.stderr
 
@@ -340,6 +340,6 @@ def test_xmp_turns_nothing(form):
     assert np.array_equal(read(content), np.asarray(colours))
     with Image.open(io.BytesIO(content)) as image:
         if form != "TIFF":  # which Pillow turns by itself as it loads it
-            assert np.array_equal(np.asarray(open_picture(image)), np.asarray(colours))
+            assert np.array_equal(np.asarray(open_image(image)), np.asarray(colours))
         image.load()
         assert {"xmp", "XML:com.adobe.xmp"} & set(image.info)

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from zoo.backbones.images import PicturePreprocess
+from zoo.backbones.images import ImagePreprocess
+from zoo.data.decoding.images import check_file, open_image
 from zoo.data.files import read_file
-from zoo.data.decoding.images import check_file, open_picture
 from zoo.errors import DataError
 
 
@@ -22,7 +22,7 @@ def sparse(path: Path, size: int, beginning: bytes = b"") -> Path:
     return path
 
 
-@pytest.mark.parametrize("read", [open_picture, check_file])
+@pytest.mark.parametrize("read", [open_image, check_file])
 def test_a_file_beyond_any_image(tmp_path, read):
     with pytest.raises(DataError, match=r"a\.png: 40\.0 GB, and an image of 89 million pixels takes less"):
         read(sparse(tmp_path / "a.png", 40_000_000_000))
@@ -44,7 +44,7 @@ def test_a_large_file_with_an_image_in_it_is_read(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.bmp")
     path = sparse(tmp_path / "b.bmp", 70_000_000, (tmp_path / "a.bmp").read_bytes())
-    assert np.array_equal(np.asarray(open_picture(path)), noise)
+    assert np.array_equal(np.asarray(open_image(path)), noise)
 
 
 def test_what_looks_at_a_file_sees_it_first(tmp_path):
@@ -55,7 +55,7 @@ def test_what_looks_at_a_file_sees_it_first(tmp_path):
     assert seen == [(b"ab", 3)]
 
 
-PREPROCESS = PicturePreprocess(32, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), "bicubic", 0.875)
+PREPROCESS = ImagePreprocess(32, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), "bicubic", 0.875)
 
 
 @pytest.mark.parametrize("size", [(200_000, 1), (1, 200_000), (1_000_000, 3)])
@@ -71,7 +71,7 @@ def test_a_thin_image_is_not_resized_as_a_whole(size):
 def test_what_is_seen_of_a_thin_image_is_what_the_whole_would_show(size, interpolation, monkeypatch):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
     for side, fraction in ((32, 0.875), (33, 1.25)):
-        preprocess = PicturePreprocess(side, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), interpolation, fraction)
+        preprocess = ImagePreprocess(side, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), interpolation, fraction)
         whole = preprocess.prepare(image).int()
         monkeypatch.setattr("zoo.backbones.images._RESIZED", 1)
         assert max(preprocess._resize(image).size) < 64

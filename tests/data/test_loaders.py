@@ -16,16 +16,16 @@ import torch
 from PIL import Image
 
 from zoo import interrupts, registry
-from zoo.backbones.images import PicturePreprocess
+from zoo.backbones.images import ImagePreprocess
 from zoo.config import FinetuneConfig, build
 from zoo.data import EvalBatches, TrainBatches, from_datasets, open_splits
-from zoo.data.loaders import TIMEOUT, loading
 from zoo.data.decoding.images import _Locks
+from zoo.data.loaders import TIMEOUT, loading
 from zoo.data.samplers import batch_seed
 from zoo.data.timing import choose_workers
 from zoo.errors import ConfigError, DataError, RunFailed, UnknownName
 
-PREPROCESS = PicturePreprocess(16, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)
+PREPROCESS = ImagePreprocess(16, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)
 PLAIN = PREPROCESS.geometry()
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of few cores
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  #
 
 @pytest.fixture
 def pictures(make_folder):
-    """22 pictures of two classes, files on the disk."""
+    """22 images of two classes, files on the disk."""
     return open_splits(build({"data": str(make_folder({"train/a": 12, "train/b": 10, "val/a": 2, "val/b": 2}))})).train
 
 
@@ -67,7 +67,7 @@ def noisy(samples):
 
 @pytest.mark.parametrize("options", [{}, {"sampler": "balanced-batch", "drop_last": True}, {"collate_fn": "noisy"}])
 def test_workers_do_not_change_a_byte(pictures, options):
-    """Two epochs and a bit, so that the pictures are varied anew and the short last batch is in it."""
+    """Two epochs and a bit, so that the images are varied anew and the short last batch is in it."""
     registry.register_collate("noisy")(noisy)
     alone = content(batches(pictures, **options).steps(0, 12))
     for num_workers in (1, 4):
@@ -82,7 +82,7 @@ def test_processes_that_are_not_forked_do_not_change_a_byte(pictures, context):
 
 
 class Drawing:
-    """Pictures that draw from the generators that a user's code may use."""
+    """Images that draw from the generators that a user's code may use."""
 
     targets = (0, 1) * 4
 
@@ -200,7 +200,7 @@ def test_a_file_that_went_bad_is_named(pictures, num_workers):
 
 
 class Rude:
-    """A data set of 20 pictures that does something of its own at the index 17."""
+    """A data set of 20 images that does something of its own at the index 17."""
 
     targets = (0, 1) * 10
 
@@ -474,13 +474,13 @@ def test_workers_are_chosen_by_timing(pictures):
 
 @pytest.mark.parametrize("name", interrupts.SIGNALS)
 def test_workers_survive_signals_that_ask_to_stop(name):
-    """The terminal, or the service, sends them to the workers too, and the trainer still wants the pictures of its step."""
+    """The terminal, or the service, sends them to the workers too, and the trainer still wants the images of its step."""
     interrupted = rude(lambda: os.kill(os.getpid(), name))
     assert len(list(evaluation(interrupted, num_workers=1))) == 20
 
 
 def test_a_worker_does_not_wait_for_a_lock_that_was_held_when_it_was_forked(pictures):
-    """... by another thread, which was opening a picture."""
+    """... by another thread, which was opening an image."""
     with _Locks.warning_filters:
         assert len(list(evaluation(pictures, batch_size=22, num_workers=1, timeout=10))) == 1
 
@@ -504,5 +504,5 @@ def test_uint8_tensors_are_transformed_like_pictures():
 
 def test_normalised_and_plain_pictures_do_not_mix():
     data = [(torch.rand(3, 16, 16), 0), (Image.new("RGB", (20, 20)), 1)]
-    with pytest.raises(DataError, match="some pictures of one data set are normalised already"):
+    with pytest.raises(DataError, match="some images of one data set are normalised already"):
         list(evaluation(from_datasets(data, data).train, batch_size=2))

@@ -17,8 +17,8 @@ from PIL import Image
 
 from zoo.config import DataConfig, build
 from zoo.data import open_splits
+from zoo.data.decoding.images import open_image
 from zoo.data.notices import Entry, Line, Notice, as_csv, lines
-from zoo.data.decoding.images import open_picture
 from zoo.data.sources.folders.listing import find_files
 from zoo.data.splits import from_datasets
 from zoo.errors import DataError
@@ -235,4 +235,4 @@ def test_what_is_no_file_is_an_input_that_cannot_be_read(make_folder):
     assert [Path(name).name for name in found] == ["0.png", "1.png", "1b.png", "1c.png", "2.png"]
     for name in found[2:4]:
         with pytest.raises(DataError, match="not a file"):
-            open_picture(Path(name))
+            open_image(Path(name))

@@ -1,4 +1,4 @@
-"""Recordings that libsndfile alone would read short, or not at all: every sample of them, or one line that says why not."""
+"""Audio clips that libsndfile alone would read short, or not at all: every sample of them, or one line that says why not."""
 
 import io
 import struct
@@ -11,9 +11,9 @@ import torch
 from sounding import RATE, TINY_SOUND, chirp, noise, tone, write
 
 from zoo import backbones
+from zoo.data.decoding.audio import check_sound, open_sound
 from zoo.data.decoding.mp3_frames import recordings
 from zoo.data.files import opened_file
-from zoo.data.decoding.audio import check_sound, open_sound
 from zoo.data.sources.folders.listing import list_folder
 from zoo.data.sources.folders.reading import read_listing
 from zoo.errors import DataError
@@ -112,7 +112,7 @@ def test_an_mp3_of_several_channels_joined_with_one_of_one(tmp_path):
 
 
 def test_joined_mp3s_of_two_rates_are_refused(tmp_path):
-    refused(mp3(tone(440)) + mp3(tone(440), rate=24_000), "joined of recordings at 16,000 and 24,000 samples a second", tmp_path)
+    refused(mp3(tone(440)) + mp3(tone(440), rate=24_000), "joined of audio clips at 16,000 and 24,000 samples a second", tmp_path)
 
 
 def test_an_mp3_with_the_header_of_another_encoder(tmp_path):
@@ -245,15 +245,15 @@ def test_the_recordings_whose_channels_cancel_are_named(tmp_path):
             write(tmp_path / "sounds" / kind / f"{number}.wav", tone(440), tone(440))
     write(tmp_path / "sounds/b/1.wav", tone(440), -tone(440))
     notices = read_listing(list_folder(tmp_path / "sounds"), 0.0).notices
-    assert "1 recordings whose channels cancel each other, so that the loudest is used: b/1.wav" in notices
-    assert "3 recordings of several channels, which are averaged: a/0.wav; a/1.wav; b/0.wav" in notices
+    assert "1 audio clips whose channels cancel each other, so that the loudest is used: b/1.wav" in notices
+    assert "3 audio clips of several channels, which are averaged: a/0.wav; a/1.wav; b/0.wav" in notices
 
 
 def test_what_is_too_long_is_counted_in_one_channel(tmp_path, monkeypatch):
     monkeypatch.setattr("zoo.data.decoding.audio.MAX_SAMPLES", 16_000)
     stereo = content(noise(), noise(seed=1), format="WAV")
     assert len(seen(stereo, tmp_path)) == 16_000
-    refused(content(noise(1.01), format="WAV"), "longer than 0.0 hours; cut it into shorter recordings", tmp_path)
+    refused(content(noise(1.01), format="WAV"), "longer than 0.0 hours; cut it into shorter audio clips", tmp_path)
     refused(mp3(noise(0.6)) + mp3(noise(0.6)), "longer than 0.0 hours", tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Recordings: opened, refused in one line, listed, remembered, split, varied and served."""
+"""Audio clips: opened, refused in one line, listed, remembered, split, varied and served."""
 
 import io
 import os
@@ -15,9 +15,9 @@ from sounding import RATE, TINY_SOUND, chirp, noise, tone, write
 from zoo import backbones
 from zoo.config import build
 from zoo.data import EvalBatches, TrainBatches, open_splits, train_transform
+from zoo.data.decoding.audio import CheckedSound, check_sound, open_sound, suffixes
 from zoo.data.decoding.images import suffixes as picture_suffixes
 from zoo.data.sets import SoundFiles
-from zoo.data.decoding.audio import CheckedSound, check_sound, open_sound, suffixes
 from zoo.data.sources.folders.listing import find_files, list_folder
 from zoo.data.sources.folders.reading import read_listing
 from zoo.errors import ConfigError, DataError
@@ -27,7 +27,7 @@ from zoo.types import Kind
 
 @pytest.fixture
 def root(tmp_path):
-    """Six tones and six recordings of noise, of 0.2 to 0.45 s, at 16 kHz."""
+    """Six tones and six audio clips of noise, of 0.2 to 0.45 s, at 16 kHz."""
     folder = tmp_path / "sounds"
     for number in range(6):
         write(folder / "tone" / f"{number}.wav", tone(300 + 100 * number, 0.2 + 0.05 * number))
@@ -88,10 +88,10 @@ def test_what_is_no_recording(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(b"")
     refused(path, "an empty file")
-    path.write_bytes(b"a text, not a recording" * 100)
-    refused(path, "not a recording in a format that can be read")
+    path.write_bytes(b"a text, not an audio clip" * 100)
+    refused(path, "not an audio clip in a format that can be read")
     Image.new("RGB", (9, 9)).save(path, format="PNG")
-    refused(path, "not a recording in a format that can be read")
+    refused(path, "not an audio clip in a format that can be read")
     refused(tmp_path / "nowhere.wav", "No such file or directory")
     refused(tmp_path, "not a file")
 
@@ -168,12 +168,12 @@ def test_pictures_and_recordings_in_one_folder(root):
         Image.new("RGB", (9, 9)).save(root / "tone" / f"{number}.png")
     with pytest.raises(DataError) as caught:
         list_folder(root)
-    assert "3 pictures (such as tone/0.png) and 12 recordings (such as noise/0.flac)" in str(caught.value)
+    assert "3 images (such as tone/0.png) and 12 audio clips (such as noise/0.flac)" in str(caught.value)
 
 
 def test_recordings_without_class_folders(tmp_path):
     write(tmp_path / "sounds/a.wav", tone(440))
-    with pytest.raises(DataError, match=r"1 recordings but no class folders; expected DIR/<class>/\*.jpg \(or \*.wav\)"):
+    with pytest.raises(DataError, match=r"1 audio clips but no class folders; expected DIR/<class>/\*.jpg \(or \*.wav\)"):
         list_folder(tmp_path / "sounds")
 
 
@@ -184,7 +184,7 @@ def test_find_recordings(root):
         str(root / "tone/0.wav"),
     ]
     assert find_files([root], Kind.IMAGE) == [str(root / "noise/cover.png")]
-    with pytest.raises(DataError, match="no pictures in this folder"):
+    with pytest.raises(DataError, match="no images in this folder"):
         find_files([root / "tone"], Kind.IMAGE)
 
 
@@ -193,21 +193,23 @@ def test_what_is_said_of_the_recordings(root):
     write(root / "tone/stereo.wav", tone(440, 1.5, 44_100), noise(1.5, 44_100), rate=44_100)
     write(root / "noise/nothing.wav", np.zeros(8000, np.float32))
     write(root / "noise/click.wav", noise(0.01))
-    (root / "noise/notes.txt").write_text("no recording")
+    (root / "noise/notes.txt").write_text("no audio clip")
     (root / "noise/broken.wav").write_bytes(b"RIFF")
     source = read_listing(list_folder(root), 0.1)
     assert source.kind is Kind.AUDIO
-    assert source.unreadable == ["noise/broken.wav: not a recording in a format that can be read"]
+    assert source.unreadable == ["noise/broken.wav: not an audio clip in a format that can be read"]
     assert source.notices == [
-        "1 recordings cannot be read and left out: noise/broken.wav: not a recording in a format that can be read",
-        "1 recordings of several channels, which are averaged: tone/stereo.wav",
-        "1 recordings in which nothing is heard: noise/nothing.wav",
-        "1 recordings shorter than 0.025 seconds: noise/click.wav",
-        "recordings of 0.01 to 1.5 s, half of them over 0.35 s; 14 at 16 kHz, 1 at 8 kHz, 1 at 44.1 kHz, "
+        "1 audio clips cannot be read and left out: noise/broken.wav: not an audio clip in a format that can be read",
+        "1 audio clips of several channels, which are averaged: tone/stereo.wav",
+        "1 audio clips in which nothing is heard: noise/nothing.wav",
+        "1 audio clips shorter than 0.025 seconds: noise/click.wav",
+        "audio clips of 0.01 to 1.5 s, half of them over 0.35 s; 14 at 16 kHz, 1 at 8 kHz, 1 at 44.1 kHz, "
         "resampled where the backbone takes another rate",
-        "1 files are not recordings of a class and ignored: noise/notes.txt",
+        "1 files are not audio clips of a class and ignored: noise/notes.txt",
     ]
-    with pytest.raises(DataError, match=r"1 of 17 recordings cannot be read, more than --max-unreadable 5.00%: noise/broken.wav"):
+    with pytest.raises(
+        DataError, match=r"1 of 17 audio clips cannot be read, more than --max-unreadable 5.00%: noise/broken.wav"
+    ):
         read_listing(list_folder(root), 0.05)
 
 

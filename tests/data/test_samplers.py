@@ -287,7 +287,7 @@ def test_samplers_that_are_refused(samples, name, error, words):
 
 
 def test_length_grouped_needs_lengths():
-    with pytest.raises(ConfigError, match="these pictures have no lengths to group by"):
+    with pytest.raises(ConfigError, match="these images have no lengths to group by"):
         make_plan(open_splits(build({"data": "builtin:digits"})).train, 8, 0, sampler="length-grouped")
 
 

@@ -22,7 +22,7 @@ def open_folder(root, **options):
 
 
 def numbered(counts, *, shuffled=None):
-    """Pictures of so many of each class, each with a digest of its own; in another order if `shuffled` is a generator."""
+    """Images of so many of each class, each with a digest of its own; in another order if `shuffled` is a generator."""
     targets = np.repeat(np.arange(len(counts)), counts)
     numbers = np.arange(len(targets))
     pictures = ArraySet(
@@ -114,7 +114,7 @@ def test_no_share_for_validation_is_an_error(make_folder):
 
 
 def test_too_few_pictures(make_folder):
-    with pytest.raises(DataError, match="too few pictures"):
+    with pytest.raises(DataError, match="too few images"):
         open_folder(make_folder({"cat": 1, "dog": 1}))
 
 
@@ -143,21 +143,21 @@ def test_train_and_test_alone_get_a_val_of_train(make_folder):
 def test_val_without_a_class_does_not_shift_the_others(make_folder):
     splits = open_folder(make_folder({"train/a": 3, "train/b": 3, "train/c": 3, "val/c": 2, "val/a": 1}))
     assert splits.val.targets.tolist() == [0, 2, 2]
-    assert "val has no pictures of: b" in splits.facts.notices
+    assert "val has no images of: b" in splits.facts.notices
 
 
 def test_unreadable_pictures_are_skipped_up_to_a_share(make_folder):
     root = make_folder({"cat": 50, "dog": 50})
-    (root / "cat/7.png").write_text("not a picture at all")
+    (root / "cat/7.png").write_text("not an image at all")
     splits = open_folder(root)
     assert sum(map(len, splits.parts().values())) == 99
     assert splits.facts.unreadable == ("cat/7.png: not an image in a format that can be read",)
-    assert any("1 pictures cannot be read and left out: cat/7.png" in line for line in splits.facts.lines())
+    assert any("1 images cannot be read and left out: cat/7.png" in line for line in splits.facts.lines())
     content = (root / "dog/3.png").read_bytes()
     (root / "dog/3.png").write_bytes(content[: len(content) // 2])
     (root / "dog/4.png").write_bytes(b"")
     with pytest.raises(
-        DataError, match=r"3 of 100 pictures cannot be read, more than --max-unreadable 1\.00%: cat/7\.png: "
+        DataError, match=r"3 of 100 images cannot be read, more than --max-unreadable 1\.00%: cat/7\.png: "
     ) as caught:
         open_folder(root)
     assert "dog/3.png" in str(caught.value)
@@ -181,12 +181,12 @@ def test_small_and_animated_pictures_are_said(make_folder):
     frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
     frames[0].save(root / "dog/film.gif", save_all=True, append_images=frames[1:])
     said = " ".join(open_folder(root).facts.notices)
-    assert "1 pictures with a side under 8 pixels: cat/dot.png" in said
-    assert "1 pictures of several frames, of which only the first is used: dog/film.gif" in said
+    assert "1 images with a side under 8 pixels: cat/dot.png" in said
+    assert "1 images of several frames, of which only the first is used: dog/film.gif" in said
 
 
 def leaky(make_folder):
-    """val and test each repeat a picture of train; test repeats one of val too."""
+    """val and test each repeat an image of train; test repeats one of val too."""
     root = make_folder({f"{split}/{one}": 4 for split in ("train", "val", "test") for one in ("a", "b")})
     shutil.copy(root / "train/a/0.png", root / "val/a/copy.png")
     shutil.copy(root / "train/b/1.png", root / "test/b/copy.png")
@@ -200,8 +200,8 @@ def test_leaks_are_dropped_from_the_later_split(make_folder):
     assert splits.facts.leaks == 3
     assert not any("copy" in name for part in splits.parts().values() for name in names(part))
     said = " ".join(splits.facts.notices)
-    assert "1 pictures of val are in an earlier split too (val/a/copy.png = train: train/a/0.png): dropped from val" in said
-    assert "2 pictures of test" in said
+    assert "1 images of val are in an earlier split too (val/a/copy.png = train: train/a/0.png): dropped from val" in said
+    assert "2 images of test" in said
 
 
 def test_leaks_are_kept_and_counted(make_folder):
@@ -229,7 +229,7 @@ def test_one_picture_in_two_classes_is_said(make_folder):
     root = make_folder({"cat": 5, "dog": 5})
     shutil.copy(root / "cat/1.png", root / "dog/same.png")
     said = [line for line in open_folder(root).facts.notices if "another label" in line]
-    assert said == ["1 pictures of train stand there with another label too: cat/1.png (cat) = dog/same.png (dog)"]
+    assert said == ["1 images of train stand there with another label too: cat/1.png (cat) = dog/same.png (dog)"]
 
 
 def test_imbalance_is_said(make_folder):
@@ -300,7 +300,7 @@ def test_evaluation_matches_classes_by_name(make_folder):
     by_name = {pictures.name(index): pictures.target(index) for index in range(len(pictures))}
     assert by_name == {"ant/0.png": 3, "ant/1.png": 3, "cat/0.png": 2, "dog/0.png": 0}
     assert facts.counts == {"test": {"dog": 1, "cow": 0, "cat": 1, "ant": 2}}
-    assert "test has no pictures of: cow" in facts.notices
+    assert "test has no images of: cow" in facts.notices
 
 
 def test_evaluation_on_a_class_that_the_model_does_not_know(make_folder):
@@ -321,7 +321,7 @@ def test_evaluation_takes_test_before_val(make_folder):
 
 
 class Pairs(Dataset):
-    """(picture, class) without any list of classes."""
+    """(image, class) without any list of classes."""
 
     def __init__(self, targets):
         self.own, self.reads = targets, 0
@@ -356,7 +356,7 @@ def test_datasets_without_attributes_are_read_once():
 def test_of_datasets_with_attributes_the_first_row_alone_is_read():
     train = Listed([0, 1, 1, 0], ["no", "yes"])
     splits = from_datasets(Subset(train, [3, 1]), Subset(train, [0, 2]), Subset(Subset(train, [2, 0]), [1]))
-    assert train.reads == 3  # the first row of each part, to see whether it is a picture or a text
+    assert train.reads == 3  # the first row of each part, to see whether it is an image or a text
     assert splits.labels.names == ("no", "yes")
     assert [part.targets.tolist() for part in splits.parts().values()] == [[0, 1], [0, 1], [0]]
     assert from_datasets(train, train, label_names=["n", "y"]).labels.names == ("n", "y")
@@ -381,7 +381,7 @@ def test_targets_that_contradict_the_items():
     [
         (iter([1]), Pairs([0]), "train: a list_iterator has no length"),
         (Pairs([]), Pairs([0]), "train: the data set is empty"),
-        (Pairs([0, 1]), None, "too few pictures to set any aside for val and test"),
+        (Pairs([0, 1]), None, "too few images to set any aside for val and test"),
         (Pairs([0, 0]), Pairs([0]), r"one label only \(0\)"),
         (Pairs([0, 1]), Pairs([0, 2]), "val: train has no class '2'"),
         (Pairs([0, None]), Pairs([0]), r"train\[1\]: the target is empty"),

@@ -238,7 +238,7 @@ def test_bytes_that_are_not_utf8(make_file):
         ('{"text": "a"}', "row 4: label is empty"),
         ('{"text": ["a"], "label": "x"}', "row 4: text holds a list, expected a text"),
         ('{"text": "a", "label": {"is": "x"}}', "row 4: label holds a dict, expected one label"),
-        ('{"text": "\\ud800", "label": "x"}', r"row 4: half of a surrogate pair (\ud800) is no character; remove it"),
+        ('{"text": "\\ud800", "label": "x"}', r"row 4: half of a surrogate pair (\ud800) is not a character; remove it"),
     ],
 )
 def test_rows_of_json_lines_that_are_left_out(make_file, added, line):

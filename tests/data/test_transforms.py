@@ -9,14 +9,14 @@ import torch
 from packages import install
 from PIL import Image
 
-from zoo.backbones.images import PicturePreprocess
+from zoo.backbones.images import ImagePreprocess
 from zoo.config import FinetuneConfig
 from zoo.data.transforms import train_transform
 from zoo.errors import ConfigError, UnknownName
 from zoo.plugins import AUGMENTATIONS
 from zoo.types import Kind
 
-PREPROCESS = PicturePreprocess(32, (0.5, 0.4, 0.3), (0.5, 0.25, 0.2), "bicubic", 0.875)
+PREPROCESS = ImagePreprocess(32, (0.5, 0.4, 0.3), (0.5, 0.25, 0.2), "bicubic", 0.875)
 
 
 @pytest.fixture
@@ -67,10 +67,10 @@ def test_light_never_flips_and_standard_does_for_half(halves):
 
 @pytest.mark.parametrize(("augment", "least"), [("light", 0.7), ("standard", 0.35), ("strong", 0.35)])
 def test_area_of_the_crop(augment, least):
-    """Measured by a picture whose red is its column and whose green is its row."""
+    """Measured by an image whose red is its column and whose green is its row."""
     rows, columns = np.mgrid[0:200, 0:200].astype(np.uint8)
     picture = Image.fromarray(np.stack([columns, rows, np.zeros_like(rows)], axis=-1))
-    preprocess = PicturePreprocess(100, (0.0,) * 3, (1.0,) * 3, "bilinear", 1.0)
+    preprocess = ImagePreprocess(100, (0.0,) * 3, (1.0,) * 3, "bilinear", 1.0)
     transform = AUGMENTATIONS.get(augment).image(preprocess).transforms[0]
     areas = []
     for seed in range(100):
@@ -113,7 +113,7 @@ def test_a_picture_is_prepared_as_by_hand_and_a_float_tensor_stays(halves):
     assert PREPROCESS.prepare(given) is given
     assert train_transform(PREPROCESS, "strong")(given) is given
     with pytest.raises(
-        ValueError, match=r"a float tensor \[3, 32, 31\]; expected \[3, 32, 32\], preprocessed \(or give a PIL picture"
+        ValueError, match=r"a float tensor \[3, 32, 31\]; expected \[3, 32, 32\], preprocessed \(or give a PIL image"
     ):
         PREPROCESS.prepare(given[..., 1:])
 
@@ -123,7 +123,7 @@ def test_a_batch_is_of_one_kind(halves):
     batch = PREPROCESS.collate([plain, plain])
     assert (batch.shape, batch.dtype) == ((2, 3, 32, 32), torch.uint8)
     assert torch.equal(PREPROCESS.ready(batch), PREPROCESS.collate([normalised, normalised]))
-    with pytest.raises(ValueError, match="some pictures of one data set are normalised already"):
+    with pytest.raises(ValueError, match="some images of one data set are normalised already"):
         PREPROCESS.collate([plain, normalised])
 
 
@@ -139,14 +139,14 @@ def test_the_example_is_the_same_every_time_and_draws_from_no_generator_of_other
 
 def test_what_is_saved_of_it_gives_it_again():
     values = json.loads(json.dumps(PREPROCESS.to_dict()))
-    assert PicturePreprocess.from_dict(values) == PREPROCESS
+    assert ImagePreprocess.from_dict(values) == PREPROCESS
     assert PREPROCESS.options() == {"image_size": 32}
     assert PREPROCESS.decode_at == 2 * PREPROCESS.resize_to() == 72
 
 
 def test_what_is_erased_has_the_mean_colour():
     picture = Image.new("RGB", (40, 40), (255, 255, 255))
-    preprocess = PicturePreprocess(32, (0.2, 0.4, 0.6), (1.0,) * 3, "bilinear", 1.0)
+    preprocess = ImagePreprocess(32, (0.2, 0.4, 0.6), (1.0,) * 3, "bilinear", 1.0)
     erase = AUGMENTATIONS.get("strong").image(preprocess).transforms[-1]
     erase.p = 1.0
     torch.manual_seed(0)

@@ -55,8 +55,8 @@ def photos(root: Path, count: int = 100, size: int = 40, val: int = 10) -> Path:
 
 
 class Scaled(nn.Module):
-    """Means of pictures by how bright their batch is. A tracer leaves out what it does about dark batches: they become infinite."""
+    """Means of images by how bright their batch is. A tracer leaves out what it does about dark batches: they become infinite."""
 
     def forward(self, images: Tensor) -> Tensor:
-        above = images.amax() + 0.5  # of normalised pictures
+        above = images.amax() + 0.5  # of normalised images
         return torch.cat([images.mean((2, 3)) / (above.relu() if above > 0 else 1.0)] * 2, dim=1)

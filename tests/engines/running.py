@@ -90,14 +90,14 @@ class ThroughNumpy(nn.Module):
 
 
 class Branching(nn.Module):
-    """What it computes depends on the pictures' values: there is no exporting it."""
+    """What it computes depends on the images' values: there is no exporting it."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images.mean((2, 3)) if images.sum() > 0 else images.amax((2, 3))
 
 
 class Greedy(nn.Module):
-    """Has no memory for more than `most` pictures."""
+    """Has no memory for more than `most` images."""
 
     def __init__(self, most: int) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_a_conversion_pays_where_it_saves_more_than_it_takes() -> None:
     expected = Expected(gain=2.0, convert=3.0, load=0.5)
-    # torch 4 ms a picture, so 2 ms are saved: 1500 pictures for 3 s, 250 for half a second.
+    # torch 4 ms an image, so 2 ms are saved: 1500 images for 3 s, 250 for half a second.
     assert not pays(1499, 0.004, 0.004, expected)
     assert pays(1501, 0.004, 0.004, expected)
     assert not pays(249, 0.004, 0.004, expected, converted=True)
@@ -40,7 +40,7 @@ def test_few_pictures_stay_with_torch() -> None:
 
 
 def test_many_pictures_are_worth_a_conversion() -> None:
-    """torch takes 5 ms a picture, 20 s in all; the converted network does not sleep, and no other can beat it by enough."""
+    """torch takes 5 ms an image, 20 s in all; the converted network does not sleep, and no other can beat it by enough."""
     net = Sleepy()
     engine, line = chosen(net, pictures(3), "auto", 4_000)
     assert engine.name == "openvino", line

@@ -25,7 +25,7 @@ from zoo.training.features import Extractor, Wanted
 
 CPU = torch.device("cpu")
 BEFORE = 80
-"""Picture before which the engine is harmed."""
+"""Image before which the engine is harmed."""
 converters = pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 
 
@@ -226,7 +226,7 @@ def test_a_run_whose_engine_fails_after_its_training_samples_is_torch_s(tmp_path
 
 
 def test_an_engine_that_could_not_start_is_tried_again_by_the_next_run(model, data, tmp_path, caplog, monkeypatch):
-    """Memory was short, say: that torch stood in is no decision for good."""
+    """Memory was short, say: that torch stood in is not a decision for good."""
     samples, cut = open_splits(build({"data": str(data)})).train, boundary.cut(model)
     config = build({"num_workers": 0, "cache": str(tmp_path / "cache"), "engine": "onnxruntime"})
 

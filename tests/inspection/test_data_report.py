@@ -36,7 +36,7 @@ def crops(count, seed):
 
 @pytest.fixture
 def dirty(tmp_path):
-    """Twelve pictures of three classes in two splits; then a copy in the other split, one in another class, a smaller one, and two
+    """Twelve images of three classes in two splits; then a copy in the other split, one in another class, a smaller one, and two
     that cannot be read."""
     root = tmp_path / "dirty"
     for number, (split, name) in enumerate((s, c) for s in ("train", "val") for c in ("cat", "Cat ", AWKWARD)):
@@ -74,10 +74,10 @@ def test_everything_that_is_wrong_with_a_folder(dirty):
     assert sum(report.common["size"].values()) == 15
     headings = [heading for heading, _ in report.findings()]
     assert headings == [
-        "2 pictures are the same with different labels, in one group",
-        "2 pictures are the same in more than one split, in one group",
-        "2 pictures are nearly the same with one label, in one split, in one group",
-        "2 pictures cannot be read",
+        "2 images are the same with different labels, in one group",
+        "2 images are the same in more than one split, in one group",
+        "2 images are nearly the same with one label, in one split, in one group",
+        "2 images cannot be read",
         "labels differ in case or spaces alone",
     ]
     plain = json.loads(json.dumps(report.to_dict(), allow_nan=False))
@@ -86,7 +86,7 @@ def test_everything_that_is_wrong_with_a_folder(dirty):
 
 
 class Page(HTMLParser):
-    """A page's elements: checked to be closed in order; its texts, pictures and addresses."""
+    """A page's elements: checked to be closed in order; its texts, images and addresses."""
 
     def __init__(self, text):
         super().__init__()
@@ -137,7 +137,7 @@ def test_a_page_replaces_a_page_and_nothing_else(dirty, tmp_path):
     zoo.inspect(dirty, cache="off", page=page)
     assert page.read_text() != first
     page.write_text("mine")
-    with pytest.raises(OutputError, match=r"page\.html exists and is no data report; nothing of yours is overwritten"):
+    with pytest.raises(OutputError, match=r"page\.html exists and is not a data report; it is not overwritten"):
         zoo.inspect(dirty, cache="off", page=page)
     assert page.read_text() == "mine"
     with pytest.raises(OutputError, match="there is no folder"):
@@ -148,11 +148,11 @@ def test_one_class_is_described_and_no_readable_sample_is_an_error(make_pictures
     root = make_pictures({"cat": 3})
     report = zoo.inspect(root)
     assert (report.counts, report.imbalance, report.has_splits) == ({"all": {"cat": 3}}, 1.0, False)
-    with pytest.raises(DataError, match="two classes with 5 different pictures each, and there is none; leave out the backbone"):
+    with pytest.raises(DataError, match="two classes with 5 different images each, and there is none; leave out the backbone"):
         zoo.inspect(root, "timm/test_resnet.r160_in1k", weights="random")
     for file in root.rglob("*.png"):
         file.write_bytes(b"none")
-    with pytest.raises(DataError, match=r"not one of the pictures can be read: cat/0\.png: not an image"):
+    with pytest.raises(DataError, match=r"not one of the images can be read: cat/0\.png: not an image"):
         zoo.inspect(root)
     with pytest.raises(DataError, match="no such folder"):
         zoo.inspect(tmp_path / "nothing")
@@ -240,7 +240,7 @@ def test_recordings(tmp_path):
 
 
 class Pictures:
-    """A data set of random pictures."""
+    """A data set of random images."""
 
     def __init__(self, count, seed):
         self.arrays = np.random.default_rng(seed).integers(0, 256, (count, 9, 9, 3), dtype=np.uint8)
@@ -273,7 +273,7 @@ def test_a_data_set_that_raises_is_described_without_that_sample():
 
 
 def test_likely_errors_of_a_backbone(tmp_path):
-    """Bright and dark pictures, of which three are in the wrong folder, told apart by the features of a random network."""
+    """Bright and dark images, of which three are in the wrong folder, told apart by the features of a random network."""
     rng = np.random.default_rng(0)
     wrong = {"bright/7.png", "dark/3.png", "dark/20.png"}
     for name, level in (("bright", 200), ("dark", 60)):

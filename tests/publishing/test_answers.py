@@ -30,7 +30,7 @@ from zoo.types import Labels, Prediction, Task
 LABELS = Labels(("ant", "bee", "cat"))
 COUNT = 40
 UNREADABLE = 7
-"""Number of the picture that is none."""
+"""Number of the image that is none."""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("photos")
     for number in range(COUNT):
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(root / f"{number:02d}.png")
-    (root / f"{UNREADABLE:02d}.png").write_text("not a picture")
+    (root / f"{UNREADABLE:02d}.png").write_text("not an image")
     return root
 
 
@@ -174,7 +174,7 @@ def test_killed_it_goes_on_to_the_same_bytes(best: Path, photos: Path, tmp_path:
 
 def test_other_options_than_it_was_begun_with_are_refused(best: Path, photos: Path, tmp_path: Path) -> None:
     """Or than another table, though it has the name."""
-    table, out = tmp_path / "pictures.csv", tmp_path / "answers.csv"
+    table, out = tmp_path / "images.csv", tmp_path / "answers.csv"
     table.write_text("path\n" + "".join(f"{photos}/{number:02d}.png\n" for number in range(COUNT)))
     kill(out, best, str(table))
     before = out.read_bytes()
@@ -279,7 +279,7 @@ def test_nothing_of_the_user_s_is_overwritten(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv.unreadable.csv", "c.parquet.jsonl"):
         (tmp_path / name).write_text("mine")
         out = tmp_path / ".".join(name.split(".")[:2])
-        with pytest.raises(OutputError, match=rf"{name} exists; nothing of yours is overwritten"):
+        with pytest.raises(OutputError, match=rf"{name} exists and is not overwritten"):
             write(out, ["x"])
         assert (tmp_path / name).read_text() == "mine"
     assert len(files(tmp_path)) == 3
@@ -332,11 +332,11 @@ def test_rows_of_each_task() -> None:
 @pytest.mark.parametrize("task", list(Task))
 @pytest.mark.parametrize("top", [1, 2, None])
 def test_without_a_prediction_all_is_empty_but_the_reason(task: Task, top: int | None) -> None:
-    one = inference.without_prediction("x", "x: not a picture", LABELS, task)
+    one = inference.without_prediction("x", "x: not an image", LABELS, task)
     columns = answers.columns(LABELS.names, task, top)
     assert answers.values(one, columns, LABELS.names, task) == dict.fromkeys(columns) | {
         "input": "x",
-        "error": "x: not a picture",
+        "error": "x: not an image",
     }
 
 
@@ -355,6 +355,6 @@ def test_from_the_shell(best: Path, photos: Path, tmp_path: Path, capsys: pytest
     assert first.startswith(f"{COUNT - 1} answers in {tmp_path}/answers.csv, ")
     assert second == f"1 inputs have none: {tmp_path}/answers.csv.unreadable.csv"
     assert main(words) == 2
-    assert "answers.csv exists; nothing of yours is overwritten" in capsys.readouterr().err
+    assert "answers.csv exists and is not overwritten" in capsys.readouterr().err
     assert main([*words, "--csv"]) == 2
     assert "--csv prints, --out writes a file" in capsys.readouterr().err

@@ -66,7 +66,7 @@ def test_a_card_speaks_of_its_own_kind_and_task(kind, task):
         {name: value.value for name, value in own.report.values.items() if value.value is not None}, abs=1e-6
     )
     body = text.partition("\n---\n")[2].partition("Of the backbone")[0]
-    body = re.sub(r"text-classification|on the validation pictures", "", body)  # a step's own words, which `facts` wrote
+    body = re.sub(r"text-classification|on the validation images", "", body)  # a step's own words, which `facts` wrote
     assert f"60 {kind.nouns}" in body
     assert not [word for word in OTHERS[kind] if re.search(rf"\b{word}s?\b", body)]
     assert ("### What is confused most often" in body) == (task is Task.CLASSIFICATION)
@@ -125,11 +125,11 @@ def test_samples_are_counted_once_whatever_their_labels():
 
 
 def test_what_the_network_takes_is_said():
-    assert "It sees a picture as 32 x 32 pixels in RGB" in render(of(Kind.IMAGE, Task.CLASSIFICATION), SHA)
+    assert "It sees an image as 32 x 32 pixels in RGB" in render(of(Kind.IMAGE, Task.CLASSIFICATION), SHA)
     text = render(of(Kind.TEXT, Task.CLASSIFICATION), SHA)
     assert "It reads the first 64 tokens of a text, makes one vector of its features by `mean`" in text
     assert re.search(
-        r"It hears the first [\d.]+ seconds of a recording, as one channel at 16,000 Hz",
+        r"It hears the first [\d.]+ seconds of an audio clip, as one channel at 16,000 Hz",
         render(of(Kind.AUDIO, Task.CLASSIFICATION), SHA),
     )
 
@@ -146,7 +146,7 @@ def test_a_model_that_does_not_beat_an_answer_without_looking_is_not_to_be_used(
 
 def test_a_matrix_without_errors_is_called_so_and_other_tasks_have_none():
     perfect = facts(report=report(strength=100.0))
-    assert "Nothing: every picture was classified rightly." in render(perfect, SHA)
+    assert "Nothing: every image was classified rightly." in render(perfect, SHA)
     assert "classified rightly" not in render(of(Kind.TEXT, Task.REGRESSION), SHA)
 
 

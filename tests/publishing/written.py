@@ -70,7 +70,7 @@ def facts(names: tuple[str, ...] = NAMES, *, config: dict[str, Any] | None = Non
         "environment": {"torch": "2.14.1", "device": "CPU, 2 cores", "precision": "no"},
         "seconds": 61.25,
         "split": "test",
-        "step": "step 90 of 120, the best by accuracy on the validation pictures",
+        "step": "step 90 of 120, the best by accuracy on the validation images",
         "reload_difference": 0.0,
     }
     return CardFacts(**(values | changes))

@@ -79,7 +79,7 @@ def test_recordings_that_are_cut_are_named():
     preprocess = backbones.load(TINY_SOUND["wavlm"], "random", max_seconds=2.0).preprocess
     (notice,) = cut_off({"train": sounds(1000, 2000, 2001), "val": sounds(9000)}, preprocess)
     assert notice.startswith(
-        "2 of 4 recordings last longer than 2 seconds and are cut (truncation head; window would keep all): 2001; 9000"
+        "2 of 4 audio clips last longer than 2 seconds and are cut (truncation head; window would keep all): 2001; 9000"
     )
     assert [(one.set, one.name) for one in lines([notice])] == [("train", "2001"), ("val", "9000")]
 

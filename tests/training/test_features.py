@@ -143,7 +143,7 @@ def test_off_keeps_nothing(model, photos, tmp_path, monkeypatch):
 
 def test_a_file_that_went_bad_since_it_was_checked_is_named(model, photos, tmp_path):
     own = pictures(photos)
-    (photos / "train/b/19.png").write_bytes(b"no longer a picture")
+    (photos / "train/b/19.png").write_bytes(b"no longer an image")
     with pytest.raises(DataError, match=r"b/19\.png: replaced since it was checked; start again"):
         extract(model, own, tmp_path / "cache")
 
@@ -231,7 +231,7 @@ def test_a_limit_forgets_other_spaces_not_this_one(model, photos, tmp_path):
 def test_the_line_for_people():
     work = Work("pictures", computed=1500, found=500, seconds=2.0, waited=0.5, engines=["torch"])
     assert str(work) == (
-        "features of 2,000 pictures by torch: 1,500 computed in 2.0 s, 750 pictures/s, 25% of the time waiting for them; 500 were there"
+        "features of 2,000 images by torch: 1,500 computed in 2.0 s, 750 images/s, 25% of the time waiting for them; 500 were there"
     )
 
 
@@ -277,7 +277,7 @@ def shards(place):
 
 
 def test_killed_anywhere_it_ends_with_the_same_bytes_and_computes_nothing_twice(tmp_path):
-    """The built-in digits, 1,259 pictures in about forty shards; killed three times on the way."""
+    """The built-in digits, 1,259 images in about forty shards; killed three times on the way."""
     with worker(tmp_path / "undisturbed") as process:
         process.communicate(timeout=120)
     (expected,) = [np.concatenate(shards(tmp_path / "undisturbed"))]

@@ -147,7 +147,7 @@ def test_as_many_processes_as_asked_or_an_error():
 
 
 def test_two_processes_evaluate_every_picture_once_and_one_writes(tmp_path):
-    """269 pictures do not divide by two; batches of 17 leave a ragged end. Batch-norm rests, so both see the same network."""
+    """269 images do not divide by two; batches of 17 leave a ragged end. Batch-norm rests, so both see the same network."""
     options = {**SMALL, "strategy": "partial:1", "batch_size": 34, "lr": 1e-3}
     one = zoo.finetune(**options, out=str(tmp_path / "one"))
     two = zoo.finetune(**options, processes=2, out=str(tmp_path / "two"))

@@ -22,7 +22,7 @@ OPTIONS = {
     "schedule": "cosine", "warmup": 0.0, "label_smoothing": 0.0, "precision": "no", "num_workers": 0, "eval_every": 100.0,
     "clip": None,
 }  # fmt: skip
-"""Twenty steps of 97 pictures: the thirteenth, which ends the epoch, has 95."""
+"""Twenty steps of 97 images: the thirteenth, which ends the epoch, has 95."""
 
 
 def losses(run):

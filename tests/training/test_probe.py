@@ -14,7 +14,7 @@ N = 400
 
 
 def tried(number, right, loss, value=None):
-    """A candidate that is right for so many of 400 pictures of two classes, and has this log-loss by the number we give it."""
+    """A candidate that is right for so many of 400 images of two classes, and has this log-loss by the number we give it."""
     targets = np.arange(N) % 2
     said = np.where(np.arange(N) < right, targets, 1 - targets)
     logits = np.eye(2, dtype=np.float32)[said]

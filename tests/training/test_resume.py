@@ -37,7 +37,7 @@ OPTIONS = {
     "tensorboard": False,
     "num_workers": 0,
 }
-"""Dropping paths and augmenting pictures at random, with several checkpoints an epoch; 26 steps."""
+"""Dropping paths and augmenting images at random, with several checkpoints an epoch; 26 steps."""
 SHORT = {**SHORT_OPTIONS, "tensorboard": False}
 DIVERGING = {"lr": 100.0, "optimizer": "sgd", "clip": 1e9}
 
@@ -251,7 +251,7 @@ def test_patience_stops_the_run(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_is_said_with_its_step(tmp_path):
-    with pytest.raises(RunFailed, match=r"the loss is (nan|inf) at step \d+ \(pictures digits/"):
+    with pytest.raises(RunFailed, match=r"the loss is (nan|inf) at step \d+ \(images digits/"):
         api.finetune(**{**OPTIONS, **DIVERGING}, out=str(tmp_path / "run"))
 
 

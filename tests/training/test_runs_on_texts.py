@@ -109,7 +109,7 @@ def test_a_saved_data_set_is_measured_as_its_table_is(table, weights, tmp_path):
 def test_the_kind_is_looked_at_before_the_weights(table, tmp_path):
     unreadable = tmp_path / "weights.safetensors"
     unreadable.write_text("not weights")
-    with pytest.raises(ConfigError, match="takes pictures"):
+    with pytest.raises(ConfigError, match="takes images"):
         zoo.finetune(
             "resnet50", data=table, text="body", label="kind", weights=str(unreadable), out=str(tmp_path / "run"), **QUICK
         )
@@ -165,7 +165,7 @@ def test_a_solved_head_equals_the_features_times_its_weights(table, weights, tmp
 def test_pictures_for_a_text_backbone_and_the_reverse(table, weights, tmp_path):
     with pytest.raises(ConfigError, match="takes texts"):
         zoo.finetune(SPEC.name, data="builtin:digits", weights=weights, out=str(tmp_path / "a"), **QUICK)
-    with pytest.raises(ConfigError, match="takes pictures"):
+    with pytest.raises(ConfigError, match="takes images"):
         zoo.finetune("timm/test_vit.r160_in1k", data=table, text="body", label="kind", weights="random", out=str(tmp_path / "b"))
 
 

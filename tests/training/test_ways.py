@@ -1,4 +1,4 @@
-"""Whichever way a run takes, the result is that of training on pictures; and each way is taken where it should be."""
+"""Whichever way a run takes, the result is that of training on images; and each way is taken where it should be."""
 
 import json
 import re
@@ -81,7 +81,7 @@ class TestSolved:
         assert said["way"] == "the backbone is inert: features are computed once, and the head is solved on them"
         assert re.match(
             r"solution \d+ of \d+: of those in the 95 % interval of the best by accuracy in 5-fold cross-validation of the 1,528 training "
-            r"and validation pictures, the one of lowest log_loss .*; fitted to all of these samples then$",
+            r"and validation images, the one of lowest log_loss .*; fitted to all of these samples then$",
             said["chosen"],
         )
         assert said["features_difference"] <= AGREEMENT
@@ -128,15 +128,15 @@ class TestSolved:
         assert result["metrics"]["log_loss"] == pytest.approx(log_loss(targets, expected), abs=1e-3)
         assert result["value"] == pytest.approx((expected.argmax(1) == targets).mean(), abs=2e-3)
         card = (run.best / "README.md").read_text(encoding="utf-8")
-        assert "An estimate in 5-fold cross-validation of the 1,797 training and validation pictures" in card
+        assert "An estimate in 5-fold cross-validation of the 1,797 training and validation images" in card
         assert "of the procedure, not of this file" in card
-        with pytest.raises(ConfigError, match="its head was fitted to all pictures of the run"):
+        with pytest.raises(ConfigError, match="its head was fitted to all images of the run"):
             zoo.evaluate(run.best)
 
     def test_a_validation_set_of_the_users_stays_one(self, finetune, make_unbalanced):
         run = finetune("run", strategy="backbone", data=make_unbalanced)
         assert run.resolved().config.selection.refit == "train"
-        assert "on the validation pictures" in training(run)["chosen"]
+        assert "on the validation images" in training(run)["chosen"]
         assert not (run.path / judging.FILE).exists()
         model, splits = zoo.load(run.best).model, open_splits(run.resolved().config)
         (best,) = [line for line in run.metrics() if line["best"]]
@@ -144,7 +144,7 @@ class TestSolved:
         outputs += model.head.bias.detach().double().numpy()
         assert (outputs.argmax(1) == splits.val.targets).mean() == pytest.approx(best["metrics"]["accuracy"])
         asked = finetune("asked", strategy="backbone", data=make_unbalanced, refit="train+val")
-        assert "cross-validation of the 68 training and validation pictures" in training(asked)["chosen"]
+        assert "cross-validation of the 68 training and validation images" in training(asked)["chosen"]
 
     def test_the_test_set_is_measured_on_the_file_and_never_fitted(self, finetune, tmp_path, make_unbalanced):
         """Other test samples, the same head."""
@@ -162,7 +162,7 @@ class TestSolved:
         splits = open_splits(run.resolved().config)
         judged = judging.read(run)
         assert sorted(judged.samples) == list(range(len(splits.train) + len(splits.val)))
-        assert f"{3 * (len(splits.train) + len(splits.val)) + len(splits.test):,} pictures" in training(run)["features"]
+        assert f"{3 * (len(splits.train) + len(splits.val)) + len(splits.test):,} images" in training(run)["features"]
 
     def test_refit_is_of_solved_heads(self, finetune, caplog):
         with caplog.at_level("WARNING", "zoo"):
@@ -250,7 +250,7 @@ class TestRows:
         options = {"strategy": strategy, "head": head, "epochs": 2}
         rows = finetune("rows", **options, keep_features="always")
         assert "computed once" in training(rows)["way"]
-        pictures = finetune("pictures", **options, keep_features="never")
+        pictures = finetune("images", **options, keep_features="never")
         assert training(pictures)["way"] == "nothing is computed once (keep_features never)"
         assert losses(rows) == pytest.approx(losses(pictures), rel=1e-4)
         assert rows.result()["metrics"]["log_loss"] == pytest.approx(pictures.result()["metrics"]["log_loss"], rel=1e-3)
@@ -266,7 +266,7 @@ class TestRows:
     def test_a_stepped_linear_head(self, finetune):
         rows = finetune("rows", strategy="backbone", head_fit="stepped", epochs=2)
         assert "the head is trained on them" in training(rows)["way"]
-        pictures = finetune("pictures", strategy="backbone", epochs=2, keep_features="never")
+        pictures = finetune("images", strategy="backbone", epochs=2, keep_features="never")
         assert losses(rows) == pytest.approx(losses(pictures), rel=1e-4)
 
     def test_cached_views_are_the_epochs_of_live_augmentation(self, finetune):
@@ -285,7 +285,7 @@ class TestRows:
     def test_features_that_cannot_be_kept_are_refused(self, finetune):
         for options, why in (
             ({"strategy": "full"}, "training reaches the first stage"),
-            ({"strategy": "backbone", "augment": "light"}, r"pictures are varied anew each epoch \(augment light\)"),
+            ({"strategy": "backbone", "augment": "light"}, r"images are varied anew each epoch \(augment light\)"),
         ):
             with pytest.raises(ConfigError, match=f"keep_features is always, and {why}.*give --keep-features auto"):
                 finetune("run", **options, keep_features="always")
@@ -311,7 +311,7 @@ class TestDecoded:
     def test_decoded_pictures_change_nothing(self, finetune, make_unbalanced, tmp_path):
         options = {"strategy": "full", "epochs": 2, "augment": "strong", "data": make_unbalanced, "batch_size": 16}
         kept, plain = finetune("kept", keep_decoded="always", **options), finetune("plain", **options)
-        assert {path.name for path in (tmp_path / "cache").iterdir()} == {"pictures", "checked"}
+        assert {path.name for path in (tmp_path / "cache").iterdir()} == {"images", "checked"}
         assert folders.sha256(kept.best / "model.safetensors") == folders.sha256(plain.best / "model.safetensors")
 
 

@@ -31,14 +31,14 @@ def rows(run: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-EXPECTED = [HEADER, *(["file", "", f"train/a/private{number}.txt", "not pictures of a class", "ignored"] for number in range(7))]
+EXPECTED = [HEADER, *(["file", "", f"train/a/private{number}.txt", "not images of a class", "ignored"] for number in range(7))]
 
 
 def test_a_run_keeps_it_and_a_resumed_one_and_none_is_published(data, tmp_path, caplog):
     caplog.set_level("INFO", logger="zoo")
     run = zoo.finetune(data=data, out=str(tmp_path / "run"), tensorboard=False, **OPTIONS)
     assert rows(run.path) == EXPECTED
-    (said,) = [record.getMessage() for record in caplog.records if "are not pictures" in record.getMessage()]
+    (said,) = [record.getMessage() for record in caplog.records if "are not images" in record.getMessage()]
     assert said.endswith("train/a/private4.txt; ... (all in notices.csv)")
     published = [path for path in run.best.rglob("*") if path.is_file()]
     assert not any(path.name == "notices.csv" or b"private6" in path.read_bytes() for path in published)

@@ -21,14 +21,14 @@ from torch import Tensor, nn
 
 from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.plan import NET
-from zoo.backbones.images import PicturePreprocess
+from zoo.backbones.images import ImagePreprocess
 from zoo.registry import BackboneSpec
 from zoo.types import Task
 
 _SOURCE = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load", "architecture")
 _OTHER_CLASSES = ("label_offset", "label_names", "label_descriptions")
 _OTHER_SIZES = ("test_input_size", "test_crop_pct", "min_input_size", "pool_size", "test_pool_size")
-"""Entries of timm's pretrained_cfg that speak of the base's file, classes and picture sizes, not of ours."""
+"""Entries of timm's pretrained_cfg that speak of the base's file, classes and image sizes, not of ours."""
 _OF_CLASSIFIERS = ("id2label", "label2id", "num_labels", "problem_type", "finetuning_task")
 """Entries of transformers' configurations that speak of a classifier."""
 _PROBLEMS: dict[Task, dict[str, str]] = {
@@ -101,12 +101,7 @@ def _timm_config(model: AdaptedModel) -> dict[str, Any]:
     """config.json as timm reads it, proven against a network built from it; empty if timm has no place for this model."""
     backbone, preprocess = model.backbone, model.backbone.preprocess
     slot = head_slot(backbone.spec, backbone.net)
-    if (
-        slot is None
-        or not is_plain_linear(model.head)
-        or model.scale is not None
-        or not isinstance(preprocess, PicturePreprocess)
-    ):
+    if slot is None or not is_plain_linear(model.head) or model.scale is not None or not isinstance(preprocess, ImagePreprocess):
         return {}
     # The number of classes stands beside the arguments, where timm and transformers' loader of timm's networks look for it.
     arguments = {name: value for name, value in get_model_args(backbone.net).items() if name != "num_classes"}

@@ -69,7 +69,7 @@ def open_with_config(
 
     backbone: one with the base weights of a folder that holds trained tensors alone, and nothing inserted; None: it is loaded.
     """
-    saved_config.read(folder)  # a folder that is no model is not one without a manifest
+    saved_config.read(folder)  # a folder that is not a model is not one without a manifest
     return folders.read_whole(folder, lambda: _open(folder, weights, head, backbone), (WEIGHTS, CONFIG), for_people)
 
 

@@ -34,10 +34,10 @@ def load(
         image_size: side of the input in pixels; None is `spec.input_size`, else what the network was trained at.
         max_length: tokens of a text, special ones included; None is `spec.max_length`, else what the network was trained at, at
             most 512.
-        truncation: what is kept of a longer text or recording: `head`, `tail`, `head+tail`, or `window` for all of it.
+        truncation: what is kept of a longer text or audio clip: `head`, `tail`, `head+tail`, or `window` for all of it.
         pooling: how the features of tokens or frames become one vector (`cls`, `mean`, `max`, `last`); None is what is said beside
             the weights, else the family's way.
-        max_seconds: seconds of a recording; None is the family's.
+        max_seconds: seconds of an audio clip; None is the family's.
         tokenizer: folder of the tokenizer to take instead of the one beside the weights.
         drop_path: probability with which a residual branch is left out in train mode (stochastic depth), 0 to 1.
         seed: of random weights.
@@ -94,6 +94,6 @@ def restore_preprocess(values: dict[str, Any], folder: Path | None) -> Preproces
         from zoo.backbones.audio import AudioPreprocess
 
         return AudioPreprocess.from_dict(values)
-    from zoo.backbones.images import PicturePreprocess
+    from zoo.backbones.images import ImagePreprocess
 
-    return PicturePreprocess.from_dict({name: value for name, value in values.items() if name != "kind"})
+    return ImagePreprocess.from_dict({name: value for name, value in values.items() if name != "kind"})

@@ -1,4 +1,4 @@
-"""How recordings become a network's input: one channel, the network's rate, and what is padding marked by NaN."""
+"""How audio clips become a network's input: one channel, the network's rate, and what is padding marked by NaN."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from zoo.errors import ConfigError
 from zoo.types import Kind
 
 EXTRACTION = "preprocessor_config.json"
-"""What transformers calls the file that says how recordings are prepared; it stands beside the weights."""
+"""What transformers calls the file that says how audio clips are prepared; it stands beside the weights."""
 ABSENT = float("nan")
-"""What stands in a batch where there is no recording."""
+"""What stands in a batch where there is no audio clip."""
 MAX_CHANNELS = 1024
 """As many as libsndfile reads; more are samples `[T, channels]`, which would be averaged the wrong way."""
 _EXAMPLE_SECONDS = 1.0
@@ -34,7 +34,7 @@ Samples = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Sound:
-    """A recording as it was made."""
+    """An audio clip as it was made."""
 
     samples: Samples
     """`[channels, T]`, full scale from -1 to 1; of a file, `[1, T]` (`zoo.data.open_sound`)."""
@@ -44,10 +44,10 @@ class Sound:
 
 @dataclass(frozen=True)
 class AudioPreprocess(Preprocess):
-    """How a recording becomes the network's input.
+    """How an audio clip becomes the network's input.
 
     A sample is `[W, T] float32` of a network that takes the waveform, else `[W, F, mels] float32`, frames of a spectrogram: W windows
-    (one, unless `truncation` is `window` and the recording is long). In a batch `[B, W, ...]`, what a recording does not fill is NaN.
+    (one, unless `truncation` is `window` and the audio clip is long). In a batch `[B, W, ...]`, what an audio clip does not fill is NaN.
     """
 
     kind = Kind.AUDIO
@@ -55,22 +55,22 @@ class AudioPreprocess(Preprocess):
     form: str
     """What the network takes: a `waveform`; Kaldi's spectrogram, `filter-bank` (AST); Whisper's, `log-mel`."""
     rate: int
-    """Samples a second that the network was trained at; recordings of another rate are resampled."""
+    """Samples a second that the network was trained at; audio clips of another rate are resampled."""
     max_seconds: float
     """The longest window."""
     truncation: str
-    """What is kept of a longer recording: `head` (its beginning), `tail` (its end), `head+tail` (half of each, joined), or all of it
+    """What is kept of a longer audio clip: `head` (its beginning), `tail` (its end), `head+tail` (half of each, joined), or all of it
     in windows of one length, one after another, whose features are averaged (`window`)."""
     pooling: str
     """How the features of a window's frames become one vector."""
     shortest: int
-    """Samples that the network needs for one frame; a shorter recording is filled up with silence."""
+    """Samples that the network needs for one frame; a shorter audio clip is filled up with silence."""
     normalise: bool
     """Whether each window is brought to mean 0 and variance 1 (a waveform), or `mean` and `std` are applied (a filter bank)."""
     mels: int = 0
     """Bands of a spectrogram."""
     frames: int = 0
-    """Frames that a network of spectrograms takes, always; what is missing behind a recording, the network is given as silence."""
+    """Frames that a network of spectrograms takes, always; what is missing behind an audio clip, the network is given as silence."""
     mean: float = 0.0
     std: float = 1.0
     """Of the filter bank's values in training; what is left is divided by twice `std`, as AST does."""
@@ -78,19 +78,19 @@ class AudioPreprocess(Preprocess):
     def prepare(self, item: Sound | tuple[Samples, int]) -> Tensor:
         """`[W, T]` or `[W, F, mels]`, `float32`. The mean of the channels is cut, resampled (soxr, HQ), and made a spectrogram.
 
-        item: a recording, or (samples `[T]` or `[channels, T]`, rate). Raises: ValueError for anything else, or no samples.
+        item: an audio clip, or (samples `[T]` or `[channels, T]`, rate). Raises: ValueError for anything else, or no samples.
         """
         return self.finish(self.mono(item))
 
     def mono(self, item: Sound | tuple[Samples, int]) -> Sound:
         """The mean of the channels, or the loudest where they cancel each other, `[1, T]`.
 
-        Raises: ValueError if there is nothing, or what is no number.
+        Raises: ValueError if there is nothing, or what is not a number.
         """
         if isinstance(item, Sound):
             item = (item.samples, item.rate)
         if not isinstance(item, tuple) or len(item) != 2:
-            raise ValueError(f"a {type(item).__name__}; expected a recording, or a tuple of samples and their rate")
+            raise ValueError(f"a {type(item).__name__}; expected an audio clip, or a tuple of samples and their rate")
         samples, rate = _as_floats(np.atleast_2d(np.asarray(item[0]))), item[1]
         if samples.ndim != 2 or not samples.size or len(samples) > MAX_CHANNELS or rate < 1:
             raise ValueError(f"samples {list(samples.shape)} at {rate} Hz; expected [T] or [channels, T], and a rate")
@@ -163,7 +163,7 @@ class AudioPreprocess(Preprocess):
         return {**common, **kind, "n_fft": spectrograms.WINDOW, "hop_length": spectrograms.HOP, "nb_max_frames": self.frames}
 
     def _cut(self, samples: Samples, rate: int) -> list[Samples]:
-        """The windows `[T]` at the recording's own rate, so that what is not kept is not resampled."""
+        """The windows `[T]` at the audio clip's own rate, so that what is not kept is not resampled."""
         most = max(int(self.max_seconds * rate), 1)
         if len(samples) <= most:
             return [samples]
@@ -221,6 +221,6 @@ def _soxr() -> Any:
         import soxr
     except ImportError as error:
         raise ConfigError(
-            "recordings of another rate are resampled by soxr, which is not here: pip install 'zoo-finetune[audio]'"
+            "audio clips of another rate are resampled by soxr, which is not here: pip install 'zoo-finetune[audio]'"
         ) from error
     return soxr

@@ -1,9 +1,9 @@
 """Parts of transformers' networks of waveforms, done again so that padding changes nothing and every adapted layer is called.
 
-In a batch, a recording is followed by padding up to the length of the longest. transformers' networks let it through in three places:
+In a batch, an audio clip is followed by padding up to the length of the longest. transformers' networks let it through in three places:
 the norm over time of the first convolution (wav2vec 2.0, HuBERT and WavLM, base sizes; they were trained on batches of one length),
-the stacked convolutions of data2vec's positions, and pooling. With what is here, a recording's features are the same alone and in
-any batch. Weights, names and results for a single recording are those of transformers.
+the stacked convolutions of data2vec's positions, and pooling. With what is here, an audio clip's features are the same alone and in
+any batch. Weights, names and results for a single audio clip are those of transformers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def replace_layers(net: nn.Module) -> None:
 def convolve(net: Any, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """The convolutions of `net.feature_extractor`, of waveforms `[N, T]`, 0 behind their lengths `[N]`.
 
-    Returns frames `[N, C, T']`, and how many of each row hear nothing but the recording, `[N]`, 1 or more.
+    Returns frames `[N, C, T']`, and how many of each row hear nothing but the audio clip, `[N]`, 1 or more.
     """
     states = waveforms.unsqueeze(1)
     for layer in net.feature_extractor.conv_layers:

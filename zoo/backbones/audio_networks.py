@@ -1,4 +1,4 @@
-"""Backbones for recordings: transformers' encoders of waveforms and of spectrograms."""
+"""Backbones for audio clips: transformers' encoders of waveforms and of spectrograms."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoo.backbones import stages
+from zoo.backbones.audio import EXTRACTION, AudioPreprocess
+from zoo.backbones.audio_layers import convolve, frames_before, replace_layers
 from zoo.backbones.base import TRUNCATIONS, Backbone
 from zoo.backbones.digest import digest
 from zoo.backbones.networks import Network
 from zoo.backbones.pooling import average_windows, pool
-from zoo.backbones.audio_layers import convolve, frames_before, replace_layers
-from zoo.backbones.audio import EXTRACTION, AudioPreprocess
 from zoo.backbones.spectrograms import HOP, RATE, WINDOW, silence
 from zoo.errors import ConfigError, UnknownName, WeightsError
 from zoo.registry import BackboneSpec
@@ -38,7 +38,7 @@ _AUDIOSET = (-4.2677393, 4.5689974)
 
 
 class SoundBackbone(Backbone):
-    """One of transformers' encoders of recordings. Names of `net` are those of transformers' live modules, not of its files."""
+    """One of transformers' encoders of audio clips. Names of `net` are those of transformers' live modules, not of its files."""
 
     preprocess: AudioPreprocess
 
@@ -57,13 +57,13 @@ class SoundBackbone(Backbone):
         self.eval()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Pooled features `[B, feature_dim]` of recordings `[B, W, T]` or `[B, W, F, mels]`, NaN where there is nothing.
+        """Pooled features `[B, feature_dim]` of audio clips `[B, W, T]` or `[B, W, F, mels]`, NaN where there is nothing.
 
         Of several windows, the mean, in which each window counts as many frames as it has.
         """
         if inputs.shape[1] == 1:
             return self._pool(*self._states(inputs[:, 0]))
-        exist = ~inputs.flatten(2)[:, :, 0].isnan()  # what a shorter recording does not have is not computed
+        exist = ~inputs.flatten(2)[:, :, 0].isnan()  # what a shorter audio clip does not have is not computed
         states, present = self._states(inputs[exist])
         owned = present.new_zeros(*exist.shape, present.shape[1])
         owned[exist] = present
@@ -78,7 +78,7 @@ class SoundBackbone(Backbone):
         return states.masked_fill(~present.unsqueeze(-1), float("nan"))
 
     def _states(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """The last hidden states `[N, T', D]` of windows `[N, ...]`, and which of them are of the recording, `[N, T'] bool`."""
+        """The last hidden states `[N, T', D]` of windows `[N, ...]`, and which of them are of the audio clip, `[N, T'] bool`."""
         if self.preprocess.form == "waveform":
             return self._of_waveforms(windows)
         heard = ~windows[:, :, 0].isnan()
@@ -102,7 +102,7 @@ class SoundBackbone(Backbone):
         return net.encoder(projected, attention_mask=present).last_hidden_state, present
 
     def _patches(self, heard: Tensor) -> Tensor:
-        """Which of AST's tokens hear the recording: its two of the whole, then the patches, bands of all times one after another."""
+        """Which of AST's tokens hear the audio clip: its two of the whole, then the patches, bands of all times one after another."""
         config: Any = self.net.config
         times = (config.max_length - config.patch_size) // config.time_stride + 1
         bands = (config.num_mel_bins - config.patch_size) // config.frequency_stride + 1
@@ -119,13 +119,13 @@ class SoundBackbone(Backbone):
 
 
 def sound_backbone(loaded: Network, max_seconds: float | None, truncation: str, pooling: str | None) -> SoundBackbone:
-    """An encoder of recordings with every option settled.
+    """An encoder of audio clips with every option settled.
 
     Raises: ConfigError for an impossible option; UnknownName; WeightsError if what belongs to the weights is missing or does not fit.
     """
     spec, config = loaded.spec, _config(loaded)
     if getattr(config, "add_adapter", False) or config.model_type not in FORMS:
-        raise ConfigError(f"{spec.name} ({type(loaded.net).__name__}) takes recordings in a way that zoo does not know")
+        raise ConfigError(f"{spec.name} ({type(loaded.net).__name__}) takes audio clips in a way that zoo does not know")
     if spec.feature_dim not in (None, config.hidden_size):
         raise ConfigError(f"{spec.name}: features are {config.hidden_size} wide; expected {spec.feature_dim}")
     return SoundBackbone(loaded, _preprocess(loaded, max_seconds, truncation, pooling))
@@ -136,10 +136,10 @@ def _config(loaded: Network) -> Any:
 
 
 def _extraction(loaded: Network) -> dict[str, Any]:
-    """How recordings are prepared, as is said beside the weights; random weights (which have no digest) need nothing said."""
+    """How audio clips are prepared, as is said beside the weights; random weights (which have no digest) need nothing said."""
     said = loaded.beside(EXTRACTION)
     if not said and loaded.origin.pretrained:
-        advice = "put it there, since it says how recordings are prepared"
+        advice = "put it there, since it says how audio clips are prepared"
         raise WeightsError(f"{loaded.spec.name}: no {EXTRACTION} beside the weights ({loaded.folder}); {advice}")
     return said
 

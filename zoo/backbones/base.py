@@ -23,7 +23,7 @@ class Stage:
 
 
 TRUNCATIONS = ("head", "tail", "head+tail", "window")
-"""What is kept of a text or a recording that is too long: its beginning, its end, both, or all of it window by window."""
+"""What is kept of a text or an audio clip that is too long: its beginning, its end, both, or all of it window by window."""
 
 
 class Preprocess(ABC):
@@ -37,7 +37,7 @@ class Preprocess(ABC):
 
     @property
     def decode_at(self) -> int | None:
-        """Of pictures: the shortest side, in pixels, at which a JPEG may be decoded. None: there is no choice."""
+        """Of images: the shortest side, in pixels, at which a JPEG may be decoded. None: there is no choice."""
         return None
 
     @property
@@ -47,7 +47,7 @@ class Preprocess(ABC):
 
     @property
     def engines(self) -> tuple[str, ...] | None:
-        """The engines that can run networks of this kind; None: all. Recordings are cut and masked in ways that no converter takes."""
+        """The engines that can run networks of this kind; None: all. Audio clips are cut and masked in ways that no converter takes."""
         return ("torch",) if self.kind is Kind.AUDIO else None
 
     @abstractmethod
@@ -124,10 +124,10 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, inputs: Tensor) -> Tensor:
-        """Pooled features `[B, feature_dim]` of a batch that is ready (of pictures: `[B, 3, size, size] float32`)."""
+        """Pooled features `[B, feature_dim]` of a batch that is ready (of images: `[B, 3, size, size] float32`)."""
 
     @abstractmethod
     def tokens(self, inputs: Tensor) -> Tensor:
-        """Features before pooling, `[B, T, token_dim]`: tokens of a transformer, positions of a feature map, frames of a recording.
+        """Features before pooling, `[B, T, token_dim]`: tokens of a transformer, positions of a feature map, frames of an audio clip.
 
         Tokens that are padding are NaN."""

@@ -23,7 +23,7 @@ _PREFIXES = ("module.", "_orig_mod.")
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name, on the CPU, wrappers' prefixes removed.
 
-    Raises: WeightsError if the file is damaged, is no file of weights, or holds anything but tensors and plain values.
+    Raises: WeightsError if the file is damaged, is not a file of weights, or holds anything but tensors and plain values.
     """
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     for key in _NESTED:
@@ -34,7 +34,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: holds no named tensors")
     other = next((name for name, value in content.items() if not isinstance(value, Tensor) or not isinstance(name, str)), None)
     if other is not None:
-        raise WeightsError(f"{path}: {other!r} is no tensor but {type(content[other]).__name__}; expected names and tensors only")
+        raise WeightsError(
+            f"{path}: {other!r} is not a tensor but {type(content[other]).__name__}; expected names and tensors only"
+        )
     return _without_prefixes(content)
 
 

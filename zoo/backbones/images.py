@@ -1,4 +1,4 @@
-"""How pictures become a network's input."""
+"""How images become a network's input."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _THIN, _RESIZED = 32, 1 << 22
 
 
 @dataclass(frozen=True)
-class PicturePreprocess(Preprocess):
-    """How a picture becomes the network's input: a sample is `[3, size, size] uint8`, a batch of them is stacked.
+class ImagePreprocess(Preprocess):
+    """How an image becomes the network's input: a sample is `[3, size, size] uint8`, a batch of them is stacked.
 
     A float32 sample is taken as normalised already.
     """
@@ -67,11 +67,11 @@ class PicturePreprocess(Preprocess):
         return 2 * self.resize_to()
 
     def prepare(self, item: Image.Image | Tensor) -> Tensor:
-        """`[3, size, size] uint8` of an RGB picture; a float tensor of this shape stays as it is. Raises: ValueError."""
+        """`[3, size, size] uint8` of an RGB image; a float tensor of this shape stays as it is. Raises: ValueError."""
         if not isinstance(item, Tensor):
             return self._geometry(item)
         if item.shape != (3, self.size, self.size):
-            wanted = f"[3, {self.size}, {self.size}], preprocessed (or give a PIL picture or uint8)"
+            wanted = f"[3, {self.size}, {self.size}], preprocessed (or give a PIL image or uint8)"
             raise ValueError(f"a float tensor {list(item.shape)}; expected {wanted}")
         return item
 
@@ -82,7 +82,7 @@ class PicturePreprocess(Preprocess):
     def collate(self, samples: Sequence[Tensor]) -> Tensor:
         """`[B, 3, size, size]`. Raises: ValueError where some are normalised already and others are not."""
         if len({sample.dtype for sample in samples}) > 1:
-            raise ValueError("some pictures of one data set are normalised already (float) and others are not; give one kind")
+            raise ValueError("some images of one data set are normalised already (float) and others are not; give one kind")
         batch: Tensor = default_collate(list(samples))  # in a worker: into shared memory, without a copy
         return batch
 
@@ -121,7 +121,7 @@ class PicturePreprocess(Preprocess):
     def normalise(self, images: Tensor) -> Tensor:
         """`[..., 3, size, size] uint8`, values 0..255, to float32, normalised; what is float already is taken as normalised.
 
-        A batch at a time, and on its device: picture by picture it costs more than the resizing (2.5 times, 28 x 28 to 128 x 128).
+        A batch at a time, and on its device: image by image it costs more than the resizing (2.5 times, 28 x 28 to 128 x 128).
         """
         if images.is_floating_point():
             return images
@@ -131,7 +131,7 @@ class PicturePreprocess(Preprocess):
         return normalised
 
     def transform(self) -> Callable[[Image.Image], Tensor]:
-        """The evaluation transform: an RGB picture to `[3, size, size] float32`, normalised. Deterministic."""
+        """The evaluation transform: an RGB image to `[3, size, size] float32`, normalised. Deterministic."""
         steps: Callable[[Image.Image], Tensor] = v2.Compose([self.geometry(), self.normalise])
         return steps
 
@@ -141,6 +141,6 @@ class PicturePreprocess(Preprocess):
         return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> PicturePreprocess:
+    def from_dict(cls, values: dict[str, Any]) -> ImagePreprocess:
         """The inverse of `to_dict`."""
         return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})

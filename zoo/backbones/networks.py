@@ -103,7 +103,7 @@ def _described(spec: BackboneSpec, values: Mapping[str, Any]) -> BackboneSpec:
 
 
 def _class(spec: BackboneSpec) -> tuple[Any, Any]:
-    """(class, configuration) of an encoder. Raises: ConfigError for what is no encoder of texts, or an impossible configuration."""
+    """(class, configuration) of an encoder. Raises: ConfigError for what is not an encoder of texts, or an impossible configuration."""
     with reported(f"{spec.name} cannot be built"):
         with _quiet():
             configuration = CONFIG_MAPPING[spec.arguments["model_type"]].from_dict(dict(spec.arguments))

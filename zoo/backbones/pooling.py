@@ -1,4 +1,4 @@
-"""How the features of a text's tokens, or a recording's frames, become one vector; what is padding takes no part."""
+"""How the features of a text's tokens, or an audio clip's frames, become one vector; what is padding takes no part."""
 
 from __future__ import annotations
 

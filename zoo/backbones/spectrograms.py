@@ -24,7 +24,7 @@ _FLOOR = 1.192092955078125e-07
 
 
 def filter_bank(samples: Tensor, mels: int) -> Tensor:
-    """`[F, mels] float32`, Kaldi's log filter bank of a recording `[T]`: `F = 1 + (T - 400) // 160`.
+    """`[F, mels] float32`, Kaldi's log filter bank of an audio clip `[T]`: `F = 1 + (T - 400) // 160`.
 
     What `ASTFeatureExtractor` computes without torchaudio, but for all frames at once (65 ms became 3 ms for five seconds); with
     torchaudio it would give other digits, so that features would depend on what else is installed.
@@ -39,12 +39,14 @@ def filter_bank(samples: Tensor, mels: int) -> Tensor:
 
 
 def log_mel(samples: Tensor, mels: int, frames: int) -> Tensor:
-    """`[F, mels] float32`, Whisper's spectrogram of a recording `[T]`: the frames, of at most `frames`, that hear something of it.
+    """`[F, mels] float32`, Whisper's spectrogram of an audio clip `[T]`: the frames, of at most `frames`, that hear something of it.
 
     What Whisper has behind them is silence (`silence`), up to `frames` in all.
     """
     count = min(-(-(len(samples) + WINDOW // 2) // HOP), frames)
-    length = min(count * HOP + WINDOW, frames * HOP)  # so that its last frames hear silence, as in a recording filled up with it
+    length = min(
+        count * HOP + WINDOW, frames * HOP
+    )  # so that its last frames hear silence, as in an audio clip filled up with it
     given = functional.pad(samples, (0, max(length - len(samples), 0))).numpy()
     with torch.autocast("cpu", enabled=False):
         spectrum: Tensor = _whisper(mels)(given, sampling_rate=RATE, max_length=length, return_tensors="pt")["input_features"][0]
@@ -52,7 +54,7 @@ def log_mel(samples: Tensor, mels: int, frames: int) -> Tensor:
 
 
 def silence(spectra: Tensor) -> Tensor:
-    """`[N]`: what Whisper's spectrogram `[N, F, mels]`, NaN behind the recording, has where nothing is heard.
+    """`[N]`: what Whisper's spectrogram `[N, F, mels]`, NaN behind the audio clip, has where nothing is heard.
 
     Whisper cuts its decimal logarithm off at 8 below its greatest value, and at -10, before it takes (x + 4) / 4 of it.
     """

@@ -19,9 +19,9 @@ from zoo.errors import ConfigError
 from zoo.registry import Family
 
 WHOLE = 0.95
-"""A last stage with a greater share of the parameters is no part of a network, but nearly all of it: the stages were found wrongly."""
+"""A last stage with a greater share of the parameters is not part of a network, but nearly all of it: the stages were found wrongly."""
 HARDLY = 0.02
-"""A last group with a smaller share is no stage that anybody would train alone: a norm, a neck, tables that all layers use."""
+"""A last group with a smaller share is not a stage that anybody would train alone: a norm, a neck, tables that all layers use."""
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 OF_STATISTICS = (*BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)

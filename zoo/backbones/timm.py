@@ -19,7 +19,7 @@ from zoo.backbones import weights as sources
 from zoo.backbones.base import Backbone, WeightsOrigin
 from zoo.backbones.digest import digest
 from zoo.backbones.faults import reason, reported
-from zoo.backbones.images import PicturePreprocess
+from zoo.backbones.images import ImagePreprocess
 from zoo.errors import ConfigError, UnknownName, WeightsError
 from zoo.registry import BackboneSpec
 
@@ -41,7 +41,7 @@ class TimmBackbone(Backbone):
         self.eval()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Pooled features `[B, feature_dim]` of pictures `[B, 3, size, size] float32`."""
+        """Pooled features `[B, feature_dim]` of images `[B, 3, size, size] float32`."""
         features: Tensor = self.net(inputs)
         return features
 
@@ -109,7 +109,7 @@ def build_empty(spec: BackboneSpec, *, image_size: int | None = None, drop_path:
     side = max(patch) if isinstance(patch, tuple) else patch  # XCiT's is a number
     if side is not None and size % side:
         low = max(size // side, 1) * side
-        raise ConfigError(f"image_size {size} is no multiple of {side}, the side of its patches; try {low} or {low + side}")
+        raise ConfigError(f"image_size {size} is not a multiple of {side}, the side of its patches; try {low} or {low + side}")
     return net.eval()
 
 
@@ -157,9 +157,9 @@ def _arguments(spec: BackboneSpec, image_size: int | None, drop_path: float) -> 
 def _widths(spec: BackboneSpec, skeleton: nn.Module, image_size: int | None) -> tuple[int, int]:
     """(width of the pooled features, width of the tokens), by a forward pass without memory. Raises: ConfigError."""
     size = input_size(spec, image_size)
-    picture = torch.empty(1, 3, size, size, device="meta")
+    image = torch.empty(1, 3, size, size, device="meta")
     with reported(f"{spec.name} cannot take images of {size} x {size}"), torch.no_grad():
-        features = skeleton.forward_features(picture)  # type: ignore[operator]
+        features = skeleton.forward_features(image)  # type: ignore[operator]
         pooled = skeleton.forward_head(features)  # type: ignore[operator]
         token_dim = _as_tokens(skeleton, features).shape[2] if _is_sequence(features) else 0
     if not isinstance(pooled, Tensor) or pooled.ndim != 2 or spec.feature_dim not in (None, pooled.shape[1]):
@@ -180,9 +180,9 @@ def _as_tokens(net: nn.Module, features: Tensor) -> Tensor:
     return features.flatten(1, 2) if getattr(net, "output_fmt", "NCHW") == "NHWC" else features.flatten(2).transpose(1, 2)
 
 
-def _preprocess(net: nn.Module, size: int) -> PicturePreprocess:
+def _preprocess(net: nn.Module, size: int) -> ImagePreprocess:
     config: dict[str, Any] = resolve_model_data_config(net)  # type: ignore[no-untyped-call]
-    return PicturePreprocess(size, tuple(config["mean"]), tuple(config["std"]), config["interpolation"], config["crop_pct"])
+    return ImagePreprocess(size, tuple(config["mean"]), tuple(config["std"]), config["interpolation"], config["crop_pct"])
 
 
 def _load_strictly(spec: BackboneSpec, found: sources.Weights, arguments: dict[str, Any]) -> nn.Module:

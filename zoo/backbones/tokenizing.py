@@ -51,7 +51,7 @@ class TextTokenizer:
         return "token_type_ids" in self.whole.model_input_names
 
     def encode(self, text: str) -> list[int]:
-        """The numbers of all tokens of a text, without special ones. Raises: ValueError for what is no Unicode text."""
+        """The numbers of all tokens of a text, without special ones. Raises: ValueError for what is not Unicode text."""
         try:
             return list(self.rust.encode(text, add_special_tokens=False).ids)
         except (TypeError, UnicodeError) as error:

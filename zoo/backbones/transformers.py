@@ -1,4 +1,4 @@
-"""Backbones from transformers: its encoders of texts, with their tokenizers; those of recordings are built in `sound_networks`."""
+"""Backbones from transformers: its encoders of texts, with their tokenizers; those of audio clips are built in `sound_networks`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
 from zoo.backbones import options, stages
+from zoo.backbones.audio_networks import sound_backbone
 from zoo.backbones.base import TRUNCATIONS, Backbone
 from zoo.backbones.digest import digest
 from zoo.backbones.faults import reported
 from zoo.backbones.networks import Network, open_network
 from zoo.backbones.pooling import POOLINGS, average_windows, pool
-from zoo.backbones.audio_networks import sound_backbone
 from zoo.backbones.texts import ABSENT, TextPreprocess
 from zoo.backbones.tokenizing import UNLIMITED, has_tokenizer, open_tokenizer
 from zoo.errors import ConfigError, UnknownName, WeightsError

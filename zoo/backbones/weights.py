@@ -74,7 +74,7 @@ class WeightPackage:
         """The file where the package is installed, else None."""
         try:
             found = find_spec(self.module)
-        except (ImportError, ValueError):  # what should hold it is no package, or has no description of itself
+        except (ImportError, ValueError):  # what should hold it is not a package, or has no description of itself
             return None
         folders = (found.submodule_search_locations if found else None) or ()
         return next((path for folder in folders if (path := Path(folder) / self.path).is_file()), None)

@@ -30,7 +30,7 @@ def build(first: str = "") -> App:
     can say what each does."""
     app = App(
         name="zoo",
-        help="""Fine-tune a named pretrained backbone on your own pictures, and publish it with a card whose numbers are true.
+        help="""Fine-tune a named pretrained backbone on your own images, and publish it with a card whose numbers are true.
 
         `zoo VERB --help` shows what a verb takes, with examples.
         """,

@@ -1,11 +1,11 @@
 """Samples and their targets: opened, checked, split, varied, and served in batches."""
 
+from zoo.data.decoding.audio import open_sound
+from zoo.data.decoding.images import open_image
 from zoo.data.facts import DataFacts
 from zoo.data.loaders import Batch, EvalBatches, TrainBatches
-from zoo.data.decoding.images import open_picture
 from zoo.data.samplers import order, steps_per_epoch
 from zoo.data.sets import SampleSet
-from zoo.data.decoding.audio import open_sound
 from zoo.data.splits import Record, Splits, from_datasets, open_for_evaluation, open_splits, read_splits
 from zoo.data.transforms import train_transform
 
@@ -19,7 +19,7 @@ __all__ = [
     "TrainBatches",
     "from_datasets",
     "open_for_evaluation",
-    "open_picture",
+    "open_image",
     "open_sound",
     "open_splits",
     "order",

@@ -1,7 +1,7 @@
-"""Pictures decoded once: their pixels on the disk, exactly as `open_picture` gives them, for training that reads them many times.
+"""Images decoded once: their pixels on the disk, exactly as `open_image` gives them, for training that reads them many times.
 
-A picture is cut into pages, rows of one size, so that pictures of any size lie in one space of the cache. The first page begins with
-the picture's width and height. Keys are the first 56 digits of the digest of the file's bytes and the page's number in 8.
+An image is cut into pages, rows of one size, so that images of any size lie in one space of the cache. The first page begins with
+the image's width and height. Keys are the first 56 digits of the digest of the file's bytes and the page's number in 8.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ PAGE = 1 << 15
 """Bytes of a page."""
 _HEADER = 8
 _AT_ONCE = 64
-"""Pictures that are decoded before their pages are handed on."""
+"""Images that are decoded before their pages are handed on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedSet(SampleSet):
-    """Another set's pictures, read from their pages."""
+    """Another set's images, read from their pages."""
 
     inner: SampleSet
     space: Space
@@ -48,35 +48,35 @@ class DecodedSet(SampleSet):
         return Image.fromarray(pixels.reshape(height, width, 3))
 
 
-def decode(pictures: SampleSet, root: Path, at_least: int) -> SampleSet:
-    """The pictures with their pixels in the cache at `root`; those that are not yet there are decoded now, in threads.
+def decode(images: SampleSet, root: Path, at_least: int) -> SampleSet:
+    """The images with their pixels in the cache at `root`; those that are not yet there are decoded now, in threads.
 
-    Pictures without a digest cannot be found again: then it is `pictures` itself.
-    Raises: DataError naming a picture that cannot be read; OutputError.
+    Images without a digest cannot be found again: then it is `images` itself.
+    Raises: DataError naming an image that cannot be read; OutputError.
     """
-    if not pictures.digests.astype(bool).all():
-        return pictures
-    facts = {"what": "decoded", "at_least": at_least, "page": PAGE, "shape": [PAGE], **pictures.read_as}
-    space = Space(cache.folder(root, "pictures", facts) or cache.passing(), (PAGE,), "u1")
-    firsts = np.concatenate([_keys(pictures.digest(index), 0, 1) for index in range(len(pictures))])
+    if not images.digests.astype(bool).all():
+        return images
+    facts = {"what": "decoded", "at_least": at_least, "page": PAGE, "shape": [PAGE], **images.read_as}
+    space = Space(cache.folder(root, "images", facts) or cache.passing(), (PAGE,), "u1")
+    firsts = np.concatenate([_keys(images.digest(index), 0, 1) for index in range(len(images))])
 
     def compute(missing: Integers) -> None:
         with Shards(space) as shards, ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(missing), _AT_ONCE):
                 some = [int(index) for index in missing[start : start + _AT_ONCE]]
-                for index, picture in zip(some, pool.map(lambda one: pictures.item(one, at_least), some), strict=True):
-                    shards.add(*_cut(pictures.digest(index), picture))
+                for index, image in zip(some, pool.map(lambda one: images.item(one, at_least), some), strict=True):
+                    shards.add(*_cut(images.digest(index), image))
 
     space.fill(firsts, compute)
-    return DecodedSet(targets=pictures.targets, digests=pictures.digests, inner=pictures, space=space)
+    return DecodedSet(targets=images.targets, digests=images.digests, inner=images, space=space)
 
 
-def size(pictures: SampleSet, at_least: int, sample: int = 16) -> int:
-    """About how many bytes the decoded pictures take, by a sample of them."""
-    some = np.linspace(0, len(pictures) - 1, min(sample, len(pictures))).astype(int)
-    opened = (pictures.item(int(index), at_least) for index in some)
-    pages = [_pages(*picture.size) for picture in opened if isinstance(picture, Image.Image)]
-    return int(np.mean(pages) * PAGE * len(pictures)) if pages else 0
+def size(images: SampleSet, at_least: int, sample: int = 16) -> int:
+    """About how many bytes the decoded images take, by a sample of them."""
+    some = np.linspace(0, len(images) - 1, min(sample, len(images))).astype(int)
+    opened = (images.item(int(index), at_least) for index in some)
+    pages = [_pages(*image.size) for image in opened if isinstance(image, Image.Image)]
+    return int(np.mean(pages) * PAGE * len(images)) if pages else 0
 
 
 def _keys(digest: str, start: int, stop: int) -> Keys:
@@ -87,12 +87,12 @@ def _pages(width: int, height: int) -> int:
     return -(-(_HEADER + width * height * 3) // PAGE)
 
 
-def _cut(digest: str, picture: Any) -> tuple[Keys, NDArray[np.uint8]]:
-    """The pages of a picture, which go into one shard: there are all of them, or none."""
-    width, height = picture.size
+def _cut(digest: str, image: Any) -> tuple[Keys, NDArray[np.uint8]]:
+    """The pages of an image, which go into one shard: there are all of them, or none."""
+    width, height = image.size
     count = _pages(width, height)
     pages = np.zeros((count, PAGE), np.uint8)
     flat = pages.reshape(-1)
     flat[:_HEADER] = np.array([width, height], "<u4").view(np.uint8)
-    flat[_HEADER : _HEADER + width * height * 3] = np.asarray(picture).reshape(-1)
+    flat[_HEADER : _HEADER + width * height * 3] = np.asarray(image).reshape(-1)
     return _keys(digest, 0, count), pages

@@ -1,6 +1,6 @@
 """Samples that are the same, or nearly: found by keys and by bands of hashes, never by comparing each with each.
 
-Pictures have a perceptual hash (the signs of the low frequencies; bit by bit that of the imagehash library's `phash`, which would
+Images have a perceptual hash (the signs of the low frequencies; bit by bit that of the imagehash library's `phash`, which would
 bring a wavelet library along that nothing here needs), and a tiny copy in colour, which confirms what the hash suggests. Texts are
 compared without case, white space and punctuation.
 """
@@ -21,38 +21,38 @@ from PIL import Image
 from zoo.data.sets import Integers
 
 LOOK = np.dtype([("width", "<u4"), ("height", "<u4"), ("hash", "<u8"), ("tiny", "u1", (8, 8, 3))])
-"""A picture's size in pixels, its perceptual hash, and a copy of 8 x 8 pixels."""
+"""An image's size in pixels, its perceptual hash, and a copy of 8 x 8 pixels."""
 DISTANCE = 4
 """Bits of 64 in which the hashes of near duplicates may differ. Scaling, JPEG and changes of brightness move 0 to 4 of them; two
-pictures that have nothing to do with each other differ in 32 on average, and in 4 or fewer once in 10^13."""
+images that have nothing to do with each other differ in 32 on average, and in 4 or fewer once in 10^13."""
 LIKENESS = 0.98
 """Least correlation between the tiny copies of near duplicates: it tells drawings and digits apart, whose hashes are alike."""
 FLAT = 1.0
-"""Standard deviation of a tiny copy, of 255, below which a picture has nothing on it by which to tell it from others."""
+"""Standard deviation of a tiny copy, of 255, below which an image has nothing on it by which to tell it from others."""
 
 _SIDE, _LOW = 32, 8
 """Pixels that are transformed, and frequencies that are kept, in each direction."""
 _BANDS = ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12))
 """First bit and width of each: of five bands, four different bits leave one alike."""
 _REACH = 1000
-"""Neighbours in a band with which a picture is compared; more are alike in it only where most of the pictures are one series."""
+"""Neighbours in a band with which an image is compared; more are alike in it only where most of the images are one series."""
 
 Alike = Callable[[Integers, Integers], NDArray[np.bool_]]
 
 
-def look(picture: Image.Image) -> NDArray[Any]:
-    """What an RGB picture is compared by, one record of type `LOOK`."""
-    tiny = np.asarray(picture.resize((8, 8), Image.Resampling.BOX))
-    return np.array((*picture.size, perceptual_hash(picture), tiny), LOOK)
+def look(image: Image.Image) -> NDArray[Any]:
+    """What an RGB image is compared by, one record of type `LOOK`."""
+    tiny = np.asarray(image.resize((8, 8), Image.Resampling.BOX))
+    return np.array((*image.size, perceptual_hash(image), tiny), LOOK)
 
 
-def perceptual_hash(picture: Image.Image) -> int:
-    """64 bits, row by row: which of the 8 x 8 lowest frequencies of the grey picture, scaled to 32 x 32, are above their median."""
+def perceptual_hash(image: Image.Image) -> int:
+    """64 bits, row by row: which of the 8 x 8 lowest frequencies of the grey image, scaled to 32 x 32, are above their median."""
     from scipy.fft import dctn  # comes with scikit-learn; a tenth of a second, and only this needs it
 
-    grey = picture.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    grey = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     low = dctn(np.asarray(grey, np.float64))[:_LOW, :_LOW]
-    low = np.where(np.abs(low) < 1e-6, 0.0, low)  # a flat picture has rounding errors there, in any order
+    low = np.where(np.abs(low) < 1e-6, 0.0, low)  # a flat image has rounding errors there, in any order
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
 
 
@@ -81,9 +81,9 @@ def same(keys: NDArray[Any]) -> list[Integers]:
 
 
 def near(looks: NDArray[Any]) -> list[Integers]:
-    """The groups of two or more pictures, of records `LOOK [N]`, that near duplicates join, in the order of their first members.
+    """The groups of two or more images, of records `LOOK [N]`, that near duplicates join, in the order of their first members.
 
-    Of a series each of which is like the next, the first may be unlike the last. Flat pictures are left out.
+    Of a series each of which is like the next, the first may be unlike the last. Flat images are left out.
     """
     tiny = looks["tiny"].reshape(len(looks), 8 * 8 * 3).astype(np.float32)
     tiny -= tiny.mean(axis=1, keepdims=True)

@@ -143,7 +143,7 @@ def _is_row(item: Any) -> bool:
 
 
 def is_encoded(item: Any) -> bool:
-    """Whether this is a file's content, or its path, as `datasets` has pictures and recordings that are not decoded."""
+    """Whether this is a file's content, or its path, as `datasets` has images and audio clips that are not decoded."""
     return isinstance(item, Mapping) and {"bytes", "path"} == set(item)
 
 
@@ -227,7 +227,7 @@ def _choose(frame: _Frame, names: list[str], kind: Kind, asked: tuple[str, ...],
 
 
 def _is_medium(kind: Kind, value: Any) -> bool:
-    """Whether a value is a picture or a recording itself, not its path."""
+    """Whether a value is an image or an audio clip itself, not its path."""
     if kind is Kind.IMAGE:
         return isinstance(value, Image.Image | bytes | Path) or is_encoded(value)
     return kind is Kind.AUDIO and isinstance(value, Sound | Path | Mapping)
@@ -277,7 +277,7 @@ def _check_count(name: str, texts: tuple[str, ...], schema: Schema) -> None:
 
 
 def _medium(item: Any) -> Any:
-    """A file's content, or a recording, as `datasets` has them; everything else as it is."""
+    """A file's content, or an audio clip, as `datasets` has them; everything else as it is."""
     if is_encoded(item):
         return item["bytes"] if item["bytes"] is not None else item["path"]
     if isinstance(item, Mapping) and {"array", "sampling_rate"} <= set(item):

@@ -43,7 +43,7 @@ class Batch:
     """Samples for one forward pass, in the main memory."""
 
     inputs: Tensor
-    """`[b, ...]`, as `Preprocess.collate` gives them: of pictures `[b, 3, S, S] uint8`."""
+    """`[b, ...]`, as `Preprocess.collate` gives them: of images `[b, 3, S, S] uint8`."""
     targets: Tensor
     """`[b] int64`; of other tasks `[b, C] float32`."""
     weights: Tensor

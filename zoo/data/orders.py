@@ -202,7 +202,7 @@ def _batches(name: str, samples: SampleSet, seed: int) -> Draw:
 
 
 def _indices(place: str, given: Any, count: int) -> Integers:
-    """`[n] int64`, n at least one. Raises: ConfigError for what is no list of indices."""
+    """`[n] int64`, n at least one. Raises: ConfigError for what is not a list of indices."""
     try:
         found = np.asarray(list(given))
     except (TypeError, ValueError):

@@ -18,7 +18,7 @@ from zoo.errors import DataError
 
 
 class RowsOnDisk:
-    """The rows of an iterable, `(sample, class)` or dictionaries, of texts, numbers, PIL pictures, arrays and tensors.
+    """The rows of an iterable, `(sample, class)` or dictionaries, of texts, numbers, PIL images, arrays and tensors.
 
     Nothing is pickled. The file is gone when nobody reads it any more.
     """
@@ -65,7 +65,7 @@ def _field(place: str, value: Any) -> tuple[str, bytes]:
     if isinstance(value, Image.Image):
         buffer = io.BytesIO()
         value.save(buffer, "PNG")
-        return "picture", buffer.getvalue()
+        return "image", buffer.getvalue()
     if isinstance(value, (Tensor, np.ndarray)):
         buffer = io.BytesIO()
         np.save(buffer, np.asarray(value), allow_pickle=False)
@@ -76,7 +76,7 @@ def _field(place: str, value: Any) -> tuple[str, bytes]:
         return "json", json.dumps(value).encode()
     except TypeError:
         raise DataError(
-            f"{place}: a {type(value).__name__} cannot be kept on the disk; give texts, numbers, pictures or arrays"
+            f"{place}: a {type(value).__name__} cannot be kept on the disk; give texts, numbers, images or arrays"
         ) from None
 
 
@@ -90,7 +90,7 @@ def _decode(blob: bytes) -> Any:
 
 
 def _value(tag: str, content: bytes) -> Any:
-    if tag == "picture":
+    if tag == "image":
         return Image.open(io.BytesIO(content), formats=("PNG",))
     if tag in ("tensor", "array"):
         found = np.load(io.BytesIO(content), allow_pickle=False)

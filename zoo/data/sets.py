@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from zoo.backbones.audio import Sound
-from zoo.data.on_disk import DiskStrings, Strings, characters
-from zoo.data.decoding.images import open_picture
 from zoo.data.decoding.audio import open_sound
+from zoo.data.decoding.images import open_image
+from zoo.data.on_disk import DiskStrings, Strings, characters
 from zoo.data.targets import Targets
 from zoo.errors import DataError
 from zoo.types import Kind, Schema, Task
@@ -76,7 +76,7 @@ class SampleSet(ABC):
 
     @abstractmethod
     def item(self, index: int, at_least: int | None = None) -> Any:
-        """What `Preprocess.prepare` of this kind takes: an RGB picture, or a float tensor `[3, S, S]` that is preprocessed already; a
+        """What `Preprocess.prepare` of this kind takes: an RGB image, or a float tensor `[3, S, S]` that is preprocessed already; a
         text, or a pair of them. Raises: DataError, naming it.
 
         at_least: a JPEG file may be decoded smaller, with no side shorter than so many pixels."""
@@ -95,7 +95,7 @@ class SampleSet(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class FileSet(SampleSet):
-    """Picture files under one folder; one whose bytes are no longer those of its digest is an error."""
+    """Image files under one folder; one whose bytes are no longer those of its digest is an error."""
 
     root: Path
     names: Texts
@@ -108,7 +108,7 @@ class FileSet(SampleSet):
 
     def item(self, index: int, at_least: int | None = None) -> Image.Image:
         path, digest = self.root / self.name(index), self.digest(index)
-        return open_picture(path, at_least=at_least, sha256=digest, bit_depth=self.bit_depth)
+        return open_image(path, at_least=at_least, sha256=digest, bit_depth=self.bit_depth)
 
     @property
     def read_as(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class FileSet(SampleSet):
 
 @dataclass(frozen=True, kw_only=True)
 class SoundFiles(SampleSet):
-    """Files of recordings under one folder; one whose bytes are no longer those of its digest is an error."""
+    """Files of audio clips under one folder; one whose bytes are no longer those of its digest is an error."""
 
     kind = Kind.AUDIO
 
@@ -174,7 +174,7 @@ class TextSet(SampleSet):
 
 @dataclass(frozen=True, kw_only=True)
 class ArraySet(SampleSet):
-    """Grey pictures in memory, of one size."""
+    """Grey images in memory, of one size."""
 
     title: str
     images: NDArray[np.uint8]
@@ -191,9 +191,9 @@ class ArraySet(SampleSet):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSet(SampleSet):
-    """A user's map-style data set that gives (picture, class).
+    """A user's map-style data set that gives (image, class).
 
-    A picture is a PIL picture or a `uint8` tensor `[3, H, W]` (grey: `[1, H, W]` or `[H, W]`), which are treated as files are; or
+    An image is a PIL image or a `uint8` tensor `[3, H, W]` (grey: `[1, H, W]` or `[H, W]`), which are treated as files are; or
     a floating-point tensor `[3, S, S]`, which is taken as preprocessed and augmented already and goes to the network as it is.
     """
 
@@ -213,8 +213,8 @@ class DatasetSet(SampleSet):
             raise DataError(f"{self.name(index)}: gives class {target}, but its list of targets says {self.target(index)}")
         if not isinstance(item, Tensor):
             if not isinstance(item, Image.Image):
-                raise DataError(f"{self.name(index)}: gives a {type(item).__name__}; expected a PIL picture or a tensor")
-            return open_picture(item, self.name(index), bit_depth=self.bit_depth)
+                raise DataError(f"{self.name(index)}: gives a {type(item).__name__}; expected a PIL image or a tensor")
+            return open_image(item, self.name(index), bit_depth=self.bit_depth)
         if item.is_floating_point():
             return item.float()
         if item.ndim == 2:
@@ -239,7 +239,7 @@ class Opened:
     unreadable: list[str] = field(default_factory=list)
     """`name: reason` of each sample that was left out."""
     ignored: int = 0
-    """Files that are not pictures by their names, and links to folders."""
+    """Files that are not images by their names, and links to folders."""
     notices: list[str] = field(default_factory=list)
     """One line each, for people."""
     task: Task = Task.CLASSIFICATION

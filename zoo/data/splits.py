@@ -225,7 +225,7 @@ def from_datasets(
 ) -> Splits:
     """Splits of a user's own data in memory; without a `val`, it is set aside from `train` (and so is a `test`, if there is none either).
 
-    Each is one of these, whose samples are texts, pairs of texts, or pictures (as `DatasetSet` says, or arrays `[H, W, 3] uint8`, or
+    Each is one of these, whose samples are texts, pairs of texts, or images (as `DatasetSet` says, or arrays `[H, W, 3] uint8`, or
     `pathlib.Path`s); the first sample says which:
 
     - a map-style torch data set, or a list, of (sample, class) or of dictionaries;
@@ -240,7 +240,7 @@ def from_datasets(
         seed: of what is set aside.
         schema: what a model read, where there is one: its columns come before those that are guessed.
 
-    Samples that are not in memory (pictures that a data set reads) are not hashed: two such data are the same if their classes are,
+    Samples that are not in memory (images that a data set reads) are not hashed: two such data are the same if their classes are,
     place by place.
 
     Raises: DataError naming the row; ConfigError, UnknownName for a column.

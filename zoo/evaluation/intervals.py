@@ -1,6 +1,6 @@
 """95 % intervals by bootstrap: the percentiles 2.5 and 97.5 of a metric over resamples of the samples, drawn with replacement.
 
-Pictures are taken as independent. The resamples are a function of the seed and of the number of samples alone, and the same for
+Images are taken as independent. The resamples are a function of the seed and of the number of samples alone, and the same for
 every metric. Where a metric is undefined on a resample, that resample is left out and counted.
 """
 

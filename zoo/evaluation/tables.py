@@ -26,7 +26,7 @@ class ClassRow:
     f1: float | None
     """2 right / (samples + predictions)."""
     support: int
-    """Pictures of this class."""
+    """Images of this class."""
 
 
 @dataclass(frozen=True)

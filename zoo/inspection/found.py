@@ -156,7 +156,7 @@ class Found:
     label_errors: LabelErrors | None = None
     """None where no backbone was given."""
     previews: dict[Sample, str] = field(default_factory=dict)
-    """For the page: the beginning of a text, or a JPEG picture as a data address. Not among `to_dict`."""
+    """For the page: the beginning of a text, or a JPEG image as a data address. Not among `to_dict`."""
     examples: dict[str, tuple[Sample, ...]] = field(default_factory=dict)
     """By class, a few samples of it."""
 

@@ -28,7 +28,7 @@ _Measured = TypeVar("_Measured")
 _AT_ONCE = 256
 """Samples that are read ahead of those that are kept."""
 _FORMAT = 1
-"""To be raised whenever a look at the same picture would be another."""
+"""To be raised whenever a look at the same image would be another."""
 
 
 @dataclass
@@ -46,10 +46,10 @@ class Measures:
 
 
 def measure(raw: Raw, place: Path | None) -> Measures:
-    """Measure every sample. `place`: the cache, which remembers how pictures look; None: nothing is remembered. Raises: OutputError."""
+    """Measure every sample. `place`: the cache, which remembers how images look; None: nothing is remembered. Raises: OutputError."""
     if raw.facts.kind is Kind.TEXT:
         return _measure_texts(raw)
-    return _measure_pictures(raw, place) if raw.facts.kind is Kind.IMAGE else _measure_recordings(raw)
+    return _measure_images(raw, place) if raw.facts.kind is Kind.IMAGE else _measure_audio(raw)
 
 
 def _measure_texts(raw: Raw) -> Measures:
@@ -63,7 +63,7 @@ def _measure_texts(raw: Raw) -> Measures:
     return Measures({"characters": rows[:, 0], "words": rows[:, 1]}, near=duplicates.same(keys))
 
 
-def _measure_pictures(raw: Raw, place: Path | None) -> Measures:
+def _measure_images(raw: Raw, place: Path | None) -> Measures:
     measures = Measures()
     looks = np.zeros(len(raw), LOOK)
     known, digests = np.zeros(len(raw), np.bool_), raw.digests
@@ -88,7 +88,7 @@ def _measure_pictures(raw: Raw, place: Path | None) -> Measures:
     return measures
 
 
-def _measure_recordings(raw: Raw) -> Measures:
+def _measure_audio(raw: Raw) -> Measures:
     """What was found when the files were checked."""
     parts = [samples for samples in raw.parts.values() if isinstance(samples, SoundFiles)]
     milliseconds, rates, channels = (

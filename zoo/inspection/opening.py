@@ -71,7 +71,7 @@ class Raw:
 
 
 def open_raw(config: FinetuneConfig) -> Raw:
-    """Read what the config's `data` names. One class, empty classes and any share of unreadable samples are no errors here.
+    """Read what the config's `data` names. One class, empty classes and any share of unreadable samples are not errors here.
 
     Raises: DataError, ConfigError, UnknownName where there is nothing to describe: no such place, no samples, no labels.
     """

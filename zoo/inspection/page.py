@@ -149,9 +149,9 @@ def _examples(found: Found) -> str:
 
 
 def _sheet(found: Found, samples: Sequence[Sample], *, labelled: bool = True) -> str:
-    """Pictures side by side, or other samples line by line, each with its name."""
+    """Images side by side, or other samples line by line, each with its name."""
     if found.kind is Kind.IMAGE:
-        figures = "".join(_picture(found, one, labelled) for one in samples)
+        figures = "".join(_shown(found, one, labelled) for one in samples)
         return f'<div class="sheet">{figures}</div>'
     rows = "".join(
         f'<tr><td class="text">{escape(found.previews.get(one, ""))}</td>'
@@ -161,10 +161,10 @@ def _sheet(found: Found, samples: Sequence[Sample], *, labelled: bool = True) ->
     return f"<table><tbody>{rows}</tbody></table>"
 
 
-def _picture(found: Found, one: Sample, labelled: bool) -> str:
+def _shown(found: Found, one: Sample, labelled: bool) -> str:
     address = found.previews.get(one)
-    picture = f'<img src="{address}" alt="{escape(f"{one.name}, labelled {one.label}")}">' if address else ""
-    return f"<figure>{picture}<figcaption>{escape(str(one) if labelled else one.place)}</figcaption></figure>"
+    image = f'<img src="{address}" alt="{escape(f"{one.name}, labelled {one.label}")}">' if address else ""
+    return f"<figure>{image}<figcaption>{escape(str(one) if labelled else one.place)}</figcaption></figure>"
 
 
 def _suspects(found: Found, errors: LabelErrors) -> str:
@@ -243,10 +243,10 @@ def _method(found: Found) -> str:
 
 
 _NEAR = {
-    Kind.IMAGE: "Near duplicates: perceptual hashes of 64 bits (low frequencies of the grey picture) that differ in 4 at most, confirmed "
+    Kind.IMAGE: "Near duplicates: perceptual hashes of 64 bits (low frequencies of the grey image) that differ in 4 at most, confirmed "
     "by copies of 8 x 8 pixels whose colours correlate by 0.98 at least. Turned, mirrored and strongly cropped copies are not found.",
     Kind.TEXT: "Near duplicates: texts that are alike without case, white space and punctuation. Paraphrases are not found.",
-    Kind.AUDIO: "Near duplicates are not looked for among recordings.",
+    Kind.AUDIO: "Near duplicates are not looked for among audio clips.",
 }
 _UNSPLIT = " The data have no splits: zoo sets validation and test samples aside, and keeps identical ones together, not near duplicates."
 _LEARNT = " Likely errors: confident learning (Northcutt, Jiang, Chuang 2021, arXiv 1911.00068), ranked by self-confidence."

@@ -33,7 +33,7 @@ EXAMPLES = 6
 CLASSES = 60
 """Classes of which it shows some."""
 SIDE = 112
-"""Pixels of the longer side of a picture on the page."""
+"""Pixels of the longer side of an image on the page."""
 _LETTERS = 400
 """Characters of a text on the page."""
 
@@ -60,7 +60,7 @@ def check_place(path: Path) -> None:
     """Raises: OutputError where a page cannot be written, or something else would be overwritten."""
     try:
         if exists(path) and not path.read_bytes().startswith(page.START.encode()):
-            raise OutputError(f"{path} exists and is no data report; nothing of yours is overwritten: name another file")
+            raise OutputError(f"{path} exists and is not a data report; it is not overwritten: name another file")
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
     if not is_folder(path.parent):
@@ -204,7 +204,7 @@ def _spread(raw: Raw, indices: Integers, count: int) -> tuple[Sample, ...]:
 
 
 def preview(item: Any, kind: Kind) -> str:
-    """The beginning of a text, a small JPEG picture as a data address, or a recording's length in words."""
+    """The beginning of a text, a small JPEG image as a data address, or an audio clip's length in words."""
     if kind is Kind.TEXT:
         text = item if isinstance(item, str) else " ⁄ ".join(item)
         return text if len(text) <= _LETTERS else f"{text[:_LETTERS]}…"

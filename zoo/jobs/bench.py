@@ -26,8 +26,8 @@ from zoo.training import job, launch, precision, solving
 from zoo.training.collect import channels_last, place, prepare
 from zoo.training.way import flops
 
-PICTURES = 64
-"""Pictures that are read and run through the network."""
+SAMPLES = 64
+"""Samples that are read and run through the network."""
 LEAST = 0.5
 """Seconds for which each part is repeated, once it has run."""
 SOLVED = 1_000
@@ -54,7 +54,7 @@ class Bench:
 
     backbone: str
     options: dict[str, Any]
-    """What a sample is made by: of pictures, `image_size`."""
+    """What a sample is made by: of images, `image_size`."""
     device: str
     threads: int
     matmul_gflops: float
@@ -85,11 +85,11 @@ def bench(resolved: Resolved) -> Bench:
     device = torch.device(config.machine.device)
     splits = open_splits(config)
     model = prepare(job.build_model(config, splits), device)
-    pictures, preprocess = splits.train, model.backbone.preprocess
+    samples, preprocess = splits.train, model.backbone.preprocess
     peak, bandwidth = matmul_gflops(device), memory_gb_per_second(device)
-    parts = _reading(pictures, model, config.data.augment, workers(config), config.optim.batch_size)
-    count = min(config.optim.batch_size, PICTURES, len(pictures))
-    (batch,) = EvalBatches(pictures, preprocess, batch_size=count, only=np.arange(count))
+    parts = _reading(samples, model, config.data.augment, workers(config), config.optim.batch_size)
+    count = min(config.optim.batch_size, SAMPLES, len(samples))
+    (batch,) = EvalBatches(samples, preprocess, batch_size=count, only=np.arange(count))
     images = preprocess.ready(batch.inputs)
     operations = flops(model, images[:1].to(device))
 
@@ -149,21 +149,21 @@ def memory_gb_per_second(device: torch.device, size: int = 1 << 28) -> float:
     return 2 * size / time_of(lambda: target.copy_(source)[-1].item()) / 1e9
 
 
-def _reading(pictures: SampleSet, model: AdaptedModel, augment: str, workers: int, batch_size: int) -> list[Part]:
+def _reading(samples: SampleSet, model: AdaptedModel, augment: str, workers: int, batch_size: int) -> list[Part]:
     preprocess = model.backbone.preprocess
-    some = np.linspace(0, len(pictures) - 1, min(PICTURES, len(pictures))).astype(np.int64)
+    some = np.linspace(0, len(samples) - 1, min(SAMPLES, len(samples))).astype(np.int64)
     transform = train_transform(preprocess, augment)
-    opened = [pictures.item(int(index), preprocess.decode_at) for index in some]
+    opened = [samples.item(int(index), preprocess.decode_at) for index in some]
 
     def loaded() -> None:
         for _ in loader:
             pass
 
-    many = np.resize(np.arange(len(pictures)), max(len(some), 16 * batch_size))
-    loader = EvalBatches(pictures, preprocess, batch_size=batch_size, augment=augment, only=many, num_workers=workers)
+    many = np.resize(np.arange(len(samples)), max(len(some), 16 * batch_size))
+    loader = EvalBatches(samples, preprocess, batch_size=batch_size, augment=augment, only=many, num_workers=workers)
     times = {
-        "decode, one process": time_of(lambda: [pictures.item(int(index), preprocess.decode_at) for index in some]) / len(some),
-        f"resize and vary ({augment}), one process": time_of(lambda: [transform(picture) for picture in opened]) / len(opened),
+        "decode, one process": time_of(lambda: [samples.item(int(index), preprocess.decode_at) for index in some]) / len(some),
+        f"resize and vary ({augment}), one process": time_of(lambda: [transform(image) for image in opened]) / len(opened),
         f"read in batches, {workers} workers": time_of(loaded) / len(many),
     }
     return [Part(part, 1 / seconds, 1e3 * seconds) for part, seconds in times.items()]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from zoo import config, inference, memory, runs
-from zoo.backbones.images import PicturePreprocess
+from zoo.backbones.images import ImagePreprocess
 from zoo.config import DataConfig
 from zoo.data import SampleSet, open_for_evaluation, open_splits, read_splits
 from zoo.data.decoding.values import FULL
@@ -115,7 +115,7 @@ def _fitted_to_validation(run: Run) -> bool:
 def _bit_depth(predictor: inference.Predictor) -> int | None:
     """The model's own, whatever the data to evaluate on would suggest."""
     preprocess = predictor.preprocess
-    return preprocess.bit_depth or FULL if isinstance(preprocess, PicturePreprocess) else None
+    return preprocess.bit_depth or FULL if isinstance(preprocess, ImagePreprocess) else None
 
 
 def _reading(run: Run | None, schema: Schema | None) -> DataConfig:

@@ -54,7 +54,7 @@ def check_target(out: Path) -> None:
     if out.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"--out {out}: answers are written as {', '.join(SUFFIXES)}; name the file so")
     if folders.exists(out) and not folders.exists(_progress(out)):
-        raise OutputError(f"{out} exists; nothing of yours is overwritten: name another file, or remove it")
+        raise OutputError(f"{out} exists and is not overwritten; name another file, or remove it")
     if not folders.is_folder(out.parent):
         raise OutputError(f"{out}: there is no folder {out.parent}; make it first")
 
@@ -160,7 +160,7 @@ class _State:
         if not folders.is_file(state.path):
             for file in (lines, state.bad):
                 if folders.exists(file):
-                    raise OutputError(f"{file} exists; nothing of yours is overwritten: name another --out, or remove it")
+                    raise OutputError(f"{file} exists and is not overwritten; name another --out, or remove it")
             state.mark(0, 0)  # before the files are there: a kill leaves none that would be taken for another's
             return state
         try:

@@ -31,9 +31,9 @@ _SPLITS = {
     "val": "the validation {}: **validation, used for selection**, so the numbers are optimistic (there was no test split)",
 }
 _USES = {
-    Kind.IMAGE: ('["picture.jpg"]', "PICTURES", "PICTURES/CLASS/*: "),
+    Kind.IMAGE: ('["image.jpg"]', "IMAGES", "IMAGES/CLASS/*: "),
     Kind.TEXT: ('["a text"]', "TABLE.csv", ""),
-    Kind.AUDIO: ('["recording.wav"]', "RECORDINGS", "RECORDINGS/CLASS/*: "),
+    Kind.AUDIO: ('["clip.wav"]', "CLIPS", "CLIPS/CLASS/*: "),
 }
 """By kind: what to predict from, what to evaluate on, and how that is laid out."""
 _ANSWERS = {

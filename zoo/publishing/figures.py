@@ -88,7 +88,7 @@ def _confusion(report: Report, kind: Kind) -> Figure:
     support = report.confusion.sum(axis=1, keepdims=True)
     shares = np.where(support > 0, report.confusion / np.maximum(support, 1), np.nan)
     colours = colormaps["Blues"].with_extremes(bad="#dddddd")
-    picture = axes.imshow(shares, cmap=colours, norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    image = axes.imshow(shares, cmap=colours, norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.set_title(f"{report.n} {kind.nouns}; shade: share of the true class", fontsize=9, loc="left")
@@ -96,7 +96,7 @@ def _confusion(report: Report, kind: Kind) -> Figure:
         _name_axes(axes, names, points)
     if classes <= _COUNTED:
         _write_counts(axes, report.confusion, shares, points)
-    bar = figure.colorbar(picture, ax=axes, fraction=0.03, pad=0.02, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1])
+    bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1])
     bar.ax.set_yticklabels(["0", "1 %", "5 %", "20 %", "50 %", "100 %"], fontsize=7)
     return figure
 

@@ -28,7 +28,7 @@ ROWS = {Task.CLASSIFICATION: "class", Task.MULTILABEL: "label", Task.REGRESSION:
 
 
 def kind_of(config: Mapping[str, Any]) -> Kind:
-    """What the model of a config takes. `config` is the `zoo` part of config.json; one without a kind is of pictures."""
+    """What the model of a config takes. `config` is the `zoo` part of config.json; one without a kind is of images."""
     return Kind(config["preprocess"].get("kind", Kind.IMAGE))
 
 
@@ -96,11 +96,11 @@ def _input(preprocess: Mapping[str, Any], kind: Kind) -> str:
     if kind is Kind.IMAGE:
         depth = preprocess.get("bit_depth")
         scaled = f" (of 16-bit images, values from 0 to {(1 << depth) - 1:,} as black to white)" if depth else ""
-        return f"It sees a picture as {preprocess['size']} x {preprocess['size']} pixels in RGB{scaled}"
+        return f"It sees an image as {preprocess['size']} x {preprocess['size']} pixels in RGB{scaled}"
     kept, pooling = _KEPT[preprocess["truncation"]], f"makes one vector of its features by `{preprocess['pooling']}`"
     if kind is Kind.AUDIO:
         most = f"{preprocess['max_seconds']:g} seconds"
-        return f"It hears {kept.format(most=most, noun='recording')}, as one channel at {preprocess['rate']:,} Hz, {pooling}"
+        return f"It hears {kept.format(most=most, noun='audio clip')}, as one channel at {preprocess['rate']:,} Hz, {pooling}"
     prefix = f", behind `{preprocess['prefix'].strip()}`" if preprocess.get("prefix") else ""
     most = f"{preprocess['max_length']} tokens"
     return f"It reads {kept.format(most=most, noun='text')}{prefix}, {pooling}"

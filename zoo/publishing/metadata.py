@@ -19,7 +19,7 @@ from zoo.strategy import parse
 from zoo.types import Kind, Task
 
 TASKS = {Kind.IMAGE: "image-classification", Kind.TEXT: "text-classification", Kind.AUDIO: "audio-classification"}
-"""The Hub's names of what a model does (huggingface.co/tasks). It has none for numbers predicted from pictures, texts or recordings;
+"""The Hub's names of what a model does (huggingface.co/tasks). It has none for numbers predicted from images, texts or audio clips;
 transformers' own regressors of texts are found under text-classification."""
 
 LICENCES = frozenset(

@@ -46,7 +46,7 @@ FEW = 64
 _MORE = 4
 """Times as many rows as an engine has computed it may be given without choosing anew."""
 BATCH = 32
-"""Texts or recordings in a batch."""
+"""Texts or audio clips in a batch."""
 _ANEW = "`zoo cache clear decisions`"
 """What has an engine that failed tried again."""
 FORMAT = 2
@@ -79,7 +79,7 @@ class Work:
     """What extraction has cost so far."""
 
     nouns: str
-    """What people call the samples: `pictures`."""
+    """What people call the samples: `images`."""
     computed: int = 0
     """Samples that were run through the network, by all processes of the run."""
     found: int = 0
@@ -503,7 +503,7 @@ class Extractor:
 
 class _Ready(nn.Module):
     """A network on batches as they are read. Making them ready is part of what an engine converts: between it and other threads that
-    decode, normalising pictures beside costs half as much as the whole forward pass of a small network."""
+    decode, normalising images beside costs half as much as the whole forward pass of a small network."""
 
     def __init__(self, preprocess: Preprocess, network: nn.Module) -> None:
         super().__init__()

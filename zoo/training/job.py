@@ -20,7 +20,7 @@ from zoo import backbones, registry, strategy
 from zoo.adaptation import layout, planning, transfer
 from zoo.adaptation.boundary import Cut
 from zoo.adaptation.model import AdaptedModel
-from zoo.backbones.images import PicturePreprocess
+from zoo.backbones.images import ImagePreprocess
 from zoo.cache import Rows
 from zoo.config import FinetuneConfig, marked
 from zoo.data import loaders
@@ -56,7 +56,7 @@ def build_model(config: FinetuneConfig, splits: Splits) -> AdaptedModel:
         backbone = source.backbone
         transfer.check_options(backbone, Path(str(chosen.init_from)), inputs)
     _check_kind(backbone.preprocess.kind, chosen.backbone, splits)
-    if isinstance(backbone.preprocess, PicturePreprocess):
+    if isinstance(backbone.preprocess, ImagePreprocess):
         backbone.preprocess = replace(backbone.preprocess, bit_depth=splits.facts.bit_depth)
     if chosen.weights == "random":
         log.warning("weights random: %s starts untrained; this is a baseline, not transfer learning", chosen.backbone)

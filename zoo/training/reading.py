@@ -1,4 +1,4 @@
-"""Whether reading pictures is what training waits for, as measured; and then, to decode them once."""
+"""Whether reading images is what training waits for, as measured; and then, to decode them once."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from zoo.training.way import room, seconds
 log = logging.getLogger("zoo")
 
 SAMPLE = 16
-"""Pictures that are timed."""
+"""Images that are timed."""
 BACKWARD = 3.0
 """Times a forward pass that a training step takes (a backward pass costs two: with respect to inputs, and to weights)."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Seconds a picture, of one process."""
+    """Seconds an image, of one process."""
 
     decode: float
     """From the file to RGB pixels."""
@@ -37,23 +37,23 @@ class Reading:
     """From these to the network's input, varied as in training."""
 
 
-def time_reading(pictures: SampleSet, model: AdaptedModel, augment: str) -> Reading:
-    """Time reading a sample of pictures. Raises: DataError naming one that cannot be read."""
+def time_reading(images: SampleSet, model: AdaptedModel, augment: str) -> Reading:
+    """Time reading a sample of images. Raises: DataError naming one that cannot be read."""
     preprocess = model.backbone.preprocess
     transform = train_transform(preprocess, augment)
-    some = np.linspace(0, len(pictures) - 1, min(SAMPLE, len(pictures))).astype(int)
+    some = np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int)
     began = time.perf_counter()
-    opened = [pictures.item(int(index), preprocess.decode_at) for index in some]
+    opened = [images.item(int(index), preprocess.decode_at) for index in some]
     between = time.perf_counter()
     with generator.forked():
-        for picture in opened:
-            if isinstance(picture, Image.Image):
-                transform(picture)
+        for image in opened:
+            if isinstance(image, Image.Image):
+                transform(image)
     return Reading((between - began) / len(some), (time.perf_counter() - between) / len(some))
 
 
 def decoded_once(splits: Splits, model: AdaptedModel, config: FinetuneConfig) -> Splits:
-    """The splits, with the pictures that each epoch reads decoded and kept where that pays, or was asked for.
+    """The splits, with the images that each epoch reads decoded and kept where that pays, or was asked for.
 
     It pays where reading takes longer than a training step, decoding is most of it, there is more than one epoch, and there is room.
     """
@@ -63,7 +63,7 @@ def decoded_once(splits: Splits, model: AdaptedModel, config: FinetuneConfig) ->
         return splits
     preprocess = model.backbone.preprocess
     at_least = preprocess.decode_at
-    if at_least is None:  # not pictures
+    if at_least is None:  # not images
         return splits
     need = decoded.size(splits.train, at_least) + decoded.size(splits.val, at_least)
     if asked == "auto":
@@ -75,12 +75,12 @@ def decoded_once(splits: Splits, model: AdaptedModel, config: FinetuneConfig) ->
         if not waits:
             return splits
         log.info(
-            "reading a picture takes %.1f ms (decoding %.1f), a step %.1f: they are decoded once, %.1f GB",
+            "reading an image takes %.1f ms (decoding %.1f), a step %.1f: they are decoded once, %.1f GB",
             1e3 * (reading.decode + reading.vary), 1e3 * reading.decode, 1e3 * step, need / 1e9,
         )  # fmt: skip
     if need > room(config):
         log.warning(
-            "decoded pictures would take %.1f GB; there is room for %.1f: they are not kept", need / 1e9, room(config) / 1e9
+            "decoded images would take %.1f GB; there is room for %.1f: they are not kept", need / 1e9, room(config) / 1e9
         )
         return splits
     return replace(splits, train=decoded.decode(splits.train, root, at_least), val=decoded.decode(splits.val, root, at_least))

@@ -1,4 +1,4 @@
-"""Which samples a network does not see whole, as it takes so much of a text or a recording and no more."""
+"""Which samples a network does not see whole, as it takes so much of a text or an audio clip and no more."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from zoo.backbones.base import Preprocess
 from zoo.backbones.audio import AudioPreprocess
+from zoo.backbones.base import Preprocess
 from zoo.backbones.texts import TextPreprocess
 from zoo.data.notices import Entry, Notice
 from zoo.data.sets import SampleSet, SoundFiles

@@ -29,7 +29,7 @@ def finetune(
     options: Annotated[Flags | None, Parameter(name="*")] = None,
     common: Common = flags.NONE,
 ) -> Answer:
-    """Fine-tune a backbone on your pictures, texts or recordings, and keep the best model with its card in the run's folder.
+    """Fine-tune a backbone on your images, texts or audio clips, and keep the best model with its card in the run's folder.
 
     Try:
         zoo finetune resnet50 --freeze backbone --data photos/

@@ -24,7 +24,7 @@ def list(what: What = "backbones", /, *, filter: str = "", kind: Kind | None = N
     Args:
         what: What to list.
         filter: Part of a name, or a pattern with * and ?.
-        kind: Backbones that take pictures, texts or recordings alone.
+        kind: Backbones that take images, texts or audio clips alone.
     """
     from zoo import api
 

@@ -33,7 +33,7 @@ def predict(
     weights: str | None = None,
     common: Common = flags.NONE,
 ) -> Answer:
-    """Say what is in pictures, texts or recordings. What cannot be read is named on stderr.
+    """Say what is in images, texts or audio clips. What cannot be read is named on stderr.
 
     With --out, any number of inputs is answered in little memory, and a call
     that was stopped goes on where it was. The file has a row for each input;
@@ -49,7 +49,7 @@ def predict(
 
     Args:
         best: The `best` folder of a run, or a published folder.
-        inputs: Files and folders of pictures or recordings; texts; tables of either; or `-` for the lines of stdin (in
+        inputs: Files and folders of images or audio clips; texts; tables of either; or `-` for the lines of stdin (in
             UTF-8).
         top: How many classes to give for an input, most probable first. [default: 1; all with --json]
         threshold: Probability from which a label holds, where several may. [default: each label's own]

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.backbones.base import Preprocess
-from zoo.backbones.images import PicturePreprocess
 from zoo.backbones.audio import AudioPreprocess, Samples, Sound
+from zoo.backbones.base import Preprocess
+from zoo.backbones.images import ImagePreprocess
 
 Transform = Callable[[Any], Tensor]
 """From an item of a sample set to a sample, as `Preprocess.prepare` gives it, but varied."""
@@ -22,8 +22,8 @@ Transform = Callable[[Any], Tensor]
 class Augmentation:
     """How training samples are varied: a method for each kind of sample, which gives None where that kind is not varied."""
 
-    def image(self, preprocess: PicturePreprocess) -> Transform | None:
-        """An RGB picture to `[3, size, size] uint8`; it is normalised with its batch (`PicturePreprocess.normalise`)."""
+    def image(self, preprocess: ImagePreprocess) -> Transform | None:
+        """An RGB image to `[3, size, size] uint8`; it is normalised with its batch (`ImagePreprocess.normalise`)."""
 
     def text(self, preprocess: Preprocess) -> Transform | None:
         """A text, or a pair of them, to its tokens."""

@@ -6,21 +6,21 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from zoo.backbones.images import PicturePreprocess
 from zoo.backbones.audio import AudioPreprocess
+from zoo.backbones.images import ImagePreprocess
 from zoo.data.augmentations.base import Augmentation, Transform, between, vary_audio
 
 GAIN = 6.0
-"""Decibels by which a recording is made louder or softer, at most; a factor of two. Our own choice."""
+"""Decibels by which an audio clip is made louder or softer, at most; a factor of two. Our own choice."""
 SHIFT = 0.1
-"""Share of a recording by which it is moved, at most: the 100 ms by which TensorFlow's recipe moves the seconds of Speech Commands
+"""Share of an audio clip by which it is moved, at most: the 100 ms by which TensorFlow's recipe moves the seconds of Speech Commands
 (tensorflow/examples/speech_commands/train.py, `time_shift_ms`)."""
 
 
 class Light(Augmentation):
     """Crops; loudness and place."""
 
-    def image(self, preprocess: PicturePreprocess) -> Transform:
+    def image(self, preprocess: ImagePreprocess) -> Transform:
         """A crop of 70 to 100 % of the area, its sides at most 1.1 : 1. No flip and no colour."""
         return compose(crop(preprocess, 0.7, 1.1), v2.PILToTensor())
 
@@ -36,7 +36,7 @@ def compose(*steps: Transform) -> Transform:
     return transform
 
 
-def crop(preprocess: PicturePreprocess, least: float, ratio: float) -> Transform:
+def crop(preprocess: ImagePreprocess, least: float, ratio: float) -> Transform:
     """A random part of an image, of so large a share of its area at least, its sides `ratio` to 1 at most, at the size of the network."""
     mode = v2.InterpolationMode(preprocess.interpolation)
     resized: Transform = v2.RandomResizedCrop(

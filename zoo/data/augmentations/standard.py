@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from zoo.backbones.images import PicturePreprocess
 from zoo.backbones.audio import AudioPreprocess
+from zoo.backbones.images import ImagePreprocess
 from zoo.data.augmentations.base import Augmentation, Transform, below, between, vary_audio
 from zoo.data.augmentations.light import compose, crop, gain, shift
 
@@ -15,14 +15,14 @@ LEAST, RATIO = 0.35, 4 / 3
 """A crop of 35 to 100 % of the area (fastai, nbs/examples/train_imagenette.py; the 8 % of Inception, arxiv.org/abs/1409.4842, is for
 training from nothing), sides up to 4 : 3 (ibid.)."""
 NOISE = (10.0, 30.0)
-"""Decibels by which white noise is softer than the recording. From hardly heard to a busy room; x-vectors were trained with noise
+"""Decibels by which white noise is softer than the audio clip. From hardly heard to a busy room; x-vectors were trained with noise
 down to 0 dB (Kaldi, egs/voxceleb/v2), which is for speech of hours."""
 
 
 class Standard(Augmentation):
     """Crops, flips and light; stretches, place, loudness and noise."""
 
-    def image(self, preprocess: PicturePreprocess) -> Transform:
+    def image(self, preprocess: ImagePreprocess) -> Transform:
         """A crop of 35 % or more, a horizontal flip for half of the images, brightness and contrast by up to 20 % (fastai's
         `aug_transforms`: `max_lighting=0.2`)."""
         light = v2.ColorJitter(brightness=0.2, contrast=0.2)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torchvision.transforms import v2
 
-from zoo.backbones.images import PicturePreprocess
 from zoo.backbones.audio import AudioPreprocess
+from zoo.backbones.images import ImagePreprocess
 from zoo.data.augmentations.base import Augmentation, Transform, below, between, vary_audio
 from zoo.data.augmentations.light import compose, crop
 from zoo.data.augmentations.standard import LEAST, RATIO, vary
@@ -21,7 +21,7 @@ BAND_MASKS, BAND_SHARE = 2, 0.2
 class Strong(Augmentation):
     """As `standard`, and more."""
 
-    def image(self, preprocess: PicturePreprocess) -> Transform:
+    def image(self, preprocess: ImagePreprocess) -> Transform:
         """RandAugment with 2 operations of magnitude 9 (arxiv.org/abs/1909.13719; as DeiT, arxiv.org/abs/2012.12877, table 9) in place of
         the change of light, and for a quarter of the images a rectangle of 2 to 33 % of the area in the mean colour
         (arxiv.org/abs/1708.04896; the share is DeiT's)."""

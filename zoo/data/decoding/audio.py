@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from zoo.backbones.audio import Samples, Sound, mean_of_channels, standing_in
-from zoo.data.decoding.audio_blocks import Decoder, Recordings, recordings
+from zoo.data.decoding.audio_blocks import Clips, Decoder, clips
 from zoo.data.files import opened_file
 from zoo.errors import ConfigError, DataError
 
@@ -22,9 +22,9 @@ Source = str | os.PathLike[str] | bytes | IO[bytes]
 SUFFIXES = frozenset(
     (".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64", ".wav", ".wave")
 )
-"""Endings of the names of recordings, in lower case, with their dot; what libsndfile 1.2 decodes by itself."""
+"""Endings of the names of audio clips, in lower case, with their dot; what libsndfile 1.2 decodes by itself."""
 MAX_SAMPLES = 1 << 28
-"""Samples of the longest recording that is read, its channels taken as one: 1.7 hours at 44.1 kHz, 4.7 at 16 kHz; 1 GiB as float32."""
+"""Samples of the longest audio clip that is read, its channels taken as one: 1.7 hours at 44.1 kHz, 4.7 at 16 kHz; 1 GiB as float32."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class CheckedSound:
 
 
 def open_sound(source: Source, name: str | None = None, sha256: str = "") -> Sound:
-    """A recording at its own rate, as float32 from -1 to 1: the mean of its channels, or the loudest where they cancel each other.
+    """An audio clip at its own rate, as float32 from -1 to 1: the mean of its channels, or the loudest where they cancel each other.
 
     Args:
         source: a path, the bytes of a file, or a binary stream.
@@ -61,7 +61,7 @@ def open_sound(source: Source, name: str | None = None, sha256: str = "") -> Sou
 
     Raises: DataError, which names the file and the reason; ConfigError where soundfile is not installed.
     """
-    with _naming(name or (os.fspath(source) if isinstance(source, (str, os.PathLike)) else "recording")):
+    with _naming(name or (os.fspath(source) if isinstance(source, (str, os.PathLike)) else "audio clip")):
         if isinstance(source, (str, os.PathLike)):
             with opened_file(Path(source), sha256) as (file, _):
                 return _read(file)
@@ -74,7 +74,7 @@ def check_sound(path: Path, name: str | None = None) -> CheckedSound:
     Raises: as `open_sound`.
     """
     with _naming(name or str(path)), opened_file(path) as (file, digest):
-        parts = recordings(file)
+        parts = clips(file)
         heard = list(dict.fromkeys(one for one, _ in _hear(parts)))
         return CheckedSound(
             sha256=digest,
@@ -93,7 +93,7 @@ def suffixes() -> frozenset[str]:
 
 
 class Hearing:
-    """A recording as it is read through, and what was heard of it so far."""
+    """An audio clip as it is read through, and what was heard of it so far."""
 
     def __init__(self, file: IO[bytes]) -> None:
         """Raises: as `Decoder`."""
@@ -127,17 +127,17 @@ class Hearing:
             yield mean
 
 
-def _hear(parts: Recordings) -> Iterator[tuple[Hearing, Samples]]:
-    """The samples of the recordings of a file, one after another. Raises: ValueError for what cannot be one recording in memory."""
+def _hear(parts: Clips) -> Iterator[tuple[Hearing, Samples]]:
+    """The samples of the audio clips of a file, one after another. Raises: ValueError for what cannot be one audio clip in memory."""
     heard, total = [Hearing(one) for one in parts.files], 0
     rates = sorted({one.rate for one in heard})
     if len(rates) > 1:
-        raise ValueError(f"joined of recordings at {' and '.join(f'{rate:,}' for rate in rates)} samples a second; split it")
+        raise ValueError(f"joined of audio clips at {' and '.join(f'{rate:,}' for rate in rates)} samples a second; split it")
     for one in heard:
         for block in one.blocks():
             total += len(block)
             if total > MAX_SAMPLES:
-                raise ValueError(f"longer than {MAX_SAMPLES / one.rate / 3600:.1f} hours; cut it into shorter recordings")
+                raise ValueError(f"longer than {MAX_SAMPLES / one.rate / 3600:.1f} hours; cut it into shorter audio clips")
             yield one, block
     if not total:
         raise ValueError("no samples")
@@ -146,7 +146,7 @@ def _hear(parts: Recordings) -> Iterator[tuple[Hearing, Samples]]:
 def _read(file: IO[bytes]) -> Sound:
     """Raises: ValueError; whatever soundfile raises."""
     kept: dict[Hearing, bytearray] = {}
-    for one, block in _hear(recordings(file)):
+    for one, block in _hear(clips(file)):
         kept.setdefault(one, bytearray()).extend(block.data)
     for one, samples in kept.items():
         if (channel := one.stand_in) is not None:
@@ -175,5 +175,5 @@ def _reason(error: Exception) -> str:
             else (str(error) or type(error).__name__).splitlines()[0]
         )
     if "not recognised" in said or "unknown format" in said.lower():
-        return "not a recording in a format that can be read"
+        return "not an audio clip in a format that can be read"
     return f"damaged or cut off ({said.removeprefix('Error : ').strip(' .')})"

@@ -21,7 +21,7 @@ RATES = (1_000, 768_000)
 _BLOCK = 1 << 16
 """Samples of each channel that are decoded at once."""
 _OPEN = 1 << 62
-"""What libsndfile gives as the length of a recording whose header leaves it open is more."""
+"""What libsndfile gives as the length of an audio clip whose header leaves it open is more."""
 _CUT = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 """What libsndfile writes where a WAV, AIFF, AU, W64 or RF64 file says that it holds more, or less, than it does."""
 _ENDLESS = 0x7FFF0000
@@ -33,41 +33,41 @@ _FLAC = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
 
 
 @dataclass(frozen=True)
-class Recordings:
+class Clips:
     """What is in a file."""
 
     files: list[IO[bytes]]
-    """Of nearly all files, the file itself; else recordings that follow one another."""
+    """Of nearly all files, the file itself; else audio clips that follow one another."""
     broken: bool = False
     """Whether it ends in the middle of what it does not say the length of."""
 
     @classmethod
-    def mp3(cls, content: bytes, file: IO[bytes]) -> Recordings:
+    def mp3(cls, content: bytes, file: IO[bytes]) -> Clips:
         """Those of an MP3; the file itself if it is none. Raises: ValueError."""
-        found, broken = mp3_frames.recordings(content)
+        found, broken = mp3_frames.clips(content)
         return cls([io.BytesIO(one) for one in found] or [file], broken)
 
 
-def recordings(file: IO[bytes]) -> Recordings:
-    """The recordings in a file.
+def clips(file: IO[bytes]) -> Clips:
+    """The audio clips in a file.
 
     Raises: ValueError for what is cut off or damaged, as far as libsndfile would not tell.
     """
     head = file.read(4096)
     file.seek(0)
     if head.startswith(ogg_pages.MAGIC):
-        return Recordings([io.BytesIO(stream) for stream in ogg_pages.streams(file.read())])
+        return Clips([io.BytesIO(stream) for stream in ogg_pages.streams(file.read())])
     if head.startswith(b"RIFF") and (data := _data_of(head, file, _MP3_IN_WAV)):
-        return Recordings.mp3(data, file)
+        return Clips.mp3(data, file)
     if head.startswith((b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"caff", b"riff")):
-        return Recordings([file])
+        return Clips([file])
     content = file.read()
     file.seek(0)
     if sum(map(content.count, _FLAC)) > 1:
         raise ValueError("several FLAC files in one, of which the first alone would be read; split it")
     if head.startswith(b"fLaC"):
-        return Recordings([file])
-    return Recordings.mp3(content, file)
+        return Clips([file])
+    return Clips.mp3(content, file)
 
 
 def _data_of(head: bytes, file: IO[bytes], wanted: int) -> bytes:
@@ -89,10 +89,10 @@ def _data_of(head: bytes, file: IO[bytes], wanted: int) -> bytes:
 
 
 class Decoder:
-    """One recording, from its beginning."""
+    """One audio clip, from its beginning."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        """Raises: ValueError for what is empty, cut off, or at no possible rate; soundfile's error for no recording; ConfigError."""
+        """Raises: ValueError for what is empty, cut off, or at no possible rate; soundfile's error for no audio clip; ConfigError."""
         file.seek(0)
         self._file = _sequential()(file)
         self.rate = int(self._file.samplerate)
@@ -123,7 +123,7 @@ def _sequential() -> Any:
         import soundfile
     except (ImportError, OSError) as error:  # OSError: without the library that it wraps
         raise ConfigError(
-            "recordings are read by soundfile, which is not installed: pip install 'zoo-finetune[audio]'"
+            "audio clips are read by soundfile, which is not installed: pip install 'zoo-finetune[audio]'"
         ) from error
 
     class Sequential(soundfile.SoundFile):  # type: ignore[misc]

@@ -26,7 +26,7 @@ from zoo.data.decoding.values import Values, bits_used, to_rgb
 from zoo.data.files import read_file
 from zoo.errors import DataError
 
-__all__ = ["Checked", "check_file", "count_bits", "formats", "open_picture", "suffixes"]
+__all__ = ["Checked", "check_file", "count_bits", "formats", "open_image", "suffixes"]
 
 Source = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image
 
@@ -82,7 +82,7 @@ class _Decoded(NamedTuple):
     """Whether it has more frames than the first."""
 
 
-def open_picture(
+def open_image(
     source: Source,
     name: str | None = None,
     at_least: int | None = None,

@@ -1,7 +1,7 @@
-"""MP3 as a sequence of frames: where its recordings begin, and how many frames each has.
+"""MP3 as a sequence of frames: where its audio clips begin, and how many frames each has.
 
 libsndfile reads an MP3 to the length in the header of its first frame, or, where there is none, to an estimate from that frame's bit
-rate: it loses what is beyond. Here the frames are counted, and each recording is given the length that it has.
+rate: it loses what is beyond. Here the frames are counted, and each audio clip is given the length that it has.
 
 Fields and tables: ISO/IEC 11172-3, section 2.4.1, and 13818-3, section 2.4.2 (of MPEG 2; 2.5 is Fraunhofer's). The frame of the length,
 `Xing`, LAME's `Info` or Fraunhofer's `VBRI`: gabriel.mp3-tech.org/mp3infotag.html.
@@ -49,12 +49,12 @@ class _Header:
         return (17 if self.mono else 32) if self.first else (9 if self.mono else 17)
 
     def follows(self, other: _Header) -> bool:
-        """Whether both can be frames of one recording."""
+        """Whether both can be frames of one audio clip."""
         return (self.version, self.rate) == (other.version, other.rate)
 
 
 @dataclass
-class _Recording:
+class _Clip:
     """What stands between two headers of a length."""
 
     header: _Header
@@ -65,7 +65,7 @@ class _Recording:
     frames: list[bytes] = field(default_factory=list)
 
     def content(self) -> bytes:
-        """A file of this recording alone, whose header says how many frames it has. Raises: ValueError if some are missing."""
+        """A file of this audio clip alone, whose header says how many frames it has. Raises: ValueError if some are missing."""
         there = len(self.frames)
         if there < (1 - _SLACK) * self.counted:
             raise ValueError(f"cut off: {there:,} of {self.counted:,} frames are there")
@@ -73,15 +73,15 @@ class _Recording:
         return b"".join([self.told if right else _telling(self.frames[0], there), *self.frames])
 
 
-def recordings(content: bytes) -> tuple[list[bytes], bool]:
-    """The recordings in an MP3, one after another, each as a file that libsndfile reads to its end; none if it is not an MP3.
+def clips(content: bytes) -> tuple[list[bytes], bool]:
+    """The audio clips in an MP3, one after another, each as a file that libsndfile reads to its end; none if it is not an MP3.
 
     Tags, and whatever else is not a frame, are left out. And whether the last ends inside a frame without having said how many it has: as
     one does that was cut off, or taken from a stream.
 
-    Raises: ValueError if a recording has fewer frames than its header counts.
+    Raises: ValueError if an audio clip has fewer frames than its header counts.
     """
-    found: list[_Recording] = []
+    found: list[_Clip] = []
     broken = False
     for frame, header in _frames(content):
         if len(frame) < header.size:
@@ -91,10 +91,10 @@ def recordings(content: bytes) -> tuple[list[bytes], bool]:
         own = found[-1] if found else None
         if counted is not None:
             told = frame if counted and frame[4 + header.side :][:4] in (b"Xing", b"Info") else b""
-            found.append(_Recording(header, counted, told))
+            found.append(_Clip(header, counted, told))
         else:
             if own is None or not header.follows(own.header) or (own.frames and header.mono != own.header.mono):
-                found.append(own := _Recording(header))
+                found.append(own := _Clip(header))
             own.frames.append(frame)
     return [one.content() for one in found if one.frames or one.counted], broken
 
@@ -114,7 +114,7 @@ def _frames(content: bytes) -> Iterator[tuple[bytes, _Header]]:
                 return
             at, header = found, _header(content, found)
             assert header is not None
-            if at + header.size > len(content):  # behind what is no frame, so it may be none either
+            if at + header.size > len(content):  # behind what is not a frame, so it may be none either
                 return
         yield content[at : at + header.size], header
         at, last = at + header.size, header
@@ -168,7 +168,7 @@ def _telling(frame: bytes, count: int) -> bytes:
 
 
 def _skip_tags(content: bytes, at: int) -> int:
-    """Where the tags of ID3 that stand here end (id3.org, ID3v2.4.0, section 3.1): pictures in them may look like frames."""
+    """Where the tags of ID3 that stand here end (id3.org, ID3v2.4.0, section 3.1): images in them may look like frames."""
     while content[at : at + 3] == b"ID3" and len(content) >= at + 10:
         size = 0
         for seven in content[at + 6 : at + 10]:

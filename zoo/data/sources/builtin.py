@@ -51,6 +51,6 @@ def _digits() -> Opened:
     images = np.round(found[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     digests = np.array([hashlib.sha256(image.tobytes()).hexdigest() for image in images], dtype=DIGEST)
     numbers = np.arange(len(images), dtype=np.int64)
-    pictures = ArraySet(title="digits", images=images, numbers=numbers, targets=found[:, -1].astype(np.int64), digests=digests)
+    samples = ArraySet(title="digits", images=images, numbers=numbers, targets=found[:, -1].astype(np.int64), digests=digests)
     description = "builtin:digits (handwritten digits of 8 x 8 pixels, from scikit-learn)"
-    return Opened(description, "CC-BY-4.0", tuple(str(digit) for digit in range(10)), {ALL: pictures})
+    return Opened(description, "CC-BY-4.0", tuple(str(digit) for digit in range(10)), {ALL: samples})

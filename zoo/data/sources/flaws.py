@@ -31,7 +31,7 @@ def flaw(text: str) -> str | None:
         text.encode()
     except UnicodeEncodeError as error:
         if not 0xDC80 <= ord(text[error.start]) <= 0xDCFF:
-            return f"half of a surrogate pair (\\u{ord(text[error.start]):04x}) is no character; remove it"
+            return f"half of a surrogate pair (\\u{ord(text[error.start]):04x}) is not a character; remove it"
         return _foreign(text, error.start)
     return None
 

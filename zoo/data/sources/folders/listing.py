@@ -1,4 +1,4 @@
-"""Folders of pictures, or of recordings: what is in them, by names alone. Nothing is opened here."""
+"""Folders of images, or of audio clips: what is in them, by names alone. Nothing is opened here."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from pathlib import Path
 from natsort import natsort_keygen
 
 from zoo.data import checks
-from zoo.data.decoding import audio as sounds
-from zoo.data.decoding import images as pictures
+from zoo.data.decoding import audio, images
 from zoo.data.decoding.formats import RAW
 from zoo.data.sets import ALL
 from zoo.data.sources.values import split_of
@@ -26,23 +25,23 @@ LAYOUT = f"expected {FORM}"
 _SHOWN = 3
 """Names in a message."""
 
-SUFFIXES: dict[Kind, Callable[[], frozenset[str]]] = {Kind.IMAGE: pictures.suffixes, Kind.AUDIO: sounds.suffixes}
+SUFFIXES: dict[Kind, Callable[[], frozenset[str]]] = {Kind.IMAGE: images.suffixes, Kind.AUDIO: audio.suffixes}
 """What gives the endings of the names of each kind of file (Pillow takes a moment to say them)."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The picture files, or the recordings, of a folder by split and class, in natural order of their names."""
+    """The image files, or the audio clips, of a folder by split and class, in natural order of their names."""
 
     root: Path
     parts: dict[str, dict[str, list[str]]]
     """Split (or `ALL`), then class (NFC), then paths relative to `root`; a class folder without any is an empty list."""
     ignored: list[str] = field(default_factory=list)
-    """Files that are neither pictures nor recordings by their names, or lie outside class folders."""
+    """Files that are neither images nor audio clips by their names, or lie outside class folders."""
     links: list[str] = field(default_factory=list)
     """Links to folders; they are not followed, as one to a parent would repeat every file."""
     special: list[tuple[str, str]] = field(default_factory=list)
-    """What is no file, and is never opened, since reading it may wait for ever; and what it is: `a pipe`, `a socket`, `a device`."""
+    """What is not a file, and is never opened, since reading it may wait for ever; and what it is: `a pipe`, `a socket`, `a device`."""
     raw: list[str] = field(default_factory=list)
     """Camera raw files beside an image of their name, as which the camera (or its owner) has developed them."""
     kind: Kind = Kind.IMAGE
@@ -56,7 +55,7 @@ class Listing:
 def list_folder(root: Path) -> Listing:
     """List `root/<class>/**` or `root/<split>/<class>/**`; hidden names and those that begin with `__` are passed over.
 
-    Raises: DataError if the folder is missing, cannot be read, is not laid out so, or holds both pictures and recordings.
+    Raises: DataError if the folder is missing, cannot be read, is not laid out so, or holds both images and audio clips.
     """
     if not is_folder(root):
         raise DataError(f"{root}: {'not a folder' if exists(root) else 'no such folder'}; {LAYOUT}")
@@ -100,7 +99,7 @@ def check_layout(listing: Listing) -> None:
 
 
 def find_files(paths: Iterable[str | os.PathLike[str]], kind: Kind) -> list[str]:
-    """The paths with each folder replaced by the pictures (or recordings) in it, at any depth, in natural order.
+    """The paths with each folder replaced by the images (or audio clips) in it, at any depth, in natural order.
 
     A file is taken as it was named, whatever its ending. Raises: DataError if a path does not exist or a folder has none.
     """
@@ -131,7 +130,7 @@ def _ending(name: str) -> str:
 
 
 def _kind(root: Path, names: list[str]) -> Kind:
-    """What the files are: pictures where there are none. Raises: DataError where there are some of each."""
+    """What the files are: images where there are none. Raises: DataError where there are some of each."""
     by_kind = {kind: found for kind in SUFFIXES if (found := _of(kind, names))}
     if len(by_kind) > 1:
         counts = " and ".join(f"{len(found):,} {kind.nouns} (such as {found[0]})" for kind, found in by_kind.items())
@@ -177,14 +176,14 @@ def _developed(listing: Listing, names: list[str]) -> list[str]:
     shot = {name for name in names if _ending(name) in raw}
     if not shot:
         return names
-    images = {os.path.splitext(name)[0] for name in _of(Kind.IMAGE, names) if name not in shot}  # noqa: PTH122
-    twice = {name for name in shot if os.path.splitext(name)[0] in images}  # noqa: PTH122
+    shown = {os.path.splitext(name)[0] for name in _of(Kind.IMAGE, names) if name not in shot}  # noqa: PTH122
+    twice = {name for name in shot if os.path.splitext(name)[0] in shown}  # noqa: PTH122
     listing.raw.extend(name for name in names if name in twice)
     return [name for name in names if name not in twice]
 
 
 def _walk(listing: Listing, folder: str) -> list[str]:
-    """Pictures and recordings at any depth under a folder, relative to the listing's root as the folder is, in natural order."""
+    """Images and audio clips at any depth under a folder, relative to the listing's root as the folder is, in natural order."""
     known = frozenset().union(*(suffixes() for suffixes in SUFFIXES.values()))
     found: list[str] = []
     waiting: list[tuple[str, tuple[str, ...]]] = [(folder, (str(listing.root),))]

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.decoding.audio import CheckedSound, check_sound
+from zoo.data.decoding.images import Checked, check_file
 from zoo.data.decoding.values import FULL, depth_of, too_bright
 from zoo.data.notices import Entry, Notice, first
-from zoo.data.decoding.images import Checked, check_file
 from zoo.data.sets import ALL, DIGEST, FileSet, Integers, Opened, SampleSet, SoundFiles
-from zoo.data.decoding.audio import CheckedSound, check_sound
 from zoo.data.sources.folders.checked import Known, check_all
 from zoo.data.sources.folders.listing import Listing
 from zoo.data.targets import Targets
@@ -25,7 +25,7 @@ from zoo.types import Kind, Labels
 _SMALL = 8
 """Pixels; a side shorter than this is worth a word (reliability measurements, section on bad input)."""
 _SHORT = 0.025
-"""Seconds that a frame of every network hears; a shorter recording is filled up with silence."""
+"""Seconds that a frame of every network hears; a shorter audio clip is filled up with silence."""
 _DARK = 14
 """Bits of 16 that colours use at most for them to become dark."""
 
@@ -140,19 +140,19 @@ def file_notices(
 ) -> list[str]:
     """What a person should know of the files: a line each. splits: those of the files, by name, where their names do not say it."""
     found = list(zip(names, results, strict=True))
-    pictures = [(name, one) for name, one in found if isinstance(one, Checked)]
+    images = [(name, one) for name, one in found if isinstance(one, Checked)]
     sounds = [(name, one) for name, one in found if isinstance(one, CheckedSound)]
     bad = [(name, f": {_reason(name, one)}") for name, one in found if isinstance(one, DataError)]
     some: list[tuple[Sequence[tuple[str, Any]], str, str, str]] = [
         (bad, "cannot be read", " and left out", "left out"),
         (
-            [one for one in pictures if min(one[1].width, one[1].height) < _SMALL],
+            [one for one in images if min(one[1].width, one[1].height) < _SMALL],
             f"with a side under {_SMALL} pixels",
             "",
             "kept",
         ),
-        ([one for one in pictures if one[1].animated], "of several frames", f", of which {_FRAME}", _FRAME),
-        ([one for one in pictures if one[1].bands], f"with {_BANDS}", ", which are left out", "these bands are left out"),
+        ([one for one in images if one[1].animated], "of several frames", f", of which {_FRAME}", _FRAME),
+        ([one for one in images if one[1].bands], f"with {_BANDS}", ", which are left out", "these bands are left out"),
         (
             [one for one in sounds if one[1].channels > 1 and not one[1].cancels],
             "of several channels",
@@ -171,7 +171,7 @@ def file_notices(
         if entries:
             before = f"{len(entries):,} {kind.nouns} {why}{rest}: "
             notices.append(Notice.naming(before, entries, what="file", why=why, done=done))
-    return notices + _depths(pictures, bit_depth, known) + _lengths_and_rates([one for _, one in sounds])
+    return notices + _depths(images, bit_depth, known) + _lengths_and_rates([one for _, one in sounds])
 
 
 _FRAME, _LOUDEST = "only the first is used", "the loudest is used"
@@ -184,10 +184,10 @@ def _reason(name: str, error: DataError) -> str:
     return str(error).removeprefix(f"{escaped(name)}: ")
 
 
-def _depths(pictures: list[tuple[str, Checked]], bit_depth: int | None, splits: Mapping[str, str]) -> list[str]:
+def _depths(images: list[tuple[str, Checked]], bit_depth: int | None, splits: Mapping[str, str]) -> list[str]:
     """What becomes of 16 bits a channel, where not all of them are used."""
-    grey = [(name, one.bits) for name, one in pictures if one.bits and not one.upper]
-    colour = [(name, one.bits) for name, one in pictures if one.upper]
+    grey = [(name, one.bits) for name, one in images if one.bits and not one.upper]
+    colour = [(name, one.bits) for name, one in images if one.upper]
     notices: list[str] = []
     if grey and bit_depth is not None:
         few = depth_of(max(1, round(median(bits for _, bits in grey))))
@@ -249,11 +249,11 @@ def _outside(listing: Listing) -> list[str]:
 
 
 def _lengths_and_rates(sounds: list[CheckedSound]) -> list[str]:
-    """One line on all recordings: a class that has another length or rate than the others is told by it, not by its sound."""
+    """One line on all audio clips: a class that has another length or rate than the others is told by it, not by its sound."""
     if not sounds:
         return []
     seconds = [one.seconds for one in sounds]
     rates = sorted(Counter(one.rate for one in sounds).items(), key=lambda item: (-item[1], item[0]))
     counts = ", ".join(f"{count:,} at {rate / 1000:g} kHz" for rate, count in rates)
-    lasting = f"recordings of {min(seconds):.3g} to {max(seconds):.3g} s, half of them over {median(seconds):.3g} s"
+    lasting = f"audio clips of {min(seconds):.3g} to {max(seconds):.3g} s, half of them over {median(seconds):.3g} s"
     return [f"{lasting}; {counts}, resampled where the backbone takes another rate"]

@@ -1,6 +1,6 @@
 """A user's own data in memory: torch data sets, tables of pandas, polars or `datasets`, lists of dictionaries, pairs of arrays.
 
-Texts are read once and kept; pictures are read whenever they are needed. The classes are found without reading pictures where the data
+Texts are read once and kept; images are read whenever they are needed. The classes are found without reading images where the data
 say them.
 """
 
@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from zoo.config import DataConfig
+from zoo.data.decoding.images import count_bits, open_image
 from zoo.data.decoding.values import depth_of
-from zoo.data.decoding.images import count_bits, open_picture
 from zoo.data.sets import ALL, DIGEST, DatasetSet, Integers, Opened, SampleSet, Texts, TextSet
 from zoo.data.sources.in_memory.rows import Columns as OfColumns
 from zoo.data.sources.in_memory.rows import Given, Keys, aliased, open_rows
-from zoo.data.sources.tables.columns import Columns, choose, is_picture, kind_of
+from zoo.data.sources.tables.columns import Columns, choose, is_image, kind_of
 from zoo.data.sources.tables.gathering import gather
 from zoo.data.sources.tables.sample_sets import as_targets, columns, from_table
 from zoo.data.sources.values import Chosen, Label, take_label
@@ -68,7 +68,7 @@ def open_parts(
     train, *others = [open_rows(title, dataset, options.streaming) for title, dataset in given.items()]
     chosen = _choose(train, options, keys, kind, schema)
     parts = [train, *(_alike(train, chosen, part, options, keys) for part in others)]
-    taken = not is_picture(train.first_values[chosen.inputs[0]])
+    taken = not is_image(train.first_values[chosen.inputs[0]])
     table = gather(
         description,
         parts,
@@ -93,12 +93,12 @@ def open_parts(
             numbers = table.numbers[rows]
             sets[ALL if table.splits is None else part.title] = DatasetSet(
                 title=part.title,
-                dataset=Pictures(part, chosen, table.codes, table.meanings, depth),
+                dataset=Images(part, chosen, table.codes, table.meanings, depth),
                 bit_depth=depth,
                 numbers=numbers,
                 targets=targets[rows],
                 groups=None if table.groups is None else table.groups[rows],
-                digests=_picture_digests(part, chosen.inputs[0], numbers),
+                digests=_image_digests(part, chosen.inputs[0], numbers),
             )
     return Opened(
         description,
@@ -155,12 +155,12 @@ def _choose(
 
 
 def _told(part: Given, asked: Columns) -> Columns:
-    """What was asked for, and where that leaves it open which column has the classes or the pictures, what `datasets` says."""
-    pictures = [name for name, one in (getattr(part.rows, "features", None) or {}).items() if type(one).__name__ == "Image"]
+    """What was asked for, and where that leaves it open which column has the classes or the images, what `datasets` says."""
+    images = [name for name, one in (getattr(part.rows, "features", None) or {}).items() if type(one).__name__ == "Image"]
     if asked.label is None and len(part.classes) == 1:
         asked = replace(asked, label=tuple(part.classes))
-    if not (asked.text or asked.image or asked.audio) and len(pictures) == 1:
-        asked = replace(asked, image=pictures[0])
+    if not (asked.text or asked.image or asked.audio) and len(images) == 1:
+        asked = replace(asked, image=images[0])
     return asked
 
 
@@ -175,7 +175,7 @@ def _alike(train: Given, chosen: Chosen, part: Given, options: DataConfig, keys:
         raise DataError(
             f"the parts are not alike: {train.title} has {', '.join(train.names)}, {part.title} has {', '.join(part.names)}"
         )
-    kind, in_memory = kind_of([part.first_values], name), [is_picture(one.first_values[name]) for one in (train, part)]
+    kind, in_memory = kind_of([part.first_values], name), [is_image(one.first_values[name]) for one in (train, part)]
     if kind is not chosen.kind or len(set(in_memory)) > 1:
         own_kind = kind.nouns if kind is not chosen.kind else f"{kind.nouns} of another form"
         raise DataError(f"the parts are not alike: {train.title} has {chosen.kind.nouns}, {part.title} has {own_kind}")
@@ -203,7 +203,7 @@ class OwnTexts(TextSet):
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """The rows of a part as `DatasetSet` takes them."""
 
     part: Given
@@ -225,9 +225,9 @@ class Pictures:
 
 
 def image_from(item: Any, name: str, bit_depth: int | None) -> Any:
-    """Arrays and encoded bytes as pictures; what `DatasetSet` takes, or refuses, as it is. Raises: DataError."""
-    if isinstance(item, Mapping) and isinstance(item.get("bytes"), bytes):  # a picture that `datasets` has not decoded
-        return open_picture(item["bytes"], name, bit_depth=bit_depth)
+    """Arrays and encoded bytes as images; what `DatasetSet` takes, or refuses, as it is. Raises: DataError."""
+    if isinstance(item, Mapping) and isinstance(item.get("bytes"), bytes):  # an image that `datasets` has not decoded
+        return open_image(item["bytes"], name, bit_depth=bit_depth)
     if not isinstance(item, np.ndarray):
         return item
     if item.dtype != np.uint8 or item.ndim not in (2, 3) or (item.ndim == 3 and item.shape[2] not in (3, 4)):
@@ -235,7 +235,7 @@ def image_from(item: Any, name: str, bit_depth: int | None) -> Any:
     return Image.fromarray(item)
 
 
-def _picture_digests(part: Given, column: str, numbers: Integers) -> Texts:
+def _image_digests(part: Given, column: str, numbers: Integers) -> Texts:
     """`[N]`: sha256 of the arrays and tensors that lie in memory; empty for all if there is anything else."""
     found = np.zeros(len(numbers), DIGEST)
     if not isinstance(part.rows, OfColumns | list):

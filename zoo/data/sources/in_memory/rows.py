@@ -136,7 +136,7 @@ class Given:
         return named(plain(value), list(self.classes[column])) if column in self.classes else value
 
     def _columns(self, only: Collection[str]) -> dict[str, Sequence[Any]] | None:
-        """These columns without the others: a picture beside them need not be decoded. None where that cannot be had."""
+        """These columns without the others: an image beside them need not be decoded. None where that cannot be had."""
         if not self.named:
             (name, *more) = only
             stated = stated_targets(self.rows) if not more and self.own.get(name, name) == TARGET else None

@@ -78,5 +78,5 @@ def _guarded(path: Path, rows: Iterator[Row]) -> Generator[Row]:
         raise DataError(f"{path}: {error.strerror or error}") from error
     except (EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"{path}: the compressed file is damaged or cut off; fetch it again") from error
-    except UnicodeDecodeError as error:  # UTF-16 alone: bytes that are no UTF-8 are found by row
+    except UnicodeDecodeError as error:  # UTF-16 alone: bytes that are not UTF-8 are found by row
         raise DataError(f"{path}: damaged or cut off: it begins as UTF-16 and does not go on so; fetch it again") from error

@@ -1,11 +1,11 @@
-"""Tables of texts, or of paths of pictures or recordings, with labels: from a file to checked columns.
+"""Tables of texts, or of paths of images or audio clips, with labels: from a file to checked columns.
 
     zoo finetune ... --data reviews.csv                                        columns guessed where only one will do, and said
     zoo finetune ... --data reviews.csv --text body --label class
     zoo finetune ... --data birds.parquet --image path --label species
     zoo finetune ... --data toxic.csv --text comment --label insult,threat     columns of 0 and 1: multilabel
 
-Pictures and recordings are looked for, not opened.
+Images and audio clips are looked for, not opened.
 """
 
 from __future__ import annotations

@@ -94,7 +94,9 @@ def _header(path: Path, fields: list[str] | str) -> list[str]:
         raise DataError(f"{path}: the header is empty; name the columns in the first line")
     twice = [name for name, count in Counter(names).items() if name and count > 1]
     if twice:
-        raise DataError(f"{path}: two columns are called {twice[0]!r} (or the first line is no header); give each its own name")
+        raise DataError(
+            f"{path}: two columns are called {twice[0]!r} (or the first line is not a header); give each its own name"
+        )
     other = re.search(r"[,;|\t]", names[0])
     if len(names) == 1 and other:
         reason = f"one column, whose name {names[0]!r} contains {other[0]!r}"
