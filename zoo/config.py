@@ -130,8 +130,8 @@ class DataConfig:
     test_fraction: Annotated[float, Range(0, 0.9)] = 0.15
     """Share set aside to measure the chosen model, where the data has no parts; 0 to 1."""
     bit_depth: Annotated[int | None, Range(1, 16)] = None
-    """Bits that the grey values of 16-bit images use, such as 12: 0 to 4,095 is then scaled to black and white. Default: the fewest of 8, 10,
-    12, 14 and 16 that hold all values of the data; it travels with the model."""
+    """Bits that the grey values of 16-bit images use, such as 12: 0 to 4,095 is then scaled to black and white. Default: the fewest of 8,
+    10, 12, 14 and 16 that hold all values of the data; it travels with the model."""
     max_unreadable: Annotated[float, Range(0, 1), EVALUATE] = 0.01
     """Share of unreadable samples that are left out; more is an error. Each is named in notices.csv of the run."""
     leaks: Literal["error", "warn", "ignore"] = "warn"
