@@ -4,7 +4,8 @@
     python -m benchmarks.recipes digits-400 --epochs 5 --seeds 1     # a part of it, to the terminal
 
 A draw is of other training and validation samples; the test samples are the same ones for all, and are looked at by the finished run alone.
-Runs that stand in `--results` are not run again.
+Runs that stand in `--results` are not run again. The samples of `letters` and `emoji` are drawn from the fonts that are installed: numbers of
+another machine are of other samples.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from numpy.typing import NDArray
 import zoo
 from benchmarks import drawn, pictures, texts
 
-PAGE = Path(__file__).parent / "RECIPES.md"
-STRATEGIES = ("linear-probe", "full", "lp-ft", "lora:16", "partial", "norm-only", "bias-only", "gradual")
+PAGE, RESULTS = Path(__file__).with_name("RECIPES.md"), Path(__file__).with_name("recipes.jsonl")
+STRATEGIES = ("linear-probe", "full", "lp-ft", "lora:16", "partial", "norm-only", "bias-only", "gradual:0.5")
 TESTED, CHOSEN = 1_000, 500
 """Samples to measure and to choose on, at most: a fifth of all."""
 
@@ -59,9 +60,7 @@ def main() -> None:
     parser.add_argument("--strategies", nargs="+", default=STRATEGIES)
     parser.add_argument("--epochs", nargs="+", type=int, default=(5, 20))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument(
-        "--results", type=Path, default=Path(tempfile.gettempdir()) / "zoo-recipes.jsonl", help="what was measured"
-    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="what was measured, a line a run")
     given = parser.parse_args()
     names = given.names or list(SETS)
     for name, epochs, seed, strategy in itertools.product(names, given.epochs, range(given.seeds), given.strategies):
