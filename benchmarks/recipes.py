@@ -4,8 +4,8 @@
     python -m benchmarks.recipes digits-400 --epochs 5 --seeds 1     # a part of it, to the terminal
 
 A draw is of other training and validation samples; the test samples are the same ones for all, and are looked at by the finished run alone.
-Runs that stand in `--results` are not run again. The samples of `letters` and `emoji` are drawn from the fonts that are installed: numbers of
-another machine are of other samples.
+Runs that stand in `--results` are not run again. The samples of `letters` and `emoji` are drawn from the fonts that are installed: numbers
+of another machine are of other samples.
 """
 
 from __future__ import annotations

@@ -21,9 +21,7 @@ ELSEWHERE = {"zoo/data/sources/tables/columns.py"}
 
 def written() -> list[Path]:
     folders = [path for name in ("zoo", "recipes", "adapters", "model_cards", "docs") for path in (ROOT / name).rglob("*")]
-    pages = [
-        ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "RELEASE.md", "CHANGELOG.md", "pyproject.toml")
-    ]
+    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "RELEASE.md", "pyproject.toml")]
     return [path for path in (*folders, *pages) if path.suffix in (".py", ".md", ".yaml", ".toml")]
 
 
