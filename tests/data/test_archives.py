@@ -155,6 +155,20 @@ def test_other_members_are_named_and_never_decoded(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+def test_links_and_devices_are_named_and_never_followed(tmp_path: Path) -> None:
+    path = write(tmp_path / "links.tar", images())
+    (tmp_path / "secret.png").write_bytes(image())
+    with tarfile.open(path, "a") as archive:
+        for name, form in (("012.png", tarfile.SYMTYPE), ("013.png", tarfile.LNKTYPE), ("014.png", tarfile.FIFOTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = form, str(tmp_path / "secret.png")
+            archive.addfile(info)
+    found = opened(path)
+    assert len(found.parts["all"]) == 12
+    (notice,) = [one for one in found.notices if "not read" in one]
+    assert all(name in notice for name in ("012.png", "013.png", "014.png")), notice
+
+
 def test_a_name_that_leads_out_of_the_folder_is_only_a_name(tmp_path: Path) -> None:
     members = [(f"../../../{tmp_path.name}/evil{number}.{end}", content) for number in range(4)
                for end, content in (("png", image()), ("cls", str(number % 2).encode()))]  # fmt: skip
@@ -204,8 +218,9 @@ def test_samples_that_lack_something_are_left_out_by_name(tmp_path: Path) -> Non
 def test_what_cannot_be_opened_says_so(tmp_path: Path, spec: str, said: str) -> None:
     write(tmp_path / "empty.tar", [])
     (tmp_path / "text.tar").write_text("hello")
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=said) as error:
         opened(tmp_path / spec)
+    assert "\n" not in str(error.value)
 
 
 def test_prediction_needs_no_classes_and_unpacks_nothing(tmp_path: Path) -> None:

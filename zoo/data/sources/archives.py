@@ -331,7 +331,8 @@ def _keys(path: Path) -> Generator[_Sample]:
             if plain and path.stat().st_size % tarfile.BLOCKSIZE:
                 raise tarfile.ReadError("unexpected end of data")
     except (tarfile.TarError, EOFError, zlib.error, LZMAError) as error:
-        raise DataError(f"{path}: not a tar archive, damaged or cut off ({error}); fetch it again") from error
+        reason = str(error).partition("\n")[0].rstrip(":") or type(error).__name__
+        raise DataError(f"{path}: not a tar archive, damaged or cut off ({reason}); fetch it again") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
 
@@ -340,7 +341,7 @@ def _grouped(path: Path, archive: tarfile.TarFile, plain: bool) -> Iterator[_Sam
     """plain: the archive is not compressed, so that members can be read in any order."""
     sample: _Sample | None = None
     for member in archive:
-        if not member.isfile() or PurePosixPath(member.name).name.startswith((".", "__")):
+        if member.isdir() or PurePosixPath(member.name).name.startswith((".", "__")):
             continue
         found = _KEY.fullmatch(member.name)
         key, ending = (found[1], found[2].lower()) if found else (member.name, "")
@@ -348,7 +349,7 @@ def _grouped(path: Path, archive: tarfile.TarFile, plain: bool) -> Iterator[_Sam
             if sample is not None:
                 yield sample
             sample = _Sample(path, key, archive)
-        column = _column(ending)
+        column = _column(ending) if member.isfile() else None  # links and devices are named, never followed
         if column is None:
             sample.unread.append(member.name)
         elif column in sample.members:
