@@ -39,6 +39,11 @@ class Kind(StrEnum):
         """How people call several: `images`, `texts`, `audio clips`."""
         return {Kind.IMAGE: "images", Kind.TEXT: "texts", Kind.AUDIO: "audio clips"}[self]
 
+    @property
+    def one(self) -> str:
+        """How people call one: `an image`, `a text`, `an audio clip`."""
+        return {Kind.IMAGE: "an image", Kind.TEXT: "a text", Kind.AUDIO: "an audio clip"}[self]
+
 
 def _is_utf8(text: str) -> bool:
     try:

@@ -1,4 +1,4 @@
-"""What the benchmarks make of their measurements, and which images everybody gets. Nothing is measured here."""
+"""What the benchmarks make of their measurements, and which pictures everybody gets. Nothing is measured here."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_every_text_in_braces_is_filled_in():
 
 
 def test_the_options_say_what_is_measured():
-    sections = {plan.section: plan.pictures for plan in run.plans(run.parse(["--growth", "--fine-tuning", "--images", "300"]))}
+    sections = {plan.section: plan.pictures for plan in run.plans(run.parse(["--growth", "--fine-tuning", "--pictures", "300"]))}
     assert sections == {"growth": (500, 1_000, 2_000, 4_000, 8_000), "fine_tuning": (300,)}
     assert [(plan.section, plan.pictures) for plan in run.plans(run.parse(["--data", "digits"]))] == [("digits", (1_197,))]
 
@@ -170,7 +170,7 @@ def test_pictures_are_disjoint_and_fewer_are_a_subset_of_more(tmp_path):
 
 
 def test_too_many_pictures_are_refused(tmp_path):
-    with pytest.raises(DataError, match="1,757 images are left for train, not 2,000"):
+    with pytest.raises(DataError, match="1,757 pictures are left for train, not 2,000"):
         pictures.write("digits", tmp_path, (2_000, 10, 30))
 
 

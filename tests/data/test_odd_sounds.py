@@ -12,7 +12,7 @@ from sounding import RATE, TINY_SOUND, chirp, noise, tone, write
 
 from zoo import backbones
 from zoo.data.decoding.audio import check_sound, open_sound
-from zoo.data.decoding.mp3_frames import recordings
+from zoo.data.decoding.mp3_frames import clips
 from zoo.data.files import opened_file
 from zoo.data.sources.folders.listing import list_folder
 from zoo.data.sources.folders.reading import read_listing
@@ -162,7 +162,7 @@ def test_no_other_file_is_taken_for_an_mp3():
         b"",
         b"\xff" * 999,
     ):
-        assert recordings(data) == ([], False)
+        assert clips(data) == ([], False)
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])

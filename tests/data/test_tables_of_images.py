@@ -171,7 +171,7 @@ def test_what_a_killed_process_unpacked_is_cleared_by_the_next(tmp_path: Path, m
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from zoo.data.sources.tables.embedded import Unpacked\n"
-        "unpacked = Unpacked('image')\n"
+        "unpacked = Unpacked('picture')\n"
         "assert len(list(unpacked.rows(Path(sys.argv[1]), ['label']))) == 40\n"
         "print(unpacked.folder, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -27,10 +27,10 @@ import sys
 from zoo import engines
 heavy = ("openvino", "onnxruntime", "onnx", "onnxscript")
 assert not [name for name in heavy if name in sys.modules]
-from running import small, images, prepared
+from running import small, pictures, prepared
 engines.installed()
 assert not [name for name in heavy if name in sys.modules]
-images = images(2)
+images = pictures(2)
 for name in ("openvino", "onnxruntime"):
     prepared(name, small(), images)(images)
 assert not [name for name in sys.modules if name.startswith("openvino_telemetry")]

@@ -229,7 +229,7 @@ def test_a_limit_forgets_other_spaces_not_this_one(model, photos, tmp_path):
 
 
 def test_the_line_for_people():
-    work = Work("pictures", computed=1500, found=500, seconds=2.0, waited=0.5, engines=["torch"])
+    work = Work("images", computed=1500, found=500, seconds=2.0, waited=0.5, engines=["torch"])
     assert str(work) == (
         "features of 2,000 images by torch: 1,500 computed in 2.0 s, 750 images/s, 25% of the time waiting for them; 500 were there"
     )

@@ -18,10 +18,10 @@ ENOUGH = 10
 _METRICS = {"accuracy": "Accuracy", "mean_average_precision": "Mean average precision", "rmse": "Root mean squared error"}
 _NETWORKS = {Kind.IMAGE: "An image", Kind.TEXT: "A text", Kind.AUDIO: "An audio"}
 _KEPT = {
-    "head": "the first {most} of a {noun}",
-    "tail": "the last {most} of a {noun}",
-    "head+tail": "{most} of a {noun}, of its beginning and its end",
-    "window": "a {noun} in windows of {most}, whose features are averaged",
+    "head": "the first {most} of {one}",
+    "tail": "the last {most} of {one}",
+    "head+tail": "{most} of {one}, of its beginning and its end",
+    "window": "{one} in windows of {most}, whose features are averaged",
 }
 ROWS = {Task.CLASSIFICATION: "class", Task.MULTILABEL: "label", Task.REGRESSION: "value"}
 """What each output of the model stands for."""
@@ -74,16 +74,16 @@ def intended_use(config: Mapping[str, Any], report: Report) -> str:
         Task.CLASSIFICATION: (
             f"To tell apart {nouns} of these {len(names)} classes: {listed}.",
             "gives a probability for each class",
-            f"It always answers with one of its classes, also for a {noun} of something else; the probabilities say how sure it is "
+            f"It always answers with one of its classes, also for {kind.one} of something else; the probabilities say how sure it is "
             "only as far as the calibration below goes.",
         ),
         Task.MULTILABEL: (
-            f"To say which of these {len(names)} labels hold for a {noun}: {listed}.",
+            f"To say which of these {len(names)} labels hold for {kind.one}: {listed}.",
             "gives each label a probability of its own",
             "A label is said to hold from the threshold that the table of labels names. It may say that none holds.",
         ),
         Task.REGRESSION: (
-            f"To predict from a {noun}: {listed}.",
+            f"To predict from {kind.one}: {listed}.",
             "gives numbers in the unit of the training data",
             f"It answers any {noun} with a number, also one unlike those it was trained on, and does not say how sure it is.",
         ),
@@ -100,10 +100,10 @@ def _input(preprocess: Mapping[str, Any], kind: Kind) -> str:
     kept, pooling = _KEPT[preprocess["truncation"]], f"makes one vector of its features by `{preprocess['pooling']}`"
     if kind is Kind.AUDIO:
         most = f"{preprocess['max_seconds']:g} seconds"
-        return f"It hears {kept.format(most=most, noun='audio clip')}, as one channel at {preprocess['rate']:,} Hz, {pooling}"
+        return f"It hears {kept.format(most=most, one=kind.one)}, as one channel at {preprocess['rate']:,} Hz, {pooling}"
     prefix = f", behind `{preprocess['prefix'].strip()}`" if preprocess.get("prefix") else ""
     most = f"{preprocess['max_length']} tokens"
-    return f"It reads {kept.format(most=most, noun='text')}{prefix}, {pooling}"
+    return f"It reads {kept.format(most=most, one=kind.one)}{prefix}, {pooling}"
 
 
 def metrics_table(report: Report) -> str:
