@@ -347,7 +347,7 @@ def find(kind: Kind, inputs: Iterable[Any], column: str | None = None, schema: S
         return iter(inputs)
     if isinstance(inputs, Sequence):
         for item in inputs:
-            _require(kind, item)
+            _require(kind, item, source_of(kind, item))
     return _find(kind, inputs, column, schema)
 
 
@@ -359,7 +359,7 @@ def _find(kind: Kind, inputs: Iterable[Any], column: str | None, schema: Schema 
         elif source is not None:
             yield from source.inputs(request_for(os.fspath(item), kind, column, schema))
         else:
-            _require(kind, item)
+            _require(kind, item, None)
             yield sample_of(item, number, kind, schema)
 
 
@@ -383,11 +383,11 @@ def source_of(kind: Kind, item: Any) -> Source | None:
     return None if source.last or (len(name.split()) > 1 and not source.exists(name)) else source
 
 
-def _require(kind: Kind, item: Any) -> None:
-    """Raises: DataError for a path that is not there."""
+def _require(kind: Kind, item: Any, source: Source | None) -> None:
+    """Raises: DataError for a path that is not there. source: what has the samples that it names."""
     if not isinstance(item, (str, os.PathLike)) or is_stdin(item):
         return
-    name, source = os.fspath(item), source_of(kind, item)
+    name = os.fspath(item)
     if not name and kind is not Kind.TEXT:
         raise DataError("the name of a file or folder is empty; leave it out (`.` is the working folder)")
     if not (source.exists(name) if source is not None else kind is Kind.TEXT or exists(Path(name))):

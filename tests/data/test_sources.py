@@ -1,9 +1,11 @@
 """One interface for every place that samples are in: what a plug-in brings is trained on, measured on and predicted on as zoo's own."""
 
 import logging
+import os
 import re
 from pathlib import Path
 
+import datasets
 import pytest
 from packages import install
 
@@ -22,7 +24,7 @@ from zoo.data.sources.builtin import SOURCE as DIGITS
 
 class Mirrored(Source):
     spelling = "mirror:NAME"
-    def claims(self, spec):
+    def claims(self, spec, is_folder):
         return spec.startswith("mirror:")
     def exists(self, spec):
         return True
@@ -65,6 +67,26 @@ def test_what_nothing_claims_is_told_with_all_that_is_read(tmp_path: Path) -> No
         with pytest.raises(DataError, match=re.escape(what)) as error:
             sources.open_source(Request(DataConfig(data=str(tmp_path / name))))
         assert all(one.spelling in str(error.value) for one in sources.sources())
+
+
+def test_rows_of_a_saved_data_set_are_predicted_on_without_labels(tmp_path: Path) -> None:
+    parts = {"train": ["one", "", "three"], "test": ["four"]}
+    saved = {name: datasets.Dataset.from_dict({"text": texts}) for name, texts in parts.items()}
+    datasets.DatasetDict(saved).save_to_disk(tmp_path / "saved")
+    found = dict(find(Kind.TEXT, [str(tmp_path / "saved")]))
+    assert str(found.pop("train[1]")) == "train[1]: text is empty"
+    assert found == {"train[0]": "one", "train[2]": "three", "test[0]": "four"}
+
+
+def test_an_input_costs_the_disk_no_more_than_a_few_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be millions."""
+    texts = [f"a text of several words, number {number}" for number in range(20)]
+    list(find(Kind.TEXT, texts))
+    asked: list[str] = []
+    plain = os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **how: asked.append(str(path)) or plain(path, **how))
+    list(find(Kind.TEXT, texts))
+    assert len(texts) <= len(asked) <= 2 * len(texts)
 
 
 def test_a_models_texts_are_not_taken_for_names() -> None:

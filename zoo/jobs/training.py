@@ -56,6 +56,8 @@ class Settling:
 
     run: Run
     resolved: Resolved
+    written: FinetuneConfig
+    """As the run's config.yaml has them."""
     writes: bool
     """Whether this is the process that does."""
 
@@ -70,17 +72,19 @@ class Settling:
 
     def write(self) -> None:
         """Write them down where they are not."""
-        if self.writes and self.run.resolved().config != self.config:
+        if self.writes and self.written != self.config:
             runs.write_config(self.run, self.resolved)
+            self.written = self.config
 
 
 @memory.kept()
 @precision.full_float32()
 def train_run(run: Run, prepared: Prepared, machine: Accelerator) -> Trained:
     """Build everything for a run and train it; leaves `best/` and `training.json` for who finishes it. Raises: ZooError."""
-    built = build(replace(prepared, resolved=run.resolved()), machine)
+    begun = run.resolved()
+    built = build(replace(prepared, resolved=begun), machine)
     splits, metric, model, way = prepared.splits, prepared.metric, built.model, built.way
-    options = Settling(run, built.resolved, machine.is_main_process)
+    options = Settling(run, built.resolved, begun.config, machine.is_main_process)
     if machine.is_main_process:
         log.info("%s\n%s", model.plan.summary(), way.why)
         _say_unused(options.resolved, way)

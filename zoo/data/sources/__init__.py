@@ -14,7 +14,7 @@ from zoo import plugins
 from zoo.data.sets import Opened
 from zoo.data.sources.base import Request, Source
 from zoo.errors import ConfigError, DataError
-from zoo.folders import exists, expanded, special
+from zoo.folders import exists, expanded, is_folder, special
 
 GROUP = "zoo.sources"
 
@@ -30,7 +30,8 @@ def sources() -> tuple[Source, ...]:
 
 def find(spec: str) -> Source | None:
     """The source that claims a name of data; None: none does."""
-    return next((one for one in sources() if one.claims(spec)), None)
+    folder = is_folder(expanded(spec))
+    return next((one for one in sources() if one.claims(spec, folder)), None)
 
 
 def open_source(request: Request) -> Opened:

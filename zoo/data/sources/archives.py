@@ -58,10 +58,8 @@ class Archives(Source):
     spelling = "a WebDataset (shards.tar, 'shards-{000..011}.tar')"
     columns = True
 
-    def claims(self, spec: str) -> bool:
-        if not spec.lower().endswith(ENDINGS):
-            return bool(_inside(expanded(spec)))
-        return not is_folder(expanded(spec))
+    def claims(self, spec: str, is_folder: bool) -> bool:
+        return bool(_inside(expanded(spec))) if is_folder else spec.lower().endswith(ENDINGS)
 
     def exists(self, spec: str) -> bool:
         return all(map(exists, _shards(spec)))
@@ -157,8 +155,7 @@ def _shards(spec: str) -> list[Path]:
 
 
 def _inside(folder: Path) -> list[Path]:
-    if not is_folder(folder):
-        return []
+    """The archives at the top of a folder; none where it cannot be read."""
     try:
         return sorted(path for path in folder.iterdir() if path.name.lower().endswith(ENDINGS) and not path.name.startswith("."))
     except OSError:

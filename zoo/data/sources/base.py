@@ -61,8 +61,9 @@ class Source(ABC):
     """Whether it has what no other source claims."""
 
     @abstractmethod
-    def claims(self, spec: str) -> bool:
-        """Whether this names data of this source, by the name and what is at that place; nothing is read, and nothing raised."""
+    def claims(self, spec: str, is_folder: bool) -> bool:
+        """Whether this names data of this source, by the name and, where a folder is at that place, by what is in it. Nothing is read, and
+        nothing raised. It is asked of every input of a prediction: of a name that is not a folder's, the disk is not asked again."""
 
     def exists(self, spec: str) -> bool:
         """Whether something is at a claimed name; True where the name is not a path."""

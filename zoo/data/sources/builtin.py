@@ -21,7 +21,7 @@ class Builtin(Source):
 
     spelling = " or ".join(PREFIX + name for name in NAMES)
 
-    def claims(self, spec: str) -> bool:
+    def claims(self, spec: str, is_folder: bool) -> bool:
         return spec.startswith(PREFIX) and len(spec.split()) == 1
 
     def exists(self, spec: str) -> bool:

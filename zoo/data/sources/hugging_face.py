@@ -30,8 +30,8 @@ class HuggingFace(Source):
     spelling = "hf:NAME (a data set of Hugging Face)"
     columns = True
 
-    def claims(self, spec: str) -> bool:
-        return (spec.startswith(PREFIX) and len(spec.split()) == 1) or _is_saved(spec)
+    def claims(self, spec: str, is_folder: bool) -> bool:
+        return (spec.startswith(PREFIX) and len(spec.split()) == 1) or (is_folder and _is_saved(spec))
 
     def exists(self, spec: str) -> bool:
         return True
@@ -55,7 +55,8 @@ class HuggingFace(Source):
             rows = rows_of(part, request.kind or Kind.TEXT, request.column, request.schema)
             for number, (_, item) in enumerate(rows or ()):
                 name = f"{split}[{number}]"
-                yield name, DataError(f"{name}: {item}") if isinstance(item, DataError) else item
+                reason = str(item).removeprefix(f"#{number}: ") if isinstance(item, DataError) else ""
+                yield name, DataError(f"{name}: {reason}") if reason else item
 
     def count(self, request: Request) -> int:
         return sum(map(len, _parts(request.spec)[0].values()))

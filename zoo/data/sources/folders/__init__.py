@@ -9,7 +9,7 @@ from zoo.data.sets import Opened
 from zoo.data.sources.base import Named, Request, Source
 from zoo.data.sources.folders.listing import FORM, check_layout, find_files, list_folder
 from zoo.data.sources.folders.reading import read_listing
-from zoo.folders import expanded, is_folder
+from zoo.folders import expanded
 from zoo.types import Kind
 
 
@@ -19,8 +19,8 @@ class Folder(Source):
     spelling = f"a folder ({FORM})"
     last = True
 
-    def claims(self, spec: str) -> bool:
-        return is_folder(expanded(spec))
+    def claims(self, spec: str, is_folder: bool) -> bool:
+        return is_folder
 
     def open(self, request: Request) -> Opened:
         listing = list_folder(expanded(request.spec))

@@ -27,9 +27,8 @@ class Table(Source):
     spelling = f"a table ({', '.join(ENDINGS)})"
     columns = True
 
-    def claims(self, spec: str) -> bool:
-        path = expanded(spec)
-        return (is_table(path) and not is_folder(path)) or is_partitioned(path)
+    def claims(self, spec: str, is_folder: bool) -> bool:
+        return is_partitioned(expanded(spec)) if is_folder else is_table(Path(spec))
 
     def open(self, request: Request) -> Opened:
         return open_table(expanded(request.spec), request.options, request.kind, request.place, request.schema, request.trainable)
