@@ -12,8 +12,8 @@ import pytest
 from waiting import wait_for
 
 from zoo import streams
-from zoo.progress import Bar
 from zoo.runs import Run
+from zoo.streams import Bar
 from zoo.training.trackers.terminal import Terminal
 
 VALUES = {"loss": 1.0, "samples_per_second": 10.0, "waiting": 0.5}

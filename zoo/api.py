@@ -268,9 +268,9 @@ def publish(path: str | os.PathLike[str], to: str | os.PathLike[str], *, force: 
 
     A card that differs is not replaced without `force`. Raises: OutputError, CheckpointError.
     """
-    from zoo.publishing import hub
+    from zoo.publishing import uploading
 
-    return hub.publish(named(path), os.fspath(to), force=force, private=private)
+    return uploading.publish(named(path), os.fspath(to), force=force, private=private)
 
 
 def show(name: str, strategy: str | None = None) -> Shown:

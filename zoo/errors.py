@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 LONGEST_VALUE = 300
 """Characters of one value that a message shows: of what stands in quotation marks, and of anything else between two of them or between
@@ -129,3 +130,28 @@ def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     if len(name) > LONGEST_VALUE:  # difflib takes minutes
         return []
     return [by_folded[folded] for folded in difflib.get_close_matches(name.casefold(), by_folded, n=count, cutoff=0.5)]
+
+
+_LONGEST = 200
+"""Characters of a library's own words; more are cut."""
+
+
+@contextmanager
+def reported(what: str, kind: type[ZooError] = ConfigError) -> Iterator[None]:
+    """Inside, whatever a library raises becomes an error of this kind, `what: its reason`.
+
+    timm and transformers have no exceptions of their own: networks of which they know that something does not fit raise anything, from
+    AssertionError to ImportError. For calls of theirs alone, so that no fault of ours hides here.
+    """
+    try:
+        yield
+    except ZooError:
+        raise
+    except Exception as error:
+        raise kind(f"{what}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """What an exception says, on one line, cut; its class where it says nothing."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) <= _LONGEST else said[: _LONGEST - 1] + "…"

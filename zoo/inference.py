@@ -27,8 +27,7 @@ from zoo.backbones.base import Backbone
 from zoo.backbones.images import ImagePreprocess
 from zoo.data import open_image, open_sound, sources
 from zoo.data.inputs import Rows, is_encoded, request_for, rows_of, sample_of, samples_of
-from zoo.data.sources.base import Named, Source
-from zoo.data.sources.flaws import flaw
+from zoo.data.sources.base import Named, Source, flaw
 from zoo.data.sources.in_memory.parts import image_from
 from zoo.engines import Engine
 from zoo.errors import ConfigError, DataError, EngineFailed

@@ -8,8 +8,8 @@ from adapting import pictures, train
 from closeness import assert_close
 from torch import Tensor, nn
 
-from zoo.adaptation.merging import merge
 from zoo.adaptation.model import AdaptedModel
+from zoo.adaptation.transfer import merge
 from zoo.errors import ConfigError
 from zoo.strategy import parse
 

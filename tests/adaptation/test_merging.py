@@ -7,7 +7,7 @@ import torch
 from adapting import pictures, train
 from closeness import assert_close
 
-from zoo.adaptation import freezing, merging
+from zoo.adaptation import freezing, transfer
 from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.strategies.full import Full
 from zoo.adaptation.strategies.lora import LoRA
@@ -31,7 +31,7 @@ def test_merged_answers_as_unmerged(tiny: Callable[..., Backbone], adapted: Buil
             parameter.data.fill_(1.0)
     before = freezing.digests(model)
     images = pictures(model)
-    merged, unmerged = merging.merge(model), model.eval()(images)
+    merged, unmerged = transfer.merge(model), model.eval()(images)
     assert freezing.digests(model) == before
     assert_close(merged(images), unmerged)
     assert (unmerged - _without_updates(model)(images)).abs().max() > 1e-3
@@ -56,21 +56,21 @@ def test_a_weight_is_the_formula(adapted: Build) -> None:
     base, a, b = (
         one.weight.detach().double().numpy() for one in (layer.base_layer, layer.lora_A["default"], layer.lora_B["default"])
     )
-    merged = merging.merge(model).backbone.net.blocks[1].mlp.fc1.weight.detach().numpy()
+    merged = transfer.merge(model).backbone.net.blocks[1].mlp.fc1.weight.detach().numpy()
     assert abs(merged - (base + 6 / 4 * b @ a)).max() < 1e-5
 
 
 def test_merging_twice_is_merging_once(adapted: Build) -> None:
     model = adapted("vit", "lora:4")
     train(model)
-    once = merging.merge(model)
-    twice = merging.merge(once)
+    once = transfer.merge(model)
+    twice = transfer.merge(once)
     assert freezing.digests(once) == freezing.digests(twice)
     assert twice.merged_from == LoRA(4)
 
 
 def test_merged_weights_can_be_adapted_again(adapted: Build) -> None:
-    merged = merging.merge(adapted("vit", "lora:4"))
+    merged = transfer.merge(adapted("vit", "lora:4"))
     assert AdaptedModel.build(merged.backbone, 3, strategy="lora:2").plan.strategy == LoRA(2)
 
 
@@ -78,14 +78,14 @@ def test_values_that_are_not_finite_are_refused(adapted: Build) -> None:
     model = adapted("vit", "lora:4")
     model.backbone.net.blocks[0].attn.proj.lora_B["default"].weight.data.fill_(float("nan"))
     with pytest.raises(RunFailed, match=r"the adapter of blocks\.0\.attn\.proj cannot be folded"):
-        merging.merge(model)
+        transfer.merge(model)
 
 
 def test_the_task_and_the_unit_of_the_outputs_are_kept(tiny: Callable[..., Backbone]) -> None:
     model = AdaptedModel.build(tiny("vit"), 2, strategy="lora:4", task="regression").eval()
     torch.nn.init.normal_(model.head.weight)
     model.scale = Scale((10.0, -1.0), (4.0, 0.5))
-    merged = merging.merge(model)
+    merged = transfer.merge(model)
     assert merged.task is Task.REGRESSION
     assert merged.scale == model.scale
     torch.testing.assert_close(merged(pictures(model)), model(pictures(model)), rtol=0, atol=1e-4)

@@ -22,7 +22,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForImageClassification, pipeline
 
 from zoo import backbones, folders, registry
-from zoo.adaptation import merging, saved, saved_config
+from zoo.adaptation import saved, saved_config, transfer
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.base import Backbone
 from zoo.errors import CheckpointError, ZooError
@@ -124,7 +124,7 @@ def test_outputs_without_names_are_not_called_those_of_imagenet(tiny: Callable[.
 
 
 def test_merged_lora_opens_in_plain_timm(adapted: Build, folder: Path) -> None:
-    model = merging.merge(trained(adapted, "swin", "lora:4"))
+    model = transfer.merge(trained(adapted, "swin", "lora:4"))
     save(folder, model)
     images = pictures(model)
     assert torch.equal(timm.create_model(f"local-dir:{folder}", pretrained=True).eval()(images), model(images))

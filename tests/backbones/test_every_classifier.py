@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from timm.models._registry import _model_to_module
 
 from zoo import registry
-from zoo.backbones import timm as loader
+from zoo.backbones import timm_networks as loader
 from zoo.backbones import weights
 
 FORMS = {

@@ -16,7 +16,7 @@ from transformers import CONFIG_MAPPING
 from zoo import backbones, registry
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones import networks
-from zoo.backbones import timm as loader
+from zoo.backbones import timm_networks as loader
 from zoo.backbones.base import Backbone, WeightsOrigin
 from zoo.errors import ZooError
 from zoo.registry import BackboneSpec

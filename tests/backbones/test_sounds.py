@@ -16,9 +16,9 @@ from torch import nn
 from transformers import ASTFeatureExtractor, AutoFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
 from zoo import backbones
-from zoo.backbones import networks, restore_preprocess, spectrograms
+from zoo.backbones import audio, networks, restore_preprocess
 from zoo.backbones.audio import AudioPreprocess, Sound
-from zoo.backbones.audio_layers import norm_over_time
+from zoo.backbones.audio_networks import norm_over_time
 from zoo.errors import ConfigError, UnknownName, WeightsError
 
 each_family = pytest.mark.parametrize("family", TINY_SOUND)
@@ -150,7 +150,7 @@ def test_normalised_as_transformers_does():
 
 def test_filter_banks_are_those_of_transformers():
     sound = noise(1.0) + tone(1000, 1.0)
-    found = spectrograms.filter_bank(torch.from_numpy(sound), 128)
+    found = audio.filter_bank(torch.from_numpy(sound), 128)
     made = extractor("filter-bank")
     made.do_normalize = False
     expected = torch.tensor(np.array(made(sound, sampling_rate=RATE)["input_values"]))[0]
@@ -162,11 +162,11 @@ def test_filter_banks_are_those_of_transformers():
 @pytest.mark.parametrize("seconds", [0.1, 1.2345, 1.99, 2.0])
 def test_whispers_spectrogram_is_cut_where_nothing_is_heard(seconds):
     sound = noise(seconds)
-    found = spectrograms.log_mel(torch.from_numpy(sound), 80, 200)
+    found = audio.log_mel(torch.from_numpy(sound), 80, 200)
     expected = torch.tensor(np.array(extractor("log-mel")(sound, sampling_rate=RATE)["input_features"]))[0].T
     assert_close(found, expected[: len(found)])
     assert len(found) == min(-(-(len(sound) + 200) // 160), 200)
-    silence = spectrograms.silence(torch.cat([found, torch.full((3, 80), float("nan"))])[None])
+    silence = audio.silence(torch.cat([found, torch.full((3, 80), float("nan"))])[None])
     assert_close(expected[len(found) :], silence.expand_as(expected[len(found) :]))
 
 

@@ -15,9 +15,8 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from zoo import backbones, registry
-from zoo.backbones.pooling import average_windows, pool
-from zoo.backbones.texts import TextPreprocess
-from zoo.backbones.tokenizing import open_tokenizer, save_tokenizer
+from zoo.backbones.networks import average_windows, pool
+from zoo.backbones.texts import TextPreprocess, open_tokenizer, save_tokenizer
 from zoo.errors import CheckpointError, WeightsError
 
 BERT = TINY_TEXT[0]
@@ -263,7 +262,7 @@ warnings.simplefilter("error")
 from pathlib import Path
 from torch.utils.data import DataLoader
 from zoo.backbones.texts import TextPreprocess
-from zoo.backbones.tokenizing import open_tokenizer
+from zoo.backbones.texts import open_tokenizer
 opened = open_tokenizer(Path(sys.argv[1]), 256)
 preprocess = TextPreprocess(10, "head", "mean", 256, True, "", opened.sha256, opened)
 preprocess.prepare("a text before the workers are there")

@@ -13,7 +13,7 @@ from tiny import BY_FAMILY, TINY
 from torch import Tensor, nn
 
 from zoo import backbones, registry
-from zoo.backbones import timm as loader
+from zoo.backbones import timm_networks as loader
 from zoo.errors import ConfigError, UnknownName, WeightsError
 from zoo.registry import BackboneSpec
 

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, BertForSequenceClassification
 
 from zoo import backbones, registry
-from zoo.adaptation import planning
+from zoo.adaptation import model
 from zoo.adaptation.plan import AdapterOptions
 from zoo.backbones import weights
-from zoo.backbones.pooling import POOLINGS
+from zoo.backbones.networks import POOLINGS
 from zoo.errors import ConfigError, UnknownName, WeightsError
 from zoo.registry import BackboneSpec
 from zoo.strategy import parse
@@ -156,7 +156,7 @@ def test_windows_that_do_not_exist_are_not_computed(folder: Path) -> None:
 @each
 def test_lora_finds_attention_and_mlp(spec: BackboneSpec) -> None:
     backbone = backbones.load(spec, "random")
-    plan = planning.apply(parse("lora:4"), backbone, AdapterOptions())
+    plan = model.plan_of(parse("lora:4"), backbone, AdapterOptions())
     adapted = {name.partition(".lora_")[0] for name, group in plan.tensors.items() if group == "adapter"}
     per_layer = {"tiny_modernbert": 4}.get(spec.name, 6)
     assert len(adapted) == per_layer * (1 if spec.name == "tiny_albert" else 3)

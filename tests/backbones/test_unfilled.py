@@ -12,8 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from zoo import backbones, registry
 from zoo.adaptation import saved, saved_config
 from zoo.adaptation.model import AdaptedModel
-from zoo.backbones.digest import digest
-from zoo.backbones.unfilled import unfilled
+from zoo.backbones.digest import digest, unfilled
 from zoo.types import Labels
 
 

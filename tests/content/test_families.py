@@ -12,7 +12,7 @@ from torch import nn
 
 from zoo import content, registry
 from zoo.backbones import hub, stages, weights
-from zoo.backbones import timm as loader
+from zoo.backbones import timm_networks as loader
 from zoo.registry import BackboneSpec, Family
 
 MEMBERS = [spec for spec in registry.backbones() if spec.family and spec.loader == "timm"]

@@ -9,7 +9,7 @@ from transformers import AutoConfig
 
 from zoo import registry
 from zoo.backbones import networks, stages
-from zoo.backbones.pooling import POOLINGS
+from zoo.backbones.networks import POOLINGS
 from zoo.registry import BackboneSpec, Family
 from zoo.types import Kind
 

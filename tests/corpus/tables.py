@@ -15,9 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zoo.data.sources.tables.compressed import open_text
-from zoo.data.sources.tables.files import is_table, read_rows
-from zoo.data.sources.tables.separated import _HEAD, _dialect
+from zoo.data.sources.tables.row_sources import is_table, read_rows
+from zoo.data.sources.tables.text_files import _HEAD, _dialect, open_text
 from zoo.errors import DataError
 
 SOURCES = (

@@ -11,8 +11,8 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from zoo.backbones.images import ImagePreprocess
+from zoo.data.decoding.formats import read_file
 from zoo.data.decoding.images import check_file, open_image
-from zoo.data.files import read_file
 from zoo.errors import DataError
 
 

@@ -16,8 +16,8 @@ from zoo.data import open_splits
 from zoo.data.sources.folders.listing import Listing, check_layout, list_folder
 from zoo.data.sources.folders.reading import read_listing
 from zoo.data.sources.in_memory.rows import open_rows
-from zoo.data.sources.tables.files import read_rows
 from zoo.data.sources.tables.gathering import Columns, read_table
+from zoo.data.sources.tables.row_sources import read_rows
 from zoo.data.splits import open_for_evaluation
 from zoo.types import Labels
 

@@ -12,8 +12,8 @@ from sounding import RATE, TINY_SOUND, chirp, noise, tone, write
 
 from zoo import backbones
 from zoo.data.decoding.audio import check_sound, open_sound
-from zoo.data.decoding.mp3_frames import clips
-from zoo.data.files import opened_file
+from zoo.data.decoding.audio_frames import clips
+from zoo.data.decoding.formats import opened_file
 from zoo.data.sources.folders.listing import list_folder
 from zoo.data.sources.folders.reading import read_listing
 from zoo.errors import DataError

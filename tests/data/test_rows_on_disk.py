@@ -8,7 +8,7 @@ from torch.utils.data import IterableDataset
 
 from zoo.config import build
 from zoo.data import from_datasets
-from zoo.data.rows_on_disk import RowsOnDisk
+from zoo.data.on_disk import RowsOnDisk
 from zoo.errors import DataError
 
 PICTURE = Image.fromarray(np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3))

@@ -19,7 +19,7 @@ from zoo.config import DataConfig
 from zoo.data.sets import Opened
 from zoo.data.sources import open_source
 from zoo.data.sources.base import Request
-from zoo.data.sources.tables.embedded import Unpacked
+from zoo.data.sources.tables.sample_sets import Unpacked
 from zoo.errors import ConfigError, DataError
 from zoo.inference import find
 from zoo.types import Kind, Schema
@@ -170,7 +170,7 @@ def test_what_a_killed_process_unpacked_is_cleared_by_the_next(tmp_path: Path, m
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from zoo.data.sources.tables.embedded import Unpacked\n"
+        "from zoo.data.sources.tables.sample_sets import Unpacked\n"
         "unpacked = Unpacked('picture')\n"
         "assert len(list(unpacked.rows(Path(sys.argv[1]), ['label']))) == 40\n"
         "print(unpacked.folder, flush=True)\n"

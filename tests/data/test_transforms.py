@@ -11,7 +11,7 @@ from PIL import Image
 
 from zoo.backbones.images import ImagePreprocess
 from zoo.config import FinetuneConfig
-from zoo.data.transforms import train_transform
+from zoo.data.augmentations.base import train_transform
 from zoo.errors import ConfigError, UnknownName
 from zoo.plugins import AUGMENTATIONS
 from zoo.types import Kind

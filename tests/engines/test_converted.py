@@ -6,7 +6,7 @@ import time
 import pytest
 
 from zoo import cache
-from zoo.engines.converted import files
+from zoo.engines.conversions import converted_files
 
 
 def convert(into):
@@ -18,7 +18,7 @@ def never(into):
 
 
 def read(parent, convert):
-    with files(parent, "title", convert) as found:
+    with converted_files(parent, "title", convert) as found:
         return (found / "model.xml").read_text()
 
 
@@ -60,7 +60,7 @@ def _hold(parent, log, ready):
             file.write("converted\n")
         convert(into)
 
-    with files(parent, "title", slowly):
+    with converted_files(parent, "title", slowly):
         time.sleep(0.5)
 
 

@@ -9,9 +9,9 @@ from drawn import draw_labels
 from scipy.special import expit
 
 from zoo.errors import ConfigError, DataError, NonFinite
+from zoo.evaluation.calibration import best_thresholds
 from zoo.evaluation.outputs import MultilabelOutputs, Undefined, from_logits
 from zoo.evaluation.shipped_multilabel import SHIPPED
-from zoo.evaluation.thresholds import best_thresholds
 from zoo.types import Task
 
 

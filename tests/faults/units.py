@@ -20,7 +20,7 @@ from zoo.cache import Space
 from zoo.config import resolve
 from zoo.jobs import prediction_file as answers
 from zoo.runs import Run
-from zoo.training import best, checkpoint
+from zoo.training import checkpoint
 from zoo.training.checkpoint import Best, Patience, TrainState
 from zoo.types import Labels, Prediction, Task
 
@@ -144,7 +144,7 @@ class BestModel:
     def write(self, root: Path, step: int) -> None:
         torch.nn.init.constant_(self.model.head.weight, float(step))
         state = TrainState(Best("accuracy", True, 0.5, step), Patience(3, 0.0, True), step)
-        best.write_best(Run(root), self.model, state, np.zeros((2, 2)))
+        checkpoint.write_best(Run(root), self.model, state, np.zeros((2, 2)))
 
     def before(self, root: Path) -> None:
         self.write(root, 1)
@@ -155,7 +155,7 @@ class BestModel:
     def after(self, root: Path, ended: bool) -> None:
         folders.sweep(root)
         no_litter(root)
-        step = best.best_step(Run(root))
+        step = checkpoint.best_step(Run(root))
         assert step == 2 or (step == 1 and not ended)
         assert saved.open_saved(root / "best").head.weight[0, 0] == step
 

@@ -14,7 +14,7 @@ from zoo.cli import main
 from zoo.cli.app import VERBS
 from zoo.config import options
 from zoo.errors import LONGEST_MESSAGE, LONGEST_VALUE
-from zoo.publishing.hub import publish
+from zoo.publishing.uploading import publish
 
 FLAGS = ["--" + name.replace("_", "-") for name in options()]
 FLAGS += [

@@ -17,8 +17,8 @@ import zoo
 from zoo.config import build
 from zoo.errors import ConfigError, DataError, OutputError
 from zoo.inspection import measuring
+from zoo.inspection.folds import open_raw
 from zoo.inspection.found import Histogram
-from zoo.inspection.opening import open_raw
 
 AWKWARD = "<b>&'\"x"
 """A class that HTML would take for something else."""

@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from zoo.inspection import folds, mislabelled
+from zoo.inspection import folds, measuring
 from zoo.inspection.folds import FOLDS
 from zoo.training import solving
 
@@ -73,7 +73,7 @@ def test_flipped_labels_of_digits_are_found():
     labels = true.copy()
     labels[flipped] = (labels[flipped] + rng.integers(1, 10, 40)) % 10
     probabilities = folds.out_of_fold(rows, labels, folds.assign(labels, names(1000), [], 0))
-    wrong, likely = mislabelled.likely_errors(labels, probabilities)
+    wrong, likely = measuring.likely_errors(labels, probabilities)
     hits = np.isin(wrong, flipped)
     assert hits.sum() >= 30
     assert hits.mean() >= 0.85

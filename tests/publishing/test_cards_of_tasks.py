@@ -14,9 +14,9 @@ from written import facts, report
 
 import zoo
 from zoo import backbones, registry
+from zoo.evaluation.calibration import best_thresholds
 from zoo.evaluation.outputs import MultilabelOutputs
 from zoo.evaluation.report import evaluate
-from zoo.evaluation.thresholds import best_thresholds
 from zoo.jobs.finishing import choose_thresholds
 from zoo.publishing import figures
 from zoo.publishing.card import render, write_card

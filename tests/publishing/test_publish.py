@@ -12,7 +12,7 @@ from written import publishable
 
 from zoo import folders
 from zoo.errors import CheckpointError, ConfigError, OutputError
-from zoo.publishing.hub import publish
+from zoo.publishing.uploading import publish
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 
 from zoo.errors import EngineFailed
 from zoo.runtimes import process
+from zoo.runtimes.libraries import Shared
 from zoo.runtimes.process import RuntimeProcess
-from zoo.runtimes.shared import Shared
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -22,7 +22,7 @@ from zoo.scale import Scale
 from zoo.training import job as jobs
 from zoo.training import launch, loop, optim, probe
 from zoo.training.collect import collect, prepare
-from zoo.training.losses import losses
+from zoo.training.optim import losses
 from zoo.training.solving import Candidate
 from zoo.training.trackers import Trackers
 from zoo.types import Task

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from zoo.adaptation.model import AdaptedModel
-from zoo.adaptation.tensors import some
+from zoo.adaptation.model import AdaptedModel, first_of
 from zoo.errors import AuditFailed
 
 
@@ -33,7 +32,7 @@ def check_frozen(model: AdaptedModel, before: Mapping[str, str]) -> None:
     moved = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     if moved:
         raise AuditFailed(
-            f"{len(moved)} frozen tensors changed in training under {model.plan.strategy}: {some(moved)}; "
+            f"{len(moved)} frozen tensors changed in training under {model.plan.strategy}: {first_of(moved)}; "
             "the result is not what the strategy says"
         )
 
@@ -79,7 +78,7 @@ class GradientAudit:
         parameters = dict(model.named_parameters())
         strays = [name for name, one in parameters.items() if one.grad is not None and name not in self._active]
         if strays:
-            raise AuditFailed(f"frozen tensors have gradients under {self._plan.strategy}: {some(strays)}")
+            raise AuditFailed(f"frozen tensors have gradients under {self._plan.strategy}: {first_of(strays)}")
         gradients = {name: parameters[name].grad for name in self._waiting if name in parameters}
         found = {name: gradient for name, gradient in gradients.items() if gradient is not None and gradient.numel()}
         if found:
@@ -97,5 +96,5 @@ class GradientAudit:
         if self.steps >= self.STEPS and self._waiting:
             raise AuditFailed(
                 f"{len(self._waiting)} of {len(self._plan.tensors)} tensors that {self._plan.strategy} should train had no "
-                f"finite, non-zero gradient in {self.STEPS} steps: {some(self._waiting)}; the network does not use them"
+                f"finite, non-zero gradient in {self.STEPS} steps: {first_of(self._waiting)}; the network does not use them"
             )

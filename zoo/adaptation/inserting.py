@@ -14,9 +14,8 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
 from zoo.backbones.base import Backbone
-from zoo.backbones.faults import reported
-from zoo.backbones.unfilled import is_unfilled
-from zoo.errors import ConfigError, nearest
+from zoo.backbones.digest import is_unfilled
+from zoo.errors import ConfigError, nearest, reported
 from zoo.strategy import Strategy
 
 WAY_OUT = "take norm-only, bias-only or partial, or name other modules with --lora-targets"

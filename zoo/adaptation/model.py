@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -11,17 +12,65 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zoo import backbones, registry
-from zoo.adaptation import planning
 from zoo.adaptation.plan import AdapterOptions, Plan
-from zoo.adaptation.planning import BatchNorm
-from zoo.adaptation.tensors import fill
+from zoo.adaptation.strategies.full.applying import with_live_statistics
 from zoo.backbones import generator
 from zoo.backbones.base import Backbone
-from zoo.errors import ConfigError
+from zoo.errors import CheckpointError, ConfigError
 from zoo.registry import HeadFactory
 from zoo.scale import Scale
 from zoo.strategy import Strategy, forms, parse
 from zoo.types import Labels, Schema, Task
+
+
+@torch.no_grad()
+def fill(into: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
+    """Copy `state` into the tensors of the same names, in place; values take the model's dtype and device.
+
+    Nothing is copied unless everything fits. Raises: CheckpointError naming `source` and the first tensors that do not.
+    """
+    if missing := [name for name in into if name not in state]:
+        raise CheckpointError(f"{source}: tensors are missing: {first_of(missing)}; it belongs to another model or is incomplete")
+    if unexpected := [name for name in state if name not in into]:
+        raise CheckpointError(f"{source}: unexpected tensors: {first_of(unexpected)}; it belongs to another model")
+    for name, tensor in into.items():
+        if tensor.shape != state[name].shape:
+            raise CheckpointError(
+                f"{source}: tensor {name} has shape {list(state[name].shape)}, the model's has {list(tensor.shape)}; "
+                "it belongs to another model"
+            )
+    for name, tensor in into.items():
+        tensor.copy_(state[name])
+
+
+def first_of(names: Iterable[str], shown: int = 3) -> str:
+    """The first names, and how many more there are."""
+    listed = list(names)
+    return ", ".join(listed[:shown]) + (f" and {len(listed) - shown} more" if len(listed) > shown else "")
+
+
+BatchNorm = Literal["auto", "live", "frozen"]
+"""Whether batch-norm normalises by the statistics of a batch while training, or by those that it has. auto: as the latter, but under
+`full` of random weights, whose statistics are of nothing."""
+
+
+def has_live_batch_norm(strategy: Strategy, backbone: Backbone, asked: BatchNorm) -> bool:
+    """What `asked` comes down to; of a backbone without batch-norm, what it would be. Raises: ConfigError where it cannot be live."""
+    able = strategy.live_statistics
+    if asked == "live" and not able:
+        takers = " and ".join(kind for kind, form in forms().items() if form.live_statistics)
+        raise ConfigError(f"batch_norm live is for strategy {takers}; under {strategy} its statistics rest: leave it out")
+    return asked == "live" or (asked == "auto" and able and not backbone.origin.pretrained)
+
+
+def plan_of(strategy: Strategy, backbone: Backbone, options: AdapterOptions, batch_norm: BatchNorm = "auto") -> Plan:
+    """Do to `backbone` what the strategy says (`lora` inserts modules into it) and give the plan, as yet without a head.
+
+    Raises: ConfigError where the backbone has nothing that the strategy could train, or its batch-norm cannot be live.
+    """
+    live = has_live_batch_norm(strategy, backbone, batch_norm)
+    plan: Plan = importlib.import_module(f"{type(strategy).__module__}.applying").apply(strategy, backbone, options)
+    return with_live_statistics(plan, backbone) if live else plan
 
 
 class AdaptedModel(nn.Module):
@@ -89,7 +138,7 @@ class AdaptedModel(nn.Module):
 
         backbone: a name, which is loaded with `weights`, `image_size` and `drop_path`, or a Backbone, which is changed in place.
         head: a registered name, any callable `(in_features, num_outputs)`, or a module.
-        batch_norm: of `full`, whether its statistics are those of a batch (`zoo.adaptation.planning.BatchNorm`).
+        batch_norm: of `full`, whether its statistics are those of a batch (`zoo.adaptation.model.BatchNorm`).
         Raises: ConfigError (UnknownName) for a name, strategy, option or head that does not fit; WeightsError from loading.
         """
         asked = parse(strategy) if isinstance(strategy, str) else strategy
@@ -110,7 +159,7 @@ class AdaptedModel(nn.Module):
             )
         with generator.forked(seed):
             name, module = _head(head, backbone, num_outputs)
-            plan = planning.apply(asked, backbone, adapter, batch_norm)
+            plan = plan_of(asked, backbone, adapter, batch_norm)
         return cls(
             backbone, module, plan, num_outputs=num_outputs, head_name=name, labels=labels, adapter=adapter, task=Task(task)
         )

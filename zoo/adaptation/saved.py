@@ -19,11 +19,10 @@ from torch import Tensor, nn
 
 from zoo import backbones, folders, registry
 from zoo.adaptation import layout, saved_config
-from zoo.adaptation.model import AdaptedModel
+from zoo.adaptation.model import AdaptedModel, fill
 from zoo.adaptation.saved_config import CONFIG, FORMAT
-from zoo.adaptation.tensors import fill
 from zoo.backbones.base import Backbone, WeightsOrigin
-from zoo.backbones.unfilled import unfilled
+from zoo.backbones.digest import unfilled
 from zoo.errors import CheckpointError, UnknownName, shown
 from zoo.registry import BackboneSpec, HeadFactory
 from zoo.scale import Scale

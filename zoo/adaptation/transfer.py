@@ -1,19 +1,67 @@
-"""A fine-tuned model as the start of another: its backbone in place of pretrained weights, and where asked its head's rows too."""
+"""What becomes of a trained model: adapters folded into plain weights, LoRA as W + (alpha / R) B A; the start of another run."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from zoo import folders
-from zoo.adaptation import layout, merging, saved
-from zoo.adaptation.model import AdaptedModel
+from zoo.adaptation import layout, saved
+from zoo.adaptation.model import AdaptedModel, plan_of
+from zoo.adaptation.plan import AdapterOptions
 from zoo.backbones.base import Backbone, WeightsOrigin
 from zoo.backbones.digest import digest
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, RunFailed
+from zoo.strategy import parse
 from zoo.types import Labels
+
+
+def merge(model: AdaptedModel) -> AdaptedModel:
+    """A copy whose weights are whole and plain, under the network's own names; folded in float32. In eval mode.
+
+    Its plan is that of `full`, and `merged_from` says what it comes from. Without LoRA it is the copy alone.
+    Raises: RunFailed if a folded weight is not finite.
+    """
+    copied = copy.deepcopy(model)
+    net = copied.backbone.net
+    if hasattr(net, "peft_config"):
+        _fold(net)
+        del net.peft_config
+    plan = plan_of(parse("full"), copied.backbone, AdapterOptions())
+    merged = AdaptedModel(
+        copied.backbone,
+        copied.head,
+        plan,
+        num_outputs=model.num_outputs,
+        head_name=model.head_name,
+        labels=model.labels,
+        merged_from=model.merged_from or model.plan.strategy,
+        task=model.task,
+    )
+    merged.schema, merged.scale = model.schema, model.scale
+    return merged
+
+
+def _fold(net: nn.Module) -> None:
+    from peft.tuners.tuners_utils import BaseTunerLayer  # late: peft's import takes longer than the rest
+
+    layers: list[tuple[str, Any]] = [(name, module) for name, module in net.named_modules() if isinstance(module, BaseTunerLayer)]
+    for name, layer in layers:
+        base = layer.get_base_layer()
+        dtype = base.weight.dtype
+        layer.float()
+        try:
+            layer.merge(safe_merge=True)
+        except ValueError as error:
+            raise RunFailed(
+                f"the adapter of {name} cannot be folded: its values are not finite; use an earlier checkpoint"
+            ) from error
+        parent, _, leaf = name.rpartition(".")
+        setattr(net.get_submodule(parent), leaf, base.to(dtype))
 
 
 def open_source(folder: Path, *, weights: str | None = None) -> AdaptedModel:
@@ -22,7 +70,7 @@ def open_source(folder: Path, *, weights: str | None = None) -> AdaptedModel:
     Its backbone's origin is that folder, and its digest that of the weights as they are now.
     Raises: CheckpointError, WeightsError, as `saved.open_saved`; RunFailed if LoRA cannot be folded.
     """
-    model = merging.merge(saved.open_saved(folder, weights=weights))
+    model = merge(saved.open_saved(folder, weights=weights))
     backbone = model.backbone
     backbone.origin = WeightsOrigin(f"run {folder}", folders.sha256(folder / saved.WEIGHTS), backbone.origin.licence, own=True)
     backbone.base_sha256 = digest(backbone.net)

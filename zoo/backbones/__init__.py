@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.backbones.base import Backbone, Preprocess
-    from zoo.backbones.options import Options
+    from zoo.backbones.base import Backbone, Options, Preprocess
     from zoo.registry import BackboneSpec
 
 
@@ -45,7 +44,7 @@ def load(
     Raises: UnknownName for a network that the library does not have; ConfigError for an impossible value, or an option for another
         kind of sample; WeightsError if weights are missing, damaged, or belong to another network.
     """
-    from zoo.backbones import options
+    from zoo.backbones import base
 
     given: Options = {
         "image_size": image_size,
@@ -56,14 +55,14 @@ def load(
         "tokenizer": tokenizer,
     }
     if spec.loader == "timm" or spec.family:  # else the configuration beside the weights tells the kind
-        options.check(spec, given)
+        base.check_options(spec, given)
     if spec.loader == "transformers":
-        from zoo.backbones import transformers
+        from zoo.backbones import transformers_networks
 
-        return transformers.load(spec, weights, given, drop_path=drop_path, seed=seed)
-    from zoo.backbones import timm
+        return transformers_networks.load(spec, weights, given, drop_path=drop_path, seed=seed)
+    from zoo.backbones import timm_networks
 
-    return timm.load(spec, weights, image_size=image_size, drop_path=drop_path, seed=seed)
+    return timm_networks.load(spec, weights, image_size=image_size, drop_path=drop_path, seed=seed)
 
 
 def identify(spec: BackboneSpec, weights: str | None = None) -> BackboneSpec:

@@ -6,10 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 from torch import Tensor, nn
 
+from zoo.config import options
+from zoo.errors import ConfigError
 from zoo.registry import BackboneSpec
 from zoo.types import Kind
 
@@ -131,3 +133,23 @@ class Backbone(nn.Module, ABC):
         """Features before pooling, `[B, T, token_dim]`: tokens of a transformer, positions of a feature map, frames of an audio clip.
 
         Tokens that are padding are NaN."""
+
+
+class Options(TypedDict):
+    """What `zoo.backbones.load` is told about samples, whatever their kind."""
+
+    image_size: int | None
+    max_length: int | None
+    truncation: str
+    pooling: str | None
+    max_seconds: float | None
+    tokenizer: str | Path | None
+
+
+def check_options(spec: BackboneSpec, given: Options) -> None:
+    """Raises: ConfigError for an option that is set, and is for another kind of sample than the backbone takes."""
+    for name, value in given.items():
+        kinds, default = ((Kind.TEXT,), None) if name == "tokenizer" else (options()[name].kinds, options()[name].default)
+        if spec.kind not in kinds and value != default:
+            wanted = " and ".join(kind.nouns for kind in kinds)
+            raise ConfigError(f"{name} is for {wanted}; {spec.name} takes {spec.kind.nouns}: leave it out")

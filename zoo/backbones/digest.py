@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from zoo.backbones.unfilled import is_unfilled
+_DRAWS = {Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_}
+"""What draws values, or makes those of a truncated normal distribution of them: torch, timm and transformers do it by these."""
+_unfilled = ContextVar("unfilled", default=False)
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves parameters as they are where values would be drawn for them. Buffers, which a file need not hold, are drawn."""
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        tensor = args[0] if args else named.get("tensor")
+        if function in _DRAWS and isinstance(tensor, nn.Parameter):
+            return tensor
+        return function(*args, **named)
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Inside, `random` weights are whatever lies in memory, and have no digest."""
+    before = _unfilled.set(True)
+    try:
+        with _NothingDrawn():
+            yield
+    finally:
+        _unfilled.reset(before)
+
+
+def is_unfilled() -> bool:
+    """Whether this is inside of `unfilled`."""
+    return _unfilled.get()
 
 
 def digest(net: nn.Module) -> str:

@@ -129,10 +129,10 @@ class Weights:
 
     def state(self) -> dict[str, Tensor]:
         """The tensors by name. Raises: WeightsError if the file is damaged, or is not weights."""
-        from zoo.backbones import files
+        from zoo.backbones import weight_files
 
-        state = files.read_state(self.path)
-        return files.rename_in_order(state, self.in_order_of, self.path) if self.in_order_of else state
+        state = weight_files.read_state(self.path)
+        return weight_files.rename_in_order(state, self.in_order_of, self.path) if self.in_order_of else state
 
 
 def find(spec: BackboneSpec, weights: str | None = None) -> Weights:

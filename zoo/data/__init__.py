@@ -1,5 +1,6 @@
 """Samples and their targets: opened, checked, split, varied, and served in batches."""
 
+from zoo.data.augmentations.base import train_transform
 from zoo.data.decoding.audio import open_sound
 from zoo.data.decoding.images import open_image
 from zoo.data.facts import DataFacts
@@ -7,7 +8,6 @@ from zoo.data.loaders import Batch, EvalBatches, TrainBatches
 from zoo.data.samplers import order, steps_per_epoch
 from zoo.data.sets import SampleSet
 from zoo.data.splits import Record, Splits, from_datasets, open_for_evaluation, open_splits, read_splits
-from zoo.data.transforms import train_transform
 
 __all__ = [
     "Batch",

@@ -19,8 +19,7 @@ from PIL import Image
 
 from zoo.backbones.audio import Sound
 from zoo.config import DataConfig
-from zoo.data.sources.base import Named, Request
-from zoo.data.sources.flaws import flaw
+from zoo.data.sources.base import Named, Request, flaw
 from zoo.data.sources.in_memory.rows import equal_columns, is_column
 from zoo.data.sources.tables.gathering import Columns, choose, take_inputs
 from zoo.data.sources.values import Chosen, is_absent

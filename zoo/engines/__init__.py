@@ -7,8 +7,7 @@
 OpenVINO and ONNX Runtime (the extra `zoo-finetune[cpu]`) run in processes of their own (`zoo.runtimes`): this one never imports them.
 """
 
-from zoo.engines.agreeing import TOLERANCE, agreement
-from zoo.engines.base import Engine
+from zoo.engines.base import TOLERANCE, Engine, agreement
 from zoo.engines.catalogue import NAMES, among, installed, prepare
 from zoo.engines.choice import choose
 

@@ -2,17 +2,122 @@
 
 from __future__ import annotations
 
+import contextlib
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zoo import upstream
-from zoo.engines import apart, inside
-from zoo.engines.base import Engine
+from zoo.engines import conversions
+from zoo.engines.base import Engine, detached
 from zoo.engines.conversions import BY_NAME
-from zoo.errors import ConfigError, UnknownName
+from zoo.errors import ConfigError, EngineFailed, UnknownName, first_line
+from zoo.runtimes.libraries import TITLES, installed_version
+from zoo.runtimes.process import RuntimeProcess
+
+
+class ApartEngine(Engine):
+    """The network run by a library."""
+
+    def __init__(self, runtime: RuntimeProcess, path: Path, example: Tensor, *, varying: bool, precision: str) -> None:
+        """path: of the network, converted for that library; varying: the last dimension may be of any length."""
+        super().__init__(len(example))
+        self.name = runtime.name
+        self.version = f"{TITLES[self.name]} {installed_version(self.name)}, torch {torch.__version__}"
+        self.version += "" if precision == "no" else f" {precision}"
+        self._runtime = runtime
+        threads = torch.get_num_threads()
+        self._session = runtime.load(str(path), example.shape, threads=threads, varying=varying, precision=precision)
+
+    def close(self) -> None:
+        """Have the library forget it; the process ends with its last network."""
+        self._runtime.drop(self._session)
+
+    def _run(self, images: Tensor) -> NDArray[np.float32]:
+        return self._runtime.run(self._session, images.detach().numpy())
+
+
+def prepare_apart(name: str, net: nn.Module, example: Tensor, folder: Path | None, varying: bool, precision: str) -> ApartEngine:
+    """The engine for batches of `example`'s shape (but for the last dimension, if it is `varying`), converted unless `folder` has it.
+
+    Raises: ConfigError if the network cannot be converted; EngineFailed; OutputError if the folder cannot be written.
+    """
+    conversion = conversions.BY_NAME[name]
+    runtime = RuntimeProcess(name)  # imports its library meanwhile
+    title = conversion.title(example, varying)
+    with conversions.converted_files(folder, title, lambda into: conversion.convert(net, example, into)) as found:
+        return ApartEngine(runtime, found / conversion.file, example, varying=varying, precision=precision)
+
+
+_DTYPES = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TorchEngine(Engine):
+    """The network run by torch under `torch.inference_mode`, on a CPU or a GPU."""
+
+    name = "torch"
+
+    def __init__(self, module: Any, batch_size: int, device: torch.device, channels_last: bool, precision: str) -> None:
+        """module: a `detached` network on `device`, or such a one compiled."""
+        super().__init__(batch_size)
+        self.version = f"torch {torch.__version__}" + ("" if precision == "no" else f" {precision}")
+        self._module = module
+        self._device = device
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        self._precision = precision
+
+    def _run(self, images: Tensor) -> NDArray[np.float32]:
+        if self._device.type == "cuda":  # from pinned memory, the copy leaves the CPU free
+            images = images.pin_memory()
+        with torch.inference_mode(), self._autocast():
+            rows: Tensor = self._module(images.to(self._device, non_blocking=True, memory_format=self._format))
+        array: NDArray[np.float32] = rows.float().cpu().numpy()
+        return array
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        dtype = _DTYPES[self._precision]
+        return contextlib.nullcontext() if dtype is None else torch.autocast(self._device.type, dtype)
+
+
+class CompiledEngine(TorchEngine):
+    """The same under `torch.compile`, compiled for one shape."""
+
+    name = "compile"
+
+    def _run(self, images: Tensor) -> NDArray[np.float32]:
+        try:
+            return super()._run(images)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception as error:  # Inductor raises its own classes, the C++ compiler's, and whatever its templates meet
+            raise EngineFailed(f"the engine compile failed: {first_line(error)}") from error
+
+
+def prepare_torch(net: nn.Module, example: Tensor, device: torch.device, channels_last: bool, precision: str) -> TorchEngine:
+    """torch's engine for batches of `example`'s size. It shares memory with `net`: it answers for weights that do not change."""
+    twin = detached(net, device, torch.channels_last if channels_last else torch.contiguous_format)
+    return TorchEngine(twin, len(example), device, channels_last, precision)
+
+
+def prepare_compiled(
+    net: nn.Module, example: Tensor, device: torch.device, channels_last: bool, precision: str
+) -> CompiledEngine:
+    """As `prepare`, compiled: the compilation runs here, not at the first call. Raises: ConfigError if there is no compiling it."""
+    twin = detached(net, device, torch.channels_last if channels_last else torch.contiguous_format)
+    engine = CompiledEngine(torch.compile(twin, dynamic=False), len(example), device, channels_last, precision)
+    try:
+        engine(example)
+    except EngineFailed as error:
+        raise ConfigError(
+            f"torch.compile cannot compile this network: {first_line(error.__cause__ or error)}; use the engine torch"
+        ) from error
+    return engine
+
 
 NAMES = ("torch", "compile", "onnxruntime", "openvino")
 """Every engine."""
@@ -103,8 +208,8 @@ def prepare(
     """
     require(name, device, precision, varying)
     if name in BY_NAME:
-        return apart.prepare(name, net, example, folder, varying, precision)
-    make = inside.compiled if name == "compile" else inside.prepare
+        return prepare_apart(name, net, example, folder, varying, precision)
+    make = prepare_compiled if name == "compile" else prepare_torch
     return make(net, example, device, channels_last, precision)
 
 

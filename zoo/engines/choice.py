@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zoo.engines.agreeing import TOLERANCE, agreement
-from zoo.engines.base import Engine, fill
+from zoo.engines.base import TOLERANCE, Engine, agreement, fill
 from zoo.engines.catalogue import INSTALL, computes_in, installed, is_converted, prepare, require
 from zoo.errors import ConfigError, EngineFailed, OutputError, RunFailed, first_line
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from zoo import plugins
 from zoo.errors import ConfigError, UnknownName
-from zoo.evaluation import exported, modules, shipped, shipped_multilabel, shipped_regression
+from zoo.evaluation import modules, shipped, shipped_multilabel, shipped_regression
 from zoo.evaluation.outputs import AnyOutputs, Outputs, Undefined
 from zoo.evaluation.shipped import Metric
 from zoo.types import Task
@@ -142,4 +142,4 @@ def as_evaluate(name: str, num_classes: int | None = None, task: Task = Task.CLA
     Without `num_classes`, the classes that occur are all there are. For multilabel, references and predictions are rows of 0 and 1,
     and the scores are each label's own; for regression they are numbers, or rows of them. Raises: UnknownName, ConfigError.
     """
-    return exported.as_evaluate(get(name, task), num_classes)
+    return modules.as_evaluate(get(name, task), num_classes)

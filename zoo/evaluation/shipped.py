@@ -18,8 +18,8 @@ import numpy as np
 
 from zoo.evaluation import calibration
 from zoo.evaluation.checked import Floats
+from zoo.evaluation.intervals import area, mean, over_present, sums, whole
 from zoo.evaluation.outputs import Outputs, Undefined
-from zoo.evaluation.resampling import area, mean, over_present, sums, whole
 from zoo.types import Task
 
 RESAMPLES = 1000

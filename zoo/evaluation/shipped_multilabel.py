@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 
 from zoo.evaluation.checked import Floats, Ints
+from zoo.evaluation.intervals import area, mean, over_present, whole
 from zoo.evaluation.outputs import MultilabelOutputs, Undefined
-from zoo.evaluation.resampling import area, mean, over_present, whole
 from zoo.evaluation.shipped import Metric, fewer
 from zoo.types import Task
 

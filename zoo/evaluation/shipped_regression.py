@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.evaluation.checked import Floats
+from zoo.evaluation.intervals import mean, sums, whole
 from zoo.evaluation.outputs import Undefined, ValueOutputs
-from zoo.evaluation.resampling import mean, sums, whole
 from zoo.evaluation.shipped import Metric
 from zoo.types import Task
 

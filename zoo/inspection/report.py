@@ -22,10 +22,10 @@ from zoo.data.sets import Integers
 from zoo.data.splits import Splits
 from zoo.errors import DataError, OutputError
 from zoo.folders import exists, is_folder
-from zoo.inspection import folds, mislabelled, page
+from zoo.inspection import folds, measuring, page
+from zoo.inspection.folds import Raw, from_splits, open_raw
 from zoo.inspection.found import Found, Group, Histogram, LabelErrors, Sample, Suspect, most_common, sorted_groups
 from zoo.inspection.measuring import Measures, measure
-from zoo.inspection.opening import Raw, from_splits, open_raw
 from zoo.types import Kind, Task
 
 EXAMPLES = 6
@@ -146,7 +146,7 @@ def judge(raw: Raw, resolved: Resolved, groups: Iterable[Integers]) -> LabelErro
     given = np.searchsorted(classes, labels[used])
     rows, weights = folds.features(raw, resolved)
     probabilities = folds.out_of_fold(rows[used], given, numbers[used])
-    wrong, likely = mislabelled.likely_errors(given, probabilities)
+    wrong, likely = measuring.likely_errors(given, probabilities)
     names = [raw.labels.names[one] for one in classes]
     suspects = tuple(
         Suspect(

@@ -16,11 +16,11 @@ from zoo import engines, memory
 from zoo.adaptation import boundary
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import Resolved
+from zoo.data.augmentations.base import train_transform
 from zoo.data.loaders import EvalBatches
 from zoo.data.sets import SampleSet
 from zoo.data.splits import open_splits
 from zoo.data.timing import workers
-from zoo.data.transforms import train_transform
 from zoo.errors import ConfigError
 from zoo.training import job, launch, precision, solving
 from zoo.training.collect import channels_last, place, prepare

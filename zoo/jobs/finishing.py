@@ -27,11 +27,11 @@ from zoo.data.splits import Splits
 from zoo.data.targets import Targets
 from zoo.data.timing import workers
 from zoo.errors import CheckpointError, RunFailed
+from zoo.evaluation.calibration import best_thresholds
 from zoo.evaluation.metrics import Metric
 from zoo.evaluation.outputs import THRESHOLD, MultilabelOutputs
 from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
-from zoo.evaluation.thresholds import best_thresholds
 from zoo.publishing.card import CARD, HELD_OUT, CardFacts, write_card
 from zoo.publishing.measured import ENOUGH
 from zoo.runs import Run

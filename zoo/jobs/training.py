@@ -32,8 +32,7 @@ from zoo.jobs.preparing import Prepared, build
 from zoo.options import Scalar
 from zoo.runs import Run
 from zoo.training import checkpoint, judging, loop, precision, probe, solving, truncation
-from zoo.training.best import CHECKED, write_best
-from zoo.training.checkpoint import Patience, TrainState
+from zoo.training.checkpoint import CHECKED, Patience, TrainState, write_best
 from zoo.training.features import Extractor, Wanted
 from zoo.training.job import environment, make_job, make_row_job, position
 from zoo.training.judging import Pool

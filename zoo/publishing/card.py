@@ -17,8 +17,7 @@ from zoo.evaluation.report import Report
 from zoo.evaluation.shipped import RESAMPLES
 from zoo.options import OFF_CARD
 from zoo.publishing import measured, metadata
-from zoo.publishing.markdown import escape, folded, table, without_folders
-from zoo.publishing.measured import FOLDED
+from zoo.publishing.measured import FOLDED, escape, folded, table, without_folders
 from zoo.types import Kind, Task
 
 CARD = "README.md"

@@ -13,8 +13,7 @@ from huggingface_hub import CardData, EvalResult, ModelCard, ModelCardData
 from zoo.config import slug
 from zoo.errors import CheckpointError
 from zoo.evaluation.report import Report
-from zoo.publishing.markdown import without_folders
-from zoo.publishing.measured import base_id, kind_of
+from zoo.publishing.measured import base_id, kind_of, without_folders
 from zoo.strategy import parse
 from zoo.types import Kind, Task
 

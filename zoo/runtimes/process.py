@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from zoo import interrupts
 from zoo.errors import EngineFailed, first_line
-from zoo.runtimes.shared import Shared
+from zoo.runtimes.libraries import Shared
 
 FIRST = 600.0
 """Seconds that importing, converting, compiling or the first batch may take."""

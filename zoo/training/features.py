@@ -36,7 +36,7 @@ from zoo.engines import Engine
 from zoo.errors import EngineFailed, NonFinite
 from zoo.options import Scalar
 from zoo.plugins import AUGMENTATIONS
-from zoo.progress import Bar
+from zoo.streams import Bar
 from zoo.training.collect import channels_last
 
 log = logging.getLogger("zoo")

@@ -17,9 +17,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from zoo import backbones, registry, strategy
-from zoo.adaptation import layout, planning, transfer
+from zoo.adaptation import layout, transfer
 from zoo.adaptation.boundary import Cut
-from zoo.adaptation.model import AdaptedModel
+from zoo.adaptation.model import AdaptedModel, has_live_batch_norm
 from zoo.backbones.images import ImagePreprocess
 from zoo.cache import Rows
 from zoo.config import FinetuneConfig, marked
@@ -91,7 +91,7 @@ def left_to_model(model: AdaptedModel, config: FinetuneConfig) -> dict[str, Scal
     if start == "solved" and not linear:
         what, advice = (f"strategy {asked}", "use full") if asked.begins_solved else ("head_start solved", "leave it out")
         raise ConfigError(f"{what}: a solved head is linear, and head {model.head_name} is not; {advice}")
-    live = planning.has_live_batch_norm(model.plan.strategy, model.backbone, config.model.batch_norm)
+    live = has_live_batch_norm(model.plan.strategy, model.backbone, config.model.batch_norm)
     return {"head_start": start, "batch_norm": "live" if live else "frozen"}
 
 

@@ -32,10 +32,9 @@ from zoo.evaluation.report import evaluate as report_on
 from zoo.interrupts import Stopped
 from zoo.runs import Run
 from zoo.training import checkpoint, micro_batches, optim
-from zoo.training.best import best_step, write_best
-from zoo.training.checkpoint import Best, Patience, TrainState
+from zoo.training.checkpoint import Best, Patience, TrainState, best_step, write_best
 from zoo.training.collect import channels_last, collect, place, prepare
-from zoo.training.losses import losses
+from zoo.training.optim import losses
 from zoo.training.rows import EvalRows, TrainRows
 from zoo.training.stopping import Stopper
 from zoo.training.trackers import Trackers

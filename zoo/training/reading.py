@@ -14,9 +14,9 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.backbones import generator
 from zoo.config import FinetuneConfig
 from zoo.data import decoded
+from zoo.data.augmentations.base import train_transform
 from zoo.data.sets import SampleSet
 from zoo.data.splits import Splits
-from zoo.data.transforms import train_transform
 from zoo.training.way import room, seconds
 
 log = logging.getLogger("zoo")

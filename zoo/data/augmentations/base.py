@@ -14,6 +14,8 @@ from torch import Tensor
 from zoo.backbones.audio import AudioPreprocess, Samples, Sound
 from zoo.backbones.base import Preprocess
 from zoo.backbones.images import ImagePreprocess
+from zoo.errors import ConfigError
+from zoo.plugins import AUGMENTATIONS
 
 Transform = Callable[[Any], Tensor]
 """From an item of a sample set to a sample, as `Preprocess.prepare` gives it, but varied."""
@@ -54,3 +56,14 @@ def between(low: float, high: float) -> float:
 def below(count: int) -> int:
     """A number from 0 to before `count`."""
     return int(torch.randint(max(count, 1), ()).item())
+
+
+def train_transform(preprocess: Preprocess, augment: str) -> Transform:
+    """From an item of a sample set to a sample, as `Preprocess.prepare`, but varied as `augment` says. A tensor is prepared already.
+
+    Raises: UnknownName; ConfigError where samples of this kind are not varied.
+    """
+    vary: Transform | None = getattr(AUGMENTATIONS.get(augment), preprocess.kind.value)(preprocess)
+    if vary is None:
+        raise ConfigError(f"augment {augment}: {preprocess.kind.nouns} are not varied; leave it at none")
+    return lambda item: preprocess.prepare(item) if isinstance(item, Tensor) else vary(item)

@@ -5,17 +5,24 @@ Pillow decodes. Formats that it does not know are named with what to do; HEIF is
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib
 import importlib.util
 import io
 import logging
+import os
+import stat
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from typing import IO
 
 from PIL import Image
 
-from zoo.data.decoding import tiff
+from zoo.data.decoding import headers
 
 _NOT_DECODED = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "EPS", "WMF"})
 """Formats that Pillow recognises and cannot decode by itself; for EPS and WMF it would run another program on the file."""
@@ -97,7 +104,7 @@ def _registered() -> dict[str, str]:
     """Ending to Pillow's name of the format, once its plug-ins and that for HEIF are there."""
     with _REGISTERING:
         Image.init()
-        tiff.hush()
+        headers.hush_libtiff()
         logging.getLogger("PIL").addHandler(logging.NullHandler())  # as libtiff's, its lines name no file
         if importlib.util.find_spec("pillow_heif"):
             importlib.import_module("pillow_heif").register_heif_opener()
@@ -146,8 +153,63 @@ def _of_format(name: str, content: bytes) -> str:
     except Exception as error:
         reason = str(error) or type(error).__name__
         if name == "TIFF" and (reason == "unknown pixel mode" or reason.isdecimal()):  # the number of an unknown compression
-            return f"{tiff.described(content)}; save it with 8 or 16 bits a channel, uncompressed or by LZW or Deflate"
+            return f"{headers.described_tiff(content)}; save it with 8 or 16 bits a channel, uncompressed or by LZW or Deflate"
         if name == "PSD" and reason.startswith("("):  # Photoshop's colour mode and bits
             return "a Photoshop file of a colour mode or depth that cannot be read; save it in RGB with 8 bits a channel"
         return f"begins as a {name} file and cannot be read: {reason}"
     return f"begins as a {name} file and cannot be read"
+
+
+Look = Callable[[IO[bytes], int], None]
+"""What is given an open file and its size before it is read, and raises where it should not be."""
+_REPLACED = "replaced since it was checked; start again (after `zoo cache clear checked` if its time of change was set back)"
+
+
+def read_file(path: Path, sha256: str = "", look: Look | None = None) -> bytes:
+    """All bytes of a regular file; of anything else (a folder, a pipe that would never end), or nothing, a ValueError or OSError.
+
+    Args:
+        sha256: what they had when the file was checked; a ValueError if they have another now, since everything that is computed is kept
+            under it. Empty: it was not checked.
+        look: what looks at the file's size and beginning first, so that what is too large, or no sample at all, takes no memory.
+
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("not a file")
+    with path.open("rb", buffering=0) as file:
+        if look is not None:
+            look(file, os.fstat(file.fileno()).st_size)
+            file.seek(0)
+        content = file.readall()
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(_REPLACED)
+    if not content:
+        raise ValueError("an empty file")
+    return content
+
+
+@contextlib.contextmanager
+def opened_file(path: Path, sha256: str = "") -> Iterator[tuple[IO[bytes], str]]:
+    """A file to be read from its beginning, and the sha256 of its bytes, of which none are kept.
+
+    Raises: as `read_file`; on leaving, ValueError if it was written to meanwhile: what was read may be other than what has the digest.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("not a file")
+    with path.open("rb") as file:
+        before = _version(file)
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha256 and found != sha256:
+            raise ValueError(_REPLACED)
+        if not file.tell():
+            raise ValueError("an empty file")
+        file.seek(0)
+        yield file, found
+        if _version(file) != before:
+            raise ValueError(_REPLACED)
+
+
+def _version(file: IO[bytes]) -> tuple[int, int]:
+    """What changes when an open file is written to: its size and time of change."""
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns

@@ -28,8 +28,7 @@ from typing import Any
 from zoo import cache
 from zoo.data.notices import Entry, Notice
 from zoo.data.sets import Opened, TextSet
-from zoo.data.sources.base import Named, Request, Source
-from zoo.data.sources.flaws import Row, Values
+from zoo.data.sources.base import Named, Request, Row, Source, Values
 from zoo.data.sources.folders.listing import SUFFIXES
 from zoo.data.sources.tables.columns import Columns, choose
 from zoo.data.sources.tables.gathering import gather, take_inputs

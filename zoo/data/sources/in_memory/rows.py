@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import IterableDataset, Subset
 
-from zoo.data.rows_on_disk import RowsOnDisk
-from zoo.data.sources.flaws import Row, Values
+from zoo.data.on_disk import RowsOnDisk
+from zoo.data.sources.base import Row, Values
 from zoo.data.sources.tables.parquet import named
 from zoo.data.sources.values import plain, split_of
 from zoo.errors import ConfigError, DataError

@@ -13,7 +13,7 @@ from PIL import Image
 
 from zoo.data.decoding import audio as sounds
 from zoo.data.decoding.images import suffixes
-from zoo.data.sources.tables.files import Values
+from zoo.data.sources.tables.row_sources import Values
 from zoo.data.sources.values import Chosen, is_missing, plain, split_of
 from zoo.errors import ConfigError, DataError, UnknownName
 from zoo.types import Kind, Schema

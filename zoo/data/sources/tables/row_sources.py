@@ -2,14 +2,81 @@
 
 from __future__ import annotations
 
+import lzma
 import re
+import zlib
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from zoo.data.sources.tables.files import Row, bad_row
+from zoo.data.sources.base import Reader, Row, Values, bad_row, flaw
+from zoo.data.sources.tables.parquet import is_partitioned, read_arrow, read_folder, read_parquet
+from zoo.data.sources.tables.text_files import COMPRESSED, read_json, read_lines, read_separated, require_file
 from zoo.errors import DataError
+from zoo.folders import is_folder
+
+__all__ = ["Row", "Values", "bad_row", "flaw", "is_partitioned", "is_table", "read_rows"]
+
+_TEXTS: dict[str, Reader] = {
+    ".csv": read_separated,
+    ".tsv": read_separated,
+    ".tab": read_separated,
+    ".jsonl": read_lines,
+    ".ndjson": read_lines,
+    ".json": read_json,
+}
+"""By the file's ending; these may be compressed."""
+_BINARY: dict[str, Reader] = {".parquet": read_parquet, ".pq": read_parquet, ".arrow": read_arrow, ".feather": read_arrow}
+ENDINGS = (*_TEXTS, *_BINARY)
+_TABLE = re.compile(
+    rf"(?:({'|'.join(map(re.escape, _TEXTS))})({'|'.join(map(re.escape, COMPRESSED))})?|({'|'.join(map(re.escape, _BINARY))}))$"
+)
+
+
+def read_rows(path: Path, only: Collection[str] | None = None, notices: list[str] | None = None) -> Generator[Row]:
+    """Each row's number and values, in the file's order.
+
+    Rows are numbered from 1. In CSV and TSV the first row is the one below the header (a spreadsheet shows it as its row 2), a row
+    of several lines counts once, and a blank line counts though it gives nothing. In JSON Lines the number is that of the line; in
+    JSON, Parquet and Arrow that of the object or row. `.json` alone is read as a whole. CSV, TSV and JSON may be compressed.
+
+    Args:
+        only: the columns that are wanted; None: all (of Parquet and Arrow all that can be texts, paths, labels or files).
+        notices: takes what there is to say of the whole; complete once the last row is given.
+
+    Raises: DataError, at once or later: the file is missing, of another kind, cut off, or its header is wrong.
+    """
+    said: list[str] = [] if notices is None else notices
+    only = None if only is None else dict.fromkeys(only)  # in their order; there may be thousands, and each is looked up
+    if is_folder(path):
+        return _guarded(path, read_folder(path, only, said))
+    require_file(path)
+    match = _TABLE.search(path.name.lower())
+    if match is None:
+        known = ", ".join(ENDINGS)
+        raise DataError(
+            f"{path}: not a table that can be read; save it as one of {known} (the text ones also {', '.join(COMPRESSED)})"
+        )
+    return _guarded(path, (_TEXTS | _BINARY)[match[1] or match[3]](path, only, said))
+
+
+def is_table(path: Path) -> bool:
+    """Whether the name of a file is that of a table."""
+    return _TABLE.search(path.name.lower()) is not None
+
+
+def _guarded(path: Path, rows: Iterator[Row]) -> Generator[Row]:
+    """The rows, with whatever the disk or the compression raises as one line that names the file."""
+    try:
+        yield from rows
+    except OSError as error:  # gzip.BadGzipFile too
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"{path}: the compressed file is damaged or cut off; fetch it again") from error
+    except UnicodeDecodeError as error:  # UTF-16 alone: bytes that are not UTF-8 are found by row
+        raise DataError(f"{path}: damaged or cut off: it begins as UTF-16 and does not go on so; fetch it again") from error
+
 
 _UNTYPED = re.compile(r"\.(csv|tsv|tab)(\.\w+)?$")
 

@@ -10,16 +10,13 @@ import torch
 from torch import Tensor, nn
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
-from zoo.backbones import options, stages
+from zoo.backbones import base, stages
 from zoo.backbones.audio_networks import sound_backbone
 from zoo.backbones.base import TRUNCATIONS, Backbone
 from zoo.backbones.digest import digest
-from zoo.backbones.faults import reported
-from zoo.backbones.networks import Network, open_network
-from zoo.backbones.pooling import POOLINGS, average_windows, pool
-from zoo.backbones.texts import ABSENT, TextPreprocess
-from zoo.backbones.tokenizing import UNLIMITED, has_tokenizer, open_tokenizer
-from zoo.errors import ConfigError, UnknownName, WeightsError
+from zoo.backbones.networks import POOLINGS, Network, average_windows, open_network, pool
+from zoo.backbones.texts import ABSENT, UNLIMITED, TextPreprocess, has_tokenizer, open_tokenizer
+from zoo.errors import ConfigError, UnknownName, WeightsError, reported
 from zoo.registry import BackboneSpec
 from zoo.types import Kind
 
@@ -82,12 +79,12 @@ class TransformersBackbone(Backbone):
         return states
 
 
-def load(spec: BackboneSpec, weights: str | None, given: options.Options, *, drop_path: float = 0.0, seed: int = 0) -> Backbone:
+def load(spec: BackboneSpec, weights: str | None, given: base.Options, *, drop_path: float = 0.0, seed: int = 0) -> Backbone:
     """As `zoo.backbones.load`, for transformers' networks."""
     if drop_path:
         raise ConfigError(f"{spec.name} has no drop-path: leave drop_path at 0")
     loaded = open_network(spec, weights, seed)
-    options.check(loaded.spec, given)
+    base.check_options(loaded.spec, given)
     if loaded.spec.kind is Kind.AUDIO:
         return sound_backbone(loaded, given["max_seconds"], given["truncation"], given["pooling"])
     return _text_backbone(loaded, given["max_length"], given["truncation"], given["pooling"], given["tokenizer"])

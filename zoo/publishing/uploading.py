@@ -17,7 +17,7 @@ from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalE
 from zoo import folders, upstream
 from zoo.adaptation import saved
 from zoo.adaptation.saved_config import CONFIG
-from zoo.backbones import hub_faults
+from zoo.backbones import hub
 from zoo.errors import CheckpointError, ConfigError, OutputError
 from zoo.publishing import metadata
 from zoo.publishing.card import CARD, WEIGHTS
@@ -110,28 +110,28 @@ def _to_hub(folder: Path, names: list[str], repository: str, force: bool, privat
         raise ConfigError("publish to a folder (./NAME, /PATH), or to a repository of the Hub (OWNER/NAME)")
     if constants.is_offline_mode():
         raise OutputError(f"{repository} cannot be published: HF_HUB_OFFLINE forbids to ask the Hub; publish to a folder")
-    token = hub_faults.token()
+    token = hub.login_token()
     if token is None:
         raise ConfigError("nobody is logged in to the Hub; run `hf auth login` first")
     api = HfApi(token=token)
     try:
-        with hub_faults.waiting():
-            address = str(hub_faults.again(lambda: api.create_repo(repository, private=private, exist_ok=True)))
+        with hub.waiting():
+            address = str(hub.again(lambda: api.create_repo(repository, private=private, exist_ok=True)))
             _commit(api, folder, names, repository, force)
-    except hub_faults.ANY as error:
-        reason = hub_faults.reason(error)
-        raise OutputError(f"{repository} cannot be published at {hub_faults.endpoint()}: {reason}") from error
+    except hub.ANY as error:
+        reason = hub.reason(error)
+        raise OutputError(f"{repository} cannot be published at {hub.endpoint()}: {reason}") from error
     return address
 
 
 def _commit(api: HfApi, folder: Path, names: list[str], repository: str, force: bool) -> None:
     """One commit of all files on the head that was looked at, and none if they are there; then the listed digests are compared."""
-    look = functools.partial(hub_faults.again, functools.partial(api.model_info, repository, files_metadata=True))
+    look = functools.partial(hub.again, functools.partial(api.model_info, repository, files_metadata=True))
     before: Any = look()
     if all(_listed(before, folder, name) for name in names):
         return
     ours = (folder / CARD).read_bytes()
-    theirs = hub_faults.again(lambda: _present_card(repository, before.sha))
+    theirs = hub.again(lambda: _present_card(repository, before.sha))
     # A new repository may hold the Hub's own empty card.
     if theirs not in (None, b"", ours) and not force:
         raise OutputError(f"{repository} has another {CARD}; look at it, then replace it with --force")
@@ -140,12 +140,12 @@ def _commit(api: HfApi, folder: Path, names: list[str], repository: str, force: 
         operations = [CommitOperationAdd(name, folder / name) for name in names]
         try:
             api.create_commit(repository, operations, commit_message=MESSAGE, parent_commit=before.sha)
-        except hub_faults.ANY:  # the answer may be what was lost, and not the commit
+        except hub.ANY:  # the answer may be what was lost, and not the commit
             now = look()
             if not all(_listed(now, folder, name) for name in names):
                 raise
 
-    hub_faults.again(send)
+    hub.again(send)
     after = look()
     wrong = next((name for name in names if _listed(after, folder, name) is False), None)
     if wrong is not None:

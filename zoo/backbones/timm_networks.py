@@ -18,9 +18,8 @@ from zoo.backbones import generator, stages
 from zoo.backbones import weights as sources
 from zoo.backbones.base import Backbone, WeightsOrigin
 from zoo.backbones.digest import digest
-from zoo.backbones.faults import reason, reported
 from zoo.backbones.images import ImagePreprocess
-from zoo.errors import ConfigError, UnknownName, WeightsError
+from zoo.errors import ConfigError, UnknownName, WeightsError, reason, reported
 from zoo.registry import BackboneSpec
 
 

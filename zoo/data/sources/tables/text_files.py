@@ -1,19 +1,67 @@
-"""The rows of comma-separated files and their like: delimiter, quoting, and what a grammar of quotation marks swallows."""
+"""A table file as a stream of characters: decompressed, decoded, and never one that would wait.
+
+The rows of comma-separated files and their like: delimiter, quoting, and what a grammar of quotation marks swallows.
+
+The rows of JSON Lines and JSON.
+"""
 
 from __future__ import annotations
 
+import bz2
+import codecs
 import csv
+import gzip
+import io
+import json
+import lzma
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from zoo.data.notices import Entry, Notice
-from zoo.data.sources.flaws import Row, bad_row, flaw
-from zoo.data.sources.tables.compressed import COMPRESSED, open_text
+from zoo.data.sources.base import Row, Values, bad_row, flaw
 from zoo.errors import DataError
+from zoo.folders import special
+
+
+def _open_zstd(path: Path, mode: str = "rb") -> IO[bytes]:
+    import pyarrow  # half a second, and the standard library reads no zstd before Python 3.14
+
+    return cast(IO[bytes], io.BufferedReader(pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd")))
+
+
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zst": _open_zstd}
+COMPRESSED = tuple(_OPENERS)
+"""Endings of compressed files that are read."""
+
+
+def require_file(path: Path) -> None:
+    """Raises: DataError for a pipe, a socket or a device, which would be waited for."""
+    kind = special(path)
+    if kind:
+        raise DataError(f"{path}: {kind}, not a file; write what it gives into a file first")
+
+
+def open_text(path: Path, newline: str | None) -> IO[str]:
+    """The file as text: UTF-16 if its first bytes say so, else UTF-8, where other bytes become lone surrogates.
+
+    Raises: DataError if it is empty or binary; OSError.
+    """
+    require_file(path)
+    opener = _OPENERS.get(path.suffix.lower(), open)
+    with opener(path, "rb") as stream:
+        head = stream.read(4096)
+    if not head.strip(codecs.BOM_UTF8 + b"\r\n\t "):
+        raise DataError(f"{path}: an empty file")
+    utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if not utf16 and b"\0" in head.split(b"\n")[0]:
+        raise DataError(f"{path}: NUL bytes in the first line: a binary file, or UTF-16 without its mark; save it as UTF-8 text")
+    encoding, errors = ("utf-16", "strict") if utf16 else ("utf-8-sig", "surrogateescape")
+    return io.TextIOWrapper(opener(path, "rb"), encoding=encoding, errors=errors, newline=newline)
+
 
 _HEAD = 1 << 20
 """Characters from which delimiter and quoting are told."""
@@ -156,3 +204,52 @@ def _wrapped(lines: Sequence[str], delimiter: str) -> bool:
     fields = [field for line in lines for field in line.rstrip("\r\n").split(delimiter) if '"' in field]
     both = sum(len(field) > 1 and field[0] == field[-1] == '"' for field in fields)
     return both > sum((field[0] == '"') != (field[-1] == '"') or field == '"' for field in fields)
+
+
+def read_lines(path: Path, only: Collection[str] | None, notices: list[str]) -> Iterator[Row]:
+    """JSON Lines: an object a line."""
+    with open_text(path, None) as stream:
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                yield number, _parse_line(path, number, line, only)
+
+
+def _parse_line(path: Path, number: int, line: str, only: Collection[str] | None) -> Values | DataError:
+    wrong = flaw(line)
+    if wrong:
+        return bad_row(path, number, wrong)
+    try:
+        found = json.loads(line)
+    except json.JSONDecodeError as error:
+        hint = "; a file that is one list of objects is called .json" if line.lstrip().startswith("[") else ""
+        return bad_row(path, number, f"not JSON: {error.msg} at character {error.pos + 1:,}{hint}")
+    except (ValueError, RecursionError):
+        return bad_row(path, number, "JSON with a number too long or too many brackets in each other")
+    return _pick(path, number, found, only)
+
+
+def _pick(path: Path, number: int, found: Any, only: Collection[str] | None) -> Values | DataError:
+    """The wanted columns of one parsed JSON value."""
+    if not isinstance(found, dict):
+        return bad_row(path, number, f"a {type(found).__name__}, expected an object such as {{'text': ..., 'label': ...}}")
+    wrong = next((one for value in found.values() if isinstance(value, str) and (one := flaw(value))), None)
+    if wrong:
+        return bad_row(path, number, wrong)
+    return found if only is None else {name: found.get(name) for name in only}
+
+
+def read_json(path: Path, only: Collection[str] | None, notices: list[str]) -> Iterator[Row]:
+    """JSON: a list of objects, read as a whole."""
+    with open_text(path, None) as stream:
+        text = stream.read()
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        hint = "; one object a line is called .jsonl" if error.msg == "Extra data" else ""
+        raise DataError(f"{path}, line {error.lineno:,}: not JSON: {error.msg}{hint}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: JSON with a number too long or too many brackets in each other") from error
+    if not isinstance(found, list):
+        raise DataError(f"{path}: expected a list of objects, found a {type(found).__name__}; one object a line is called .jsonl")
+    for number, one in enumerate(found, 1):
+        yield number, _pick(path, number, one, only)
