@@ -35,7 +35,7 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.config import build
 from zoo.evaluation import metrics
 from zoo.evaluation.outputs import from_logits
-from zoo.training import judging, probe, solving
+from zoo.training.probe import pools, solved_head, sweep
 from zoo.types import Task
 
 RESULT = Path(__file__).parent / "HEADS.md"
@@ -126,12 +126,12 @@ class _Rows:
 
 def _zoo(task: Task, features: NDArray[Any], targets: NDArray[Any], others: NDArray[Any], seed: int) -> NDArray[Any]:
     rows: Any = _Rows(features)
-    pool = judging.crossed(targets, np.arange(len(targets)), [[rows]], [rows], seed, "samples")
+    pool = pools.crossed(targets, np.arange(len(targets)), [[rows]], [rows], seed, "samples")
     assert pool is not None
     outputs = int(targets.max()) + 1 if task is Task.CLASSIFICATION else targets.shape[1]
     model = AdaptedModel.build(_SMALL, outputs, task=task)
-    solved = probe.solve(pool, model, metrics.get(METRIC[task], task), build({}), torch.device("cpu"))
-    return model.predicted(solving.logits(solved.candidate, others))
+    solved = solved_head.solve(pool, model, metrics.get(METRIC[task], task), build({}), torch.device("cpu"))
+    return model.predicted(sweep.logits(solved.candidate, others))
 
 
 _SMALL = backbones.load(registry.resolve("timm/test_vit.r160_in1k"), "random")

@@ -32,7 +32,7 @@ from zoo.adaptation import boundary
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import build
 from zoo.data import open_splits
-from zoo.training.features import Extractor
+from zoo.training.features.extraction import Extractor
 config = build({"data": sys.argv[1], "cache": sys.argv[2], "num_workers": 1, "engine": sys.argv[3]})
 train = open_splits(config).train
 model = AdaptedModel.build(backbones.load(registry.resolve("tf_efficientnet_lite0"), image_size=64), 10)

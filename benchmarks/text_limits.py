@@ -25,7 +25,7 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.config import build
 from zoo.data import open_splits
 from zoo.data.sets import TextSet
-from zoo.training.features import Extractor
+from zoo.training.features.extraction import Extractor
 class AsGiven(TextSet):
     sizes = None
 train = open_splits(build({"data": sys.argv[1], "cache": "off"})).train

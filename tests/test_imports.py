@@ -43,7 +43,7 @@ imports._import = slowly
 imports.ahead()
 import numpy as np, torch
 from torch.utils.data import DataLoader
-from zoo.data.loaders import _Feed
+from zoo.data.loading.loaders import _Feed
 class Samples:
     samples = None
 feed = _Feed(DataLoader([1, 2], num_workers=0), Samples())

@@ -34,7 +34,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Ways:
-    """The ways of training that use the option, by their names in `zoo.training.way`; without this marker, all."""
+    """The ways of training that use the option, by their names in `zoo.training.method`; without this marker, all."""
 
     names: frozenset[str]
 

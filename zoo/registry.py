@@ -32,7 +32,7 @@ HeadFactory = Callable[[int, int], Any]
 """`(in_features, num_outputs)` to a module from `[B, in_features]` to `[B, num_outputs]`."""
 
 SAMPLERS = ("random", "sequential", "weighted", "balanced-batch", "stratified", "length-grouped", "subset")
-"""Those that zoo has, in `zoo.data.samplers`."""
+"""Those that zoo has, in `zoo.data.loading.samplers`."""
 
 Function = Callable[..., Any]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zoo.data.folds import assign
+from zoo.data.splits.folds import assign
 
 
 def test_every_class_is_spread_evenly():

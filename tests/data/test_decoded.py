@@ -9,8 +9,8 @@ from zoo import cache
 from zoo.backbones.images import ImagePreprocess
 from zoo.config import build
 from zoo.data import TrainBatches, from_datasets, open_splits
-from zoo.data.decoded import PAGE, decode, size
 from zoo.errors import DataError
+from zoo.training.features.decoded_images import PAGE, decode, decoded_size
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_file_that_was_replaced_is_not_kept_under_the_old_digest(pictures, tmp
 
 
 def test_the_room_they_take_is_known_before(pictures, tmp_path):
-    expected = size(pictures, 80)
+    expected = decoded_size(pictures, 80)
     decode(pictures, tmp_path / "cache", 80)
     (entry,) = cache.entries(tmp_path / "cache")
     assert expected == entry.rows * PAGE

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageEnhance
 from sklearn.datasets import load_sample_images
 
-from zoo.data import duplicates
-from zoo.data.duplicates import LOOK
+from zoo.data.splits import duplicates
+from zoo.data.splits.duplicates import LOOK
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from PIL import Image
 import zoo
 from zoo.config import build
 from zoo.data import from_datasets, open_splits
-from zoo.data.folds import assign, groups_of, spread
+from zoo.data.splits.folds import assign, groups_of, spread
 from zoo.errors import ConfigError, DataError, UnknownName
-from zoo.training import judging
+from zoo.training.probe import pools
 
 N = 240
 
@@ -105,7 +105,7 @@ def test_folds_hold_whole_groups(frame):
     splits = from_datasets(frame, options=build({"group": "patient"}).data)
     sets = [splits.train, splits.val]
     targets = np.concatenate([samples.targets for samples in sets])
-    folds = assign(targets, groups_of(sets), judging.FOLDS, 0)
+    folds = assign(targets, groups_of(sets), pools.FOLDS, 0)
     given = np.concatenate([samples.groups for samples in sets])
     assert all(len(set(folds[given == group])) == 1 for group in np.unique(given))
     assert np.ptp(np.bincount(folds)) <= 16

@@ -20,9 +20,9 @@ from zoo.backbones.images import ImagePreprocess
 from zoo.config import FinetuneConfig, build
 from zoo.data import EvalBatches, TrainBatches, from_datasets, open_splits
 from zoo.data.decoding.images import _Locks
-from zoo.data.loaders import TIMEOUT, loading
-from zoo.data.samplers import batch_seed
-from zoo.data.timing import choose_workers
+from zoo.data.loading.loaders import TIMEOUT, loading
+from zoo.data.loading.samplers import batch_seed
+from zoo.data.loading.worker_count import choose_workers
 from zoo.errors import ConfigError, DataError, RunFailed, UnknownName
 
 PREPROCESS = ImagePreprocess(16, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)

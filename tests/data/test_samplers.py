@@ -8,8 +8,8 @@ import pytest
 from zoo import registry
 from zoo.config import build
 from zoo.data import open_splits
-from zoo.data.orders import balanced, length_grouped, make_plan, sampling, stratified, subset, weighted
-from zoo.data.samplers import StepPlan, batch_seed, cut, evaluation_shares, order, sample_seed, steps_per_epoch
+from zoo.data.loading.orders import balanced, length_grouped, make_plan, sampling, stratified, subset, weighted
+from zoo.data.loading.samplers import StepPlan, batch_seed, cut, evaluation_shares, order, sample_seed, steps_per_epoch
 from zoo.data.sets import DIGEST, TextSet
 from zoo.errors import ConfigError, UnknownName
 

@@ -21,7 +21,7 @@ from zoo.cache import Space
 from zoo.config import build
 from zoo.data import open_splits
 from zoo.runtimes import process
-from zoo.training.features import Extractor, Wanted
+from zoo.training.features.extraction import Extractor, Wanted
 
 CPU = torch.device("cpu")
 BEFORE = 80

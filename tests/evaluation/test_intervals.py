@@ -10,8 +10,9 @@ import pytest
 from drawn import draw
 
 from zoo.evaluation.intervals import bootstrap
+from zoo.evaluation.metrics.base import Metric
+from zoo.evaluation.metrics.classification import SHIPPED
 from zoo.evaluation.outputs import Outputs, Undefined
-from zoo.evaluation.shipped import SHIPPED, Metric
 
 
 def interval(name: str, outputs: Outputs, seed: int = 0):

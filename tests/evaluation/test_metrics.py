@@ -257,7 +257,7 @@ def test_ours_takes_whole_numbers_only(predictions):
 
 
 PLUGIN = """
-from zoo.evaluation.shipped import Metric
+from zoo.evaluation.metrics.classification import Metric
 from zoo.types import Task
 
 ERRORS = Metric("errors", "errors: how many", False, lambda outputs: float((~outputs.correct.astype(bool)).sum()), high=1e9,

@@ -10,8 +10,8 @@ from scipy.special import expit
 
 from zoo.errors import ConfigError, DataError, NonFinite
 from zoo.evaluation.calibration import best_thresholds
+from zoo.evaluation.metrics.multilabel import SHIPPED
 from zoo.evaluation.outputs import MultilabelOutputs, Undefined, from_logits
-from zoo.evaluation.shipped_multilabel import SHIPPED
 from zoo.types import Task
 
 

@@ -9,8 +9,8 @@ import sklearn.metrics
 from drawn import draw_values
 
 from zoo.errors import DataError, NonFinite
+from zoo.evaluation.metrics.regression import SHIPPED
 from zoo.evaluation.outputs import Undefined, ValueOutputs, from_logits
-from zoo.evaluation.shipped_regression import SHIPPED
 from zoo.types import Task
 
 

@@ -9,8 +9,8 @@ import pytest
 import sklearn.metrics
 from drawn import draw
 
+from zoo.evaluation.metrics.classification import SHIPPED
 from zoo.evaluation.outputs import Outputs, Undefined
-from zoo.evaluation.shipped import SHIPPED
 
 
 def measure(name: str, outputs: Outputs) -> float:

@@ -15,11 +15,12 @@ from zoo.config import build, resolve
 from zoo.data import open_splits
 from zoo.evaluation import metrics
 from zoo.training import job as jobs
-from zoo.training import launch, optim, solving
+from zoo.training import launch, optim
 from zoo.training.collect import prepare
-from zoo.training.features import Extractor
+from zoo.training.features.extraction import Extractor
 from zoo.training.launch import settle
 from zoo.training.precision import full_float32
+from zoo.training.probe import sweep
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and torch sees none")
 
@@ -87,7 +88,7 @@ def test_features_are_those_of_the_cpu(tmp_path, precision, tolerance):
 def test_the_solver_finds_what_it_finds_on_the_cpu():
     found = load_digits()
     rows, targets = found.data.astype(np.float32), found.target
-    for ours, theirs in zip(solving.sweep(rows, targets, 10, device=GPU), solving.sweep(rows, targets, 10), strict=True):
+    for ours, theirs in zip(sweep.sweep(rows, targets, 10, device=GPU), sweep.sweep(rows, targets, 10), strict=True):
         assert ours.scaling == theirs.scaling
         assert ours.objective == pytest.approx(theirs.objective, abs=1e-4)
 

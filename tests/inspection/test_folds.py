@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss
 
 from zoo.inspection import folds, measuring
 from zoo.inspection.folds import FOLDS
-from zoo.training import solving
+from zoo.training.probe import sweep
 
 
 def names(count):
@@ -57,7 +57,7 @@ def test_probabilities_are_those_of_scikit_learn():
         model.fit((train - mean) / deviation, labels[numbers != fold])
         return model.predict_proba((held - mean) / deviation)
 
-    strength = min(solving.STRENGTHS, key=lambda one: log_loss(labels[numbers == 0], theirs(0, one)))
+    strength = min(sweep.STRENGTHS, key=lambda one: log_loss(labels[numbers == 0], theirs(0, one)))
     expected = np.empty((240, 3))
     for fold in range(FOLDS):
         expected[numbers == fold] = theirs(fold, strength)

@@ -12,8 +12,8 @@ import zoo
 from zoo import backbones, registry
 from zoo.data.notices import lines
 from zoo.data.sets import DIGEST, SoundFiles, TextSet
-from zoo.training import truncation
-from zoo.training.truncation import cut_off
+from zoo.data.splits import facts
+from zoo.data.splits.facts import cut_off
 
 
 def texts(*words: str) -> TextSet:
@@ -65,7 +65,7 @@ def test_texts_that_are_cut_are_named(eight):
 
 
 def test_of_many_texts_some_are_looked_at(eight, monkeypatch):
-    monkeypatch.setattr(truncation, "LOOKED_AT", 5)
+    monkeypatch.setattr(facts, "LOOKED_AT", 5)
     parts = {"train": texts(*[LONG] * 6), "val": texts(), "test": texts(*[LONG] * 3)}
     (notice,) = cut_off(parts, eight)
     assert notice.startswith("5 of 5 texts that were looked at (9 in all) have more than 8 tokens")

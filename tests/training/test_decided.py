@@ -209,7 +209,7 @@ class TestDecidedOnce:
         def interrupted(*_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("zoo.training.features.Extractor._compute", interrupted)
+        monkeypatch.setattr("zoo.training.features.extraction.Extractor._compute", interrupted)
         with pytest.raises(KeyboardInterrupt):
             zoo.finetune(**AUTO, out=str(tmp_path / "run"))
         settled = runs.open_run(tmp_path / "run").resolved().config.machine

@@ -17,7 +17,7 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.config import build
 from zoo.data import open_splits
 from zoo.errors import RunFailed
-from zoo.training.features import Extractor
+from zoo.training.features.extraction import Extractor
 
 CPU = torch.device("cpu")
 

@@ -21,7 +21,7 @@ from zoo.cache import Space
 from zoo.config import build
 from zoo.data import TrainBatches, open_splits
 from zoo.errors import ConfigError, DataError, NonFinite
-from zoo.training.features import Extractor, Work
+from zoo.training.features.extraction import Extractor, Work
 
 CPU = torch.device("cpu")
 
@@ -253,7 +253,7 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.cache import Shards
 from zoo.config import build
 from zoo.data import open_splits
-from zoo.training.features import Extractor
+from zoo.training.features.extraction import Extractor
 Shards.SECONDS = (0.02, 0.02)
 model = AdaptedModel.build(backbones.load(BY_FAMILY["resnet"], "random"), 10)
 config = build({{"cache": sys.argv[1], "engine": "torch", "num_workers": 0}})

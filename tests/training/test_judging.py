@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from zoo.data import from_datasets
-from zoo.data.folds import groups_of
-from zoo.training import judging
-from zoo.training.judging import Judged
+from zoo.data.splits.folds import groups_of
+from zoo.training.probe import pools
+from zoo.training.probe.pools import Judged
 
 
 class Table:
@@ -41,7 +41,7 @@ def test_all_views_of_a_sample_are_left_out_where_it_is_judged(splits):
     views = [[rows(samples, start, view) for view in (1, 2)] for samples, start in zip(sets, starts, strict=True)]
     plain = [rows(samples, start) for samples, start in zip(sets, starts, strict=True)]
     targets = np.concatenate([samples.targets for samples in sets])
-    pool = judging.crossed(targets, groups_of(sets), views, plain, 0, "texts")
+    pool = pools.crossed(targets, groups_of(sets), views, plain, 0, "texts")
     assert len(pool.features) == 2 * len(targets)
     assert (pool.targets == targets[pool.features[:, 0].astype(int)]).all()
     assert sorted(pool.judged) == list(range(len(targets)))
@@ -56,7 +56,7 @@ def test_identical_samples_are_judged_together(splits):
     sets = [splits.train, splits.val]
     plain = [rows(splits.train, 0), rows(splits.val, len(splits.train))]
     targets = np.concatenate([samples.targets for samples in sets])
-    pool = judging.crossed(targets, groups_of(sets), [[one] for one in plain], plain, 0, "texts")
+    pool = pools.crossed(targets, groups_of(sets), [[one] for one in plain], plain, 0, "texts")
     digests = np.concatenate([samples.digests for samples in sets])
     for digest in np.unique(digests):
         alike = np.flatnonzero(digests == digest)
@@ -65,25 +65,25 @@ def test_identical_samples_are_judged_together(splits):
 
 def test_without_room_in_memory_the_validation_samples_alone_are_held_out(splits, monkeypatch):
     sets, plain = [splits.train, splits.val], [rows(splits.train, 0), rows(splits.val, len(splits.train))]
-    monkeypatch.setattr(judging, "IN_MEMORY", 100)
+    monkeypatch.setattr(pools, "IN_MEMORY", 100)
     targets = np.concatenate([samples.targets for samples in sets])
-    assert judging.crossed(targets, groups_of(sets), [[one] for one in plain], plain, 0, "texts") is None
+    assert pools.crossed(targets, groups_of(sets), [[one] for one in plain], plain, 0, "texts") is None
     monkeypatch.undo()
-    pool = judging.by_validation([plain[0]], plain[1], splits, refit=[plain[1]])
+    pool = pools.by_validation([plain[0]], plain[1], splits, refit=[plain[1]])
     assert pool.folds == [slice(len(splits.train), len(splits.train) + len(splits.val))]
     assert pool.refits
     assert (pool.judged_targets == splits.val.targets).all()
-    assert not judging.by_validation([plain[0]], plain[1], splits).refits
+    assert not pools.by_validation([plain[0]], plain[1], splits).refits
 
 
 def test_what_was_judged_is_read_again(tmp_path):
     run = SimpleNamespace(path=tmp_path)
     judged = Judged(np.array([3, 1]), np.float32([[1, 2], [3, 4]]), "on the validation texts")
-    judging.write(run, judged)
-    again = judging.read(run)
+    pools.write(run, judged)
+    again = pools.read(run)
     assert again.words == judged.words
     np.testing.assert_array_equal(again.samples, judged.samples)
     np.testing.assert_array_equal(again.logits, judged.logits)
-    (tmp_path / judging.FILE).write_bytes(b"{}")
-    with pytest.raises(judging.CheckpointError, match=r"held_out.safetensors: damaged or gone"):
-        judging.read(run)
+    (tmp_path / pools.FILE).write_bytes(b"{}")
+    with pytest.raises(pools.CheckpointError, match=r"held_out.safetensors: damaged or gone"):
+        pools.read(run)

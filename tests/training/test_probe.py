@@ -6,9 +6,9 @@ import torch
 
 from zoo.evaluation import metrics
 from zoo.evaluation.outputs import Outputs
-from zoo.training import probe
-from zoo.training.probe import Tried, choose
-from zoo.training.solving import HeldOut
+from zoo.training.probe import solved_head
+from zoo.training.probe.solved_head import Tried, choose
+from zoo.training.probe.sweep import HeldOut
 
 N = 400
 
@@ -34,9 +34,9 @@ def test_weaker_strengths_are_left_out_once_both_are_past_their_best():
     accuracy = metrics.get("accuracy")
     losses = [0.5, 0.4, 0.45, 0.5, 0.6, 0.7]
     worse = [tried(number, 360 - number, loss) for number, loss in enumerate(losses)]
-    assert [one.number for one in probe._while_better(iter(worse), accuracy)] == [0, 1, 2, 3]
+    assert [one.number for one in solved_head._while_better(iter(worse), accuracy)] == [0, 1, 2, 3]
     better = [tried(number, 350 + (4 if number == 3 else 0), loss) for number, loss in enumerate(losses)]
-    assert [one.number for one in probe._while_better(iter(better), accuracy)] == [0, 1, 2, 3, 4, 5]
+    assert [one.number for one in solved_head._while_better(iter(better), accuracy)] == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_metric_that_is_better_when_lower():
@@ -52,18 +52,18 @@ def test_only_what_can_be_chosen_is_kept():
         everyone = [tried(number, int(rng.integers(300, 400)), float(rng.integers(10, 40)) / 100) for number in range(1, 12)]
         front: list[Tried] = []
         for one in everyone:
-            front = probe._front([*front, one], accuracy)
+            front = solved_head._front([*front, one], accuracy)
         assert len(front) <= len(everyone)
         assert choose(front, accuracy).number == choose(everyone, accuracy).number
 
 
-@pytest.mark.parametrize("products", [probe.SMALL - 1, probe.SMALL])
+@pytest.mark.parametrize("products", [solved_head.SMALL - 1, solved_head.SMALL])
 def test_threads_are_given_back(products):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        with probe._threads(products):
-            assert torch.get_num_threads() == (1 if products < probe.SMALL else 2)
+        with solved_head._threads(products):
+            assert torch.get_num_threads() == (1 if products < solved_head.SMALL else 2)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
 from zoo.errors import ConfigError, DataError, UnknownName
-from zoo.training import solving, solving_design
+from zoo.training.probe import design, sweep
 
 TIGHT = 1e-4
 
@@ -29,7 +29,7 @@ def wide(digits):
 
 
 def one(features, targets, num_classes=10, *, scaling="standardised", strength=1e-2, **options):
-    return next(iter(solving.sweep(features, targets, num_classes, scalings=[scaling], strengths=[strength], **options)))
+    return next(iter(sweep.sweep(features, targets, num_classes, scalings=[scaling], strengths=[strength], **options)))
 
 
 def scaled(features, scaling):
@@ -60,14 +60,14 @@ class TestClassification:
         z = scaled(features, scaling)
         expected = reference(z, targets, strength)
         assert found.converged
-        probabilities = softmax(solving.logits(found, features), axis=1)
+        probabilities = softmax(sweep.logits(found, features), axis=1)
         np.testing.assert_allclose(probabilities, expected.predict_proba(z), atol=3e-4)
         own = -np.log(expected.predict_proba(z)[np.arange(len(z)), targets]).mean() + strength / 2 * (expected.coef_**2).sum()
         assert found.objective == pytest.approx(own, rel=1e-4)
 
     def test_the_default_tolerance_bounds_the_excess(self, digits):
         features, targets = digits
-        for found in solving.sweep(features, targets, 10, scalings=["standardised"], strengths=[1e-1, 1e-3, 1e-5]):
+        for found in sweep.sweep(features, targets, 10, scalings=["standardised"], strengths=[1e-1, 1e-3, 1e-5]):
             exact = one(features, targets, strength=found.strength, tolerance=TIGHT)
             assert 0 <= found.objective - exact.objective + 1e-7 <= 2e-5
             assert found.converged
@@ -84,12 +84,12 @@ class TestClassification:
         features, targets = digits
         kept = (targets > 2) | (np.arange(len(targets)) % 4 == 0)
         features, targets = features[kept], targets[kept]
-        weights = solving.balanced(targets, 10)
+        weights = sweep.balanced(targets, 10)
         np.testing.assert_allclose(weights, compute_class_weight("balanced", classes=np.arange(10), y=targets))
         found = one(features, targets, class_weights=3 * weights, tolerance=TIGHT)  # only their ratios count
         z = scaled(features, "standardised")
         expected = reference(z, targets, 1e-2, class_weight="balanced")
-        np.testing.assert_allclose(softmax(solving.logits(found, features), axis=1), expected.predict_proba(z), atol=3e-4)
+        np.testing.assert_allclose(softmax(sweep.logits(found, features), axis=1), expected.predict_proba(z), atol=3e-4)
 
     def test_two_classes(self, digits):
         features, targets = digits[0][digits[1] < 2], digits[1][digits[1] < 2]
@@ -97,20 +97,20 @@ class TestClassification:
         z = scaled(features, "standardised")
         # A softmax over two rows w and -w pays twice the penalty of a logistic regression on 2 w, halved: 2 |w|^2 = |2 w|^2 / 2.
         expected = reference(z, targets, 1e-2 / 2)
-        np.testing.assert_allclose(softmax(solving.logits(found, features), axis=1), expected.predict_proba(z), atol=3e-4)
+        np.testing.assert_allclose(softmax(sweep.logits(found, features), axis=1), expected.predict_proba(z), atol=3e-4)
 
     def test_a_class_without_rows_is_never_predicted(self, digits):
         found = one(*digits, 11)
         assert np.isfinite(found.bias).all()
-        assert softmax(solving.logits(found, digits[0]), axis=1)[:, 10].max() < 1e-2
+        assert softmax(sweep.logits(found, digits[0]), axis=1)[:, 10].max() < 1e-2
 
     def test_the_path_is_in_order_and_the_same_twice(self, digits):
-        first, second = (list(solving.sweep(digits[0][:300], digits[1][:300], 10)) for _ in range(2))
-        assert [(item.scaling, item.strength) for item in first] == [(s, a) for s in solving.SCALINGS for a in solving.STRENGTHS]
+        first, second = (list(sweep.sweep(digits[0][:300], digits[1][:300], 10)) for _ in range(2))
+        assert [(item.scaling, item.strength) for item in first] == [(s, a) for s in sweep.SCALINGS for a in sweep.STRENGTHS]
         assert all(
             np.array_equal(a.weight, b.weight) and np.array_equal(a.bias, b.bias) for a, b in zip(first, second, strict=True)
         )
-        for scaling in solving.SCALINGS:
+        for scaling in sweep.SCALINGS:
             values = [item.objective for item in first if item.scaling == scaling]
             assert values == sorted(values, reverse=True)
 
@@ -121,7 +121,7 @@ class TestOtherLosses:
         targets = np.stack([classes % 2 == 1, classes > 4, classes == 8], axis=1).astype(np.float32)
         found = one(features, targets, 3, loss="logistic", tolerance=TIGHT)
         z = scaled(features, "standardised")
-        probabilities = expit(solving.logits(found, features))
+        probabilities = expit(sweep.logits(found, features))
         for label in range(3):
             expected = reference(z, targets[:, label], 1e-2).predict_proba(z)[:, 1]
             np.testing.assert_allclose(probabilities[:, label], expected, atol=3e-4)
@@ -129,7 +129,7 @@ class TestOtherLosses:
     def test_a_label_that_is_never_set_stays_finite(self, digits):
         targets = np.stack([digits[1] > 4, digits[1] > 9], axis=1).astype(np.float32)
         found = one(digits[0], targets, 2, loss="logistic")
-        assert expit(solving.logits(found, digits[0]))[:, 1].max() < 1e-2
+        assert expit(sweep.logits(found, digits[0]))[:, 1].max() < 1e-2
 
     @pytest.mark.parametrize("scaling", ["centred", "standardised"])
     @pytest.mark.parametrize("shape", ["digits", "wide"])
@@ -141,7 +141,7 @@ class TestOtherLosses:
         z = scaled(features, scaling)
         expected = Ridge(alpha=strength * len(z)).fit(z, targets.astype(np.float64)).predict(z)
         spread = targets.std(0)
-        np.testing.assert_allclose(solving.logits(found, features) / spread, expected / spread, atol=3e-4)
+        np.testing.assert_allclose(sweep.logits(found, features) / spread, expected / spread, atol=3e-4)
         assert found.converged
         assert found.iterations <= 3
 
@@ -158,22 +158,22 @@ class TestAwkwardFeatures:
         found = one(features, digits[1], tolerance=TIGHT)
         np.testing.assert_allclose(found.weight[:, :64], found.weight[:, 64:], atol=1e-4)
         single = one(*digits, strength=1e-2 / 2, tolerance=TIGHT)
-        np.testing.assert_allclose(solving.logits(found, features), solving.logits(single, digits[0]), atol=5e-3)
+        np.testing.assert_allclose(sweep.logits(found, features), sweep.logits(single, digits[0]), atol=5e-3)
 
-    @pytest.mark.parametrize("scaling", solving.SCALINGS)
+    @pytest.mark.parametrize("scaling", sweep.SCALINGS)
     def test_a_huge_column_leaves_all_finite(self, digits, scaling):
         features = digits[0].copy()
         features[:, 20] *= 1e6
-        for found in solving.sweep(features, digits[1], 10, scalings=[scaling], strengths=[1.0, 1e-3, 1e-6]):
-            assert np.isfinite(solving.logits(found, features)).all()
+        for found in sweep.sweep(features, digits[1], 10, scalings=[scaling], strengths=[1.0, 1e-3, 1e-6]):
+            assert np.isfinite(sweep.logits(found, features)).all()
 
     def test_a_column_that_hardly_varies_is_not_blown_up(self, wide):
         """Off in all samples but one, which is a thousandth of the others: on, in another sample, it decides nothing."""
         features = np.concatenate([wide[0], np.zeros((200, 1), np.float32)], 1)
         features[7, -1] = 1e-3 * wide[0].std()
-        found, (without,) = one(features, wide[1]), list(solving.sweep(*wide, 10, scalings=["standardised"], strengths=[1e-2]))
+        found, (without,) = one(features, wide[1]), list(sweep.sweep(*wide, 10, scalings=["standardised"], strengths=[1e-2]))
         features[:, -1] = wide[0].max()
-        before, after = solving.logits(without, wide[0]), solving.logits(found, features)
+        before, after = sweep.logits(without, wide[0]), sweep.logits(found, features)
         assert np.abs(after - before).max() < 30
 
     def test_a_huge_column_is_harmless_once_standardised(self, digits):
@@ -186,15 +186,15 @@ class TestAwkwardFeatures:
         rng = np.random.default_rng(0)
         targets = np.arange(120) % 3
         features = (10 * np.eye(3)[targets] + rng.normal(size=(120, 3))).astype(np.float32)
-        for found in solving.sweep(features, targets, 3, strengths=[1e-9, 1e-12]):
+        for found in sweep.sweep(features, targets, 3, strengths=[1e-9, 1e-12]):
             assert np.isfinite(found.weight).all()
-            assert (solving.logits(found, features).argmax(1) == targets).all()
+            assert (sweep.logits(found, features).argmax(1) == targets).all()
 
     def test_equal_rows_have_the_classes_shares(self):
         targets = np.array([0, 0, 0, 1])
-        for scaling in solving.SCALINGS:
+        for scaling in sweep.SCALINGS:
             found = one(np.ones((4, 3), np.float32), targets, 2, scaling=scaling, tolerance=1e-5)
-            np.testing.assert_allclose(softmax(solving.logits(found, np.ones((1, 3), np.float32))), [[0.75, 0.25]], atol=1e-4)
+            np.testing.assert_allclose(softmax(sweep.logits(found, np.ones((1, 3), np.float32))), [[0.75, 0.25]], atol=1e-4)
 
     def test_a_row_of_zeros_under_normalised(self, digits):
         features = digits[0].copy()
@@ -239,9 +239,9 @@ class TestAwkwardMatrices:
     def test_it_is_solved(self, name, width):
         features = AWKWARD[name](np.random.default_rng(0), 300, width).astype(np.float32)
         classes = np.arange(300) % 2
-        for found in solving.sweep(features, classes, 2):
+        for found in sweep.sweep(features, classes, 2):
             assert found.converged
-            assert np.isfinite(solving.logits(found, features)).all()
+            assert np.isfinite(sweep.logits(found, features)).all()
             assert found.objective <= np.log(2) + 1e-6  # that of a head of zeros
 
     @pytest.mark.parametrize("name", [name for name in AWKWARD if name not in ("alike", "far apart", "denormal")])
@@ -259,41 +259,41 @@ class TestAwkwardMatrices:
         expected = reference(z, classes, 1e-2)
         own = log_loss(classes, expected.predict_proba(z)) + 1e-2 / 2 * (expected.coef_**2).sum()
         assert found.objective == pytest.approx(own, abs=2e-5)
-        np.testing.assert_allclose(softmax(solving.logits(found, features), axis=1), expected.predict_proba(z), atol=1e-3)
+        np.testing.assert_allclose(softmax(sweep.logits(found, features), axis=1), expected.predict_proba(z), atol=1e-3)
         values = np.stack([np.arange(60.0), 5 - classes], axis=1)
         ridge = one(features, values, 2, loss="squared", scaling=scaling, strength=1e-2, tolerance=1e-5)
         fitted = Ridge(alpha=1e-2 * 60, solver="svd").fit(z, values).predict(z)
-        np.testing.assert_allclose(solving.logits(ridge, features), fitted, atol=3e-3 * values.std(0).max())
+        np.testing.assert_allclose(sweep.logits(ridge, features), fitted, atol=3e-3 * values.std(0).max())
 
     def test_one_sample_a_class(self):
         features = np.random.default_rng(0).normal(size=(12, 40)).astype(np.float32)
-        for found in solving.sweep(features, np.arange(12), 12):
+        for found in sweep.sweep(features, np.arange(12), 12):
             assert found.converged
-        assert (solving.logits(found, features).argmax(1) == np.arange(12)).all()
+        assert (sweep.logits(found, features).argmax(1) == np.arange(12)).all()
 
 
 class TestBlocks:
-    @pytest.mark.parametrize("scaling", solving.SCALINGS)
+    @pytest.mark.parametrize("scaling", sweep.SCALINGS)
     def test_memory_maps_in_small_blocks_give_what_one_array_gives(self, digits, scaling, monkeypatch, tmp_path):
         features, targets = digits
         whole = one(features, targets, scaling=scaling, tolerance=TIGHT)
         np.save(tmp_path / "a.npy", features[:700])
         np.save(tmp_path / "b.npy", features[700:])
         maps = [np.load(tmp_path / name, mmap_mode="r") for name in ("a.npy", "b.npy")]
-        monkeypatch.setattr(solving_design, "BLOCK_ELEMENTS", 10000)
-        monkeypatch.setattr(solving, "BLOCK_ELEMENTS", 10000)
+        monkeypatch.setattr(design, "BLOCK_ELEMENTS", 10000)
+        monkeypatch.setattr(sweep, "BLOCK_ELEMENTS", 10000)
         blocks = one(maps, targets, scaling=scaling, tolerance=TIGHT)
-        expected = softmax(solving.logits(whole, features), axis=1)
-        np.testing.assert_allclose(softmax(solving.logits(blocks, maps), axis=1), expected, atol=3e-4)
+        expected = softmax(sweep.logits(whole, features), axis=1)
+        np.testing.assert_allclose(softmax(sweep.logits(blocks, maps), axis=1), expected, atol=3e-4)
 
     def test_the_order_of_rows_does_not_matter(self, digits):
         features, targets = digits
         forwards = one(features, targets, tolerance=TIGHT)
         backwards = one([features[1000:], features[:1000]], np.concatenate([targets[1000:], targets[:1000]]), tolerance=TIGHT)
-        before, after = (softmax(solving.logits(one, features), axis=1) for one in (forwards, backwards))
+        before, after = (softmax(sweep.logits(one, features), axis=1) for one in (forwards, backwards))
         np.testing.assert_allclose(after, before, atol=3e-4)
         np.testing.assert_array_equal(
-            solving.logits(forwards, [features[:9], features[9:]]).argmax(1), solving.logits(forwards, features).argmax(1)
+            sweep.logits(forwards, [features[:9], features[9:]]).argmax(1), sweep.logits(forwards, features).argmax(1)
         )
 
     def test_half_precision_is_widened(self, digits):
@@ -325,7 +325,7 @@ class TestBlocks:
 def test_errors(change, error, message):
     good = {"features": np.eye(6, 4, dtype=np.float32), "targets": np.arange(6) % 3, "num_classes": 3}
     with pytest.raises(error, match=message) as caught:
-        list(solving.sweep(**{**good, **change}))
+        list(sweep.sweep(**{**good, **change}))
     assert "\n" not in str(caught.value)
 
 

@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from zoo.errors import DataError
-from zoo.training import solving_design
-from zoo.training.solving import SCALINGS
-from zoo.training.solving_design import Design, Facts, Rows
-from zoo.training.solving_path import Objective
+from zoo.training.probe.design import Design, Facts, Rows, eigenvectors
+from zoo.training.probe.path import Objective
+from zoo.training.probe.sweep import SCALINGS
 
 CPU = torch.device("cpu")
 
@@ -61,7 +60,7 @@ def test_the_basis_is_orthonormal_and_diagonalises_the_moments(features, scaling
 @pytest.mark.parametrize("scaling", SCALINGS)
 @pytest.mark.parametrize("elements", [1, 64, 1 << 20])
 def test_value_and_gradient_equal_plain_algebra(features, scaling, weights, elements, monkeypatch):
-    monkeypatch.setattr(solving_design, "BLOCK_ELEMENTS", elements)
+    monkeypatch.setattr("zoo.training.probe.design.BLOCK_ELEMENTS", elements)
     split = len(features) // 3
     made = design([features[:split], features[split:]], scaling, weights)
     assert (made.turned is None) == (len(features) == 900)
@@ -97,4 +96,4 @@ def test_moments_that_float32_does_not_decompose():
         assert made.fold.isfinite().all()
         assert (made.curvature >= 0).all()
     with pytest.raises(DataError, match="--head-fit stepped"):
-        solving_design.eigenvectors(torch.full((3, 3), torch.nan, dtype=torch.float64))
+        eigenvectors(torch.full((3, 3), torch.nan, dtype=torch.float64))

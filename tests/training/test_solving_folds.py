@@ -6,7 +6,7 @@ from scipy.special import softmax
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from zoo.training import solving
+from zoo.training.probe import sweep
 
 FOLDS = [slice(0, 200), slice(200, 400), slice(400, 600)]
 
@@ -21,7 +21,7 @@ def hold_out(features, targets, count, strengths, *, scaling="centred", **option
     held = [features[fold] for fold in FOLDS]
     (found,) = (
         list(one)
-        for one in solving.hold_out(features, targets, count, FOLDS, held, scalings=[scaling], strengths=strengths, **options)
+        for one in sweep.hold_out(features, targets, count, FOLDS, held, scalings=[scaling], strengths=strengths, **options)
     )
     return found
 
@@ -39,14 +39,14 @@ def test_each_fold_is_predicted_by_the_solution_of_all_other_rows(digits, cut):
         np.testing.assert_allclose(softmax(found.logits[fold], axis=1), expected.predict_proba(z[fold]), atol=1e-3)
 
 
-@pytest.mark.parametrize("scaling", solving.SCALINGS)
+@pytest.mark.parametrize("scaling", sweep.SCALINGS)
 def test_the_refit_is_the_solution_of_all_rows(digits, scaling):
     (found,) = hold_out(*digits, 10, [1e-2], scaling=scaling)
-    (expected,) = solving.sweep(*digits, 10, scalings=[scaling], strengths=[1e-2])
+    (expected,) = sweep.sweep(*digits, 10, scalings=[scaling], strengths=[1e-2])
     again = found.refit()
     assert (again.scaling, again.strength, again.converged) == (scaling, 1e-2, True)
     assert again.objective == pytest.approx(expected.objective, rel=1e-4)
-    shares = [softmax(solving.logits(one, digits[0]), axis=1) for one in (again, expected)]
+    shares = [softmax(sweep.logits(one, digits[0]), axis=1) for one in (again, expected)]
     np.testing.assert_allclose(*shares, atol=5e-3)
 
 
@@ -60,11 +60,9 @@ def test_what_was_solved_roughly_is_solved_exactly_on_demand(digits):
 
 def test_an_empty_fold_leaves_nothing_out(digits):
     held = digits[0][:7] + 1
-    (found,) = (
-        list(one) for one in solving.hold_out(*digits, 10, [slice(650, 650)], [held], scalings=["centred"], tolerance=1e-3)
-    )
-    for one, expected in zip(found, solving.sweep(*digits, 10, scalings=["centred"]), strict=True):
-        np.testing.assert_allclose(one.logits, solving.logits(expected, held), atol=1e-4)
+    (found,) = (list(one) for one in sweep.hold_out(*digits, 10, [slice(650, 650)], [held], scalings=["centred"], tolerance=1e-3))
+    for one, expected in zip(found, sweep.sweep(*digits, 10, scalings=["centred"]), strict=True):
+        np.testing.assert_allclose(one.logits, sweep.logits(expected, held), atol=1e-4)
         np.testing.assert_array_equal(one.refit().weight, expected.weight)
 
 
@@ -72,7 +70,7 @@ def test_ridge_of_values(digits):
     features, targets = load_diabetes(return_X_y=True)
     features, targets = features.astype(np.float32), np.stack([targets, -3 * targets + 5], 1)
     folds = [slice(0, 100), slice(100, 442)]
-    for scaled in solving.hold_out(
+    for scaled in sweep.hold_out(
         features,
         targets,
         2,

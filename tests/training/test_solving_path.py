@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zoo.training.solving_design import Design, Facts, Rows
-from zoo.training.solving_path import LOSSES, Objective, solve_path
+from zoo.training.probe.design import Design, Facts, Rows
+from zoo.training.probe.path import LOSSES, Objective, solve_path
 
 DRAWN = torch.Generator().manual_seed(0)
 OUTPUTS, WEIGHTS = (

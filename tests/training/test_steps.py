@@ -16,14 +16,15 @@ from zoo import api, folders, runs
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import OptimConfig, resolve
 from zoo.data import open_splits
-from zoo.data.loaders import Batch
+from zoo.data.loading.loaders import Batch
 from zoo.evaluation import metrics
 from zoo.scale import Scale
 from zoo.training import job as jobs
-from zoo.training import launch, loop, optim, probe
+from zoo.training import launch, loop, optim
 from zoo.training.collect import collect, prepare
 from zoo.training.optim import losses
-from zoo.training.solving import Candidate
+from zoo.training.probe import solved_head
+from zoo.training.probe.sweep import Candidate
 from zoo.training.trackers import Trackers
 from zoo.types import Task
 
@@ -190,7 +191,7 @@ def test_a_solved_head_is_the_candidate():
     model = AdaptedModel.build(VIT, 2, strategy="lp-ft", weights="random", image_size=32, task="regression")
     width = model.backbone.feature_dim
     weight, bias = rng.normal(size=(2, width)).astype(np.float32), np.array([900.0, 2.0], np.float32)
-    probe.put(Candidate("centred", 1.0, weight, bias, 1, True, 0.5), model)
+    solved_head.put(Candidate("centred", 1.0, weight, bias, 1, True, 0.5), model)
     images = model.backbone.preprocess.example(3)
     with torch.no_grad():
         features = model.backbone(model.backbone.ready(images))

@@ -17,12 +17,13 @@ from zoo import folders, runs
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import resolve
 from zoo.data import open_splits
-from zoo.data.folds import assign, groups_of
+from zoo.data.splits.folds import assign, groups_of
 from zoo.errors import AuditFailed, ConfigError
 from zoo.jobs import finetune as jobs
 from zoo.jobs.preparing import Extras
 from zoo.jobs.training import AGREEMENT
-from zoo.training import judging, loop
+from zoo.training import loop
+from zoo.training.probe import pools
 from zoo.types import Labels, Task
 
 TINY = {"backbone": "timm/test_vit.r160_in1k", "weights": "random", "image_size": 32, "precision": "no", "engine": "torch"}
@@ -113,7 +114,7 @@ class TestSolved:
         model, splits = zoo.load(run.best).model, open_splits(run.resolved().config)
         rows = np.concatenate([plain_features(model, splits.train), plain_features(model, splits.val)])
         targets = np.concatenate([splits.train.targets, splits.val.targets])
-        judged = judging.read(run)
+        judged = pools.read(run)
         assert sorted(judged.samples) == list(range(1797))
         folds = assign(targets, groups_of([splits.train, splits.val]), 5, run.resolved().config.machine.seed)
         expected = np.zeros((len(targets), 10))
@@ -137,7 +138,7 @@ class TestSolved:
         run = finetune("run", strategy="backbone", data=make_unbalanced)
         assert run.resolved().config.selection.refit == "train"
         assert "on the validation images" in training(run)["chosen"]
-        assert not (run.path / judging.FILE).exists()
+        assert not (run.path / pools.FILE).exists()
         model, splits = zoo.load(run.best).model, open_splits(run.resolved().config)
         (best,) = [line for line in run.metrics() if line["best"]]
         outputs = plain_features(model, splits.val) @ model.head.weight.detach().double().numpy().T
@@ -160,7 +161,7 @@ class TestSolved:
         """Each sample is judged once, as it is, by a head that was fitted to no view of it."""
         run = finetune("run", strategy="backbone", test_fraction=0.6, augment="light", views=2)
         splits = open_splits(run.resolved().config)
-        judged = judging.read(run)
+        judged = pools.read(run)
         assert sorted(judged.samples) == list(range(len(splits.train) + len(splits.val)))
         assert f"{3 * (len(splits.train) + len(splits.val)) + len(splits.test):,} images" in training(run)["features"]
 
@@ -291,7 +292,7 @@ class TestRows:
                 finetune("run", **options, keep_features="always")
 
     def test_little_to_save_is_not_saved(self, finetune, monkeypatch):
-        monkeypatch.setattr("zoo.training.way.WORTH", 1.0)
+        monkeypatch.setattr("zoo.training.method.WORTH", 1.0)
         assert "not worth computing once" in training(finetune("run", strategy="partial:1", epochs=0.1))["way"]
 
     def test_the_frozen_part_is_checked_too(self, finetune, monkeypatch):

@@ -3,11 +3,11 @@
 from zoo.data.augmentations.base import train_transform
 from zoo.data.decoding.audio import open_sound
 from zoo.data.decoding.images import open_image
-from zoo.data.facts import DataFacts
-from zoo.data.loaders import Batch, EvalBatches, TrainBatches
-from zoo.data.samplers import order, steps_per_epoch
+from zoo.data.loading.loaders import Batch, EvalBatches, TrainBatches
+from zoo.data.loading.samplers import order, steps_per_epoch
 from zoo.data.sets import SampleSet
 from zoo.data.splits import Record, Splits, from_datasets, open_for_evaluation, open_splits, read_splits
+from zoo.data.splits.facts import DataFacts
 
 __all__ = [
     "Batch",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zoo.evaluation.checked import Floats, Ints
+from zoo.evaluation.array_checks import Floats, Ints
 from zoo.evaluation.outputs import THRESHOLD, MultilabelOutputs, Outputs
 
 BINS = 15

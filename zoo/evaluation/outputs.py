@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from zoo.errors import ConfigError, DataError
-from zoo.evaluation import checked
-from zoo.evaluation.checked import Floats, Ints
+from zoo.evaluation import array_checks
+from zoo.evaluation.array_checks import Floats, Ints
 from zoo.types import Task
 
 THRESHOLD = 0.5
@@ -40,8 +40,8 @@ class Outputs:
 
         Raises: DataError if shapes or targets do not fit; NonFinite if a logit is NaN or infinite.
         """
-        scores = checked.finite(checked.matrix(logits, "logits"), "samples")
-        true = checked.indices(targets, "targets", len(scores), scores.shape[1])
+        scores = array_checks.finite(array_checks.matrix(logits, "logits"), "samples")
+        true = array_checks.indices(targets, "targets", len(scores), scores.shape[1])
         shifted = scores - scores.max(axis=1, keepdims=True)
         log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         return cls(true, scores.argmax(axis=1), scores.shape[1], log_probabilities)
@@ -53,10 +53,10 @@ class Outputs:
         A probability of 0 counts as 2.2e-16, as in scikit-learn's `log_loss`, so that log-loss is finite.
         Raises: DataError.
         """
-        shares = checked.matrix(probabilities, "probabilities")
+        shares = array_checks.matrix(probabilities, "probabilities")
         if not (np.isfinite(shares).all() and (shares >= 0).all() and np.allclose(shares.sum(axis=1), 1, atol=1e-3)):
             raise DataError("probabilities are numbers of 0 or more whose rows sum to 1")
-        true = checked.indices(targets, "targets", len(shares), shares.shape[1])
+        true = array_checks.indices(targets, "targets", len(shares), shares.shape[1])
         log_probabilities = np.log(np.clip(shares, np.finfo(np.float64).eps, 1))
         return cls(true, shares.argmax(axis=1), shares.shape[1], log_probabilities)
 
@@ -65,8 +65,8 @@ class Outputs:
         """From `[N]` and `[N]` whole numbers: enough for the metrics that need no probabilities. Raises: DataError."""
         length = len(np.asarray(predictions))
         return cls(
-            checked.indices(targets, "targets", length, num_classes),
-            checked.indices(predictions, "predictions", length, num_classes),
+            array_checks.indices(targets, "targets", length, num_classes),
+            array_checks.indices(predictions, "predictions", length, num_classes),
             num_classes,
         )
 
@@ -121,8 +121,8 @@ class MultilabelOutputs:
         Raises: DataError if shapes or targets do not fit; ConfigError if the thresholds do not; NonFinite if a logit is NaN or
         infinite.
         """
-        scores = checked.finite(checked.matrix(logits, "logits", "[samples, labels]"), "samples")
-        true, limits = checked.decisions(targets, "targets", scores.shape), checked.limits(thresholds, scores.shape[1])
+        scores = array_checks.finite(array_checks.matrix(logits, "logits", "[samples, labels]"), "samples")
+        true, limits = array_checks.decisions(targets, "targets", scores.shape), array_checks.limits(thresholds, scores.shape[1])
         return cls(true, (_sigmoid(scores) >= limits).astype(np.int64), limits, scores)
 
     @classmethod
@@ -133,10 +133,10 @@ class MultilabelOutputs:
 
         Raises: DataError; ConfigError if the thresholds do not fit.
         """
-        shares = checked.matrix(probabilities, "probabilities", "[samples, labels]")
+        shares = array_checks.matrix(probabilities, "probabilities", "[samples, labels]")
         if not ((shares >= 0) & (shares <= 1)).all():
             raise DataError("probabilities are numbers in 0..1")
-        true, limits = checked.decisions(targets, "targets", shares.shape), checked.limits(thresholds, shares.shape[1])
+        true, limits = array_checks.decisions(targets, "targets", shares.shape), array_checks.limits(thresholds, shares.shape[1])
         least = np.finfo(np.float64).eps
         inside = np.clip(shares, least, 1 - least)
         return cls(true, (shares >= limits).astype(np.int64), limits, np.log(inside) - np.log1p(-inside))
@@ -144,8 +144,8 @@ class MultilabelOutputs:
     @classmethod
     def from_predictions(cls, targets: ArrayLike, predictions: ArrayLike) -> MultilabelOutputs:
         """From `[N, C]` and `[N, C]` of 0 and 1: enough for the metrics that need no probabilities. Raises: DataError."""
-        shape = checked.matrix(predictions, "predictions", "[samples, labels]").shape
-        return cls(checked.decisions(targets, "targets", shape), checked.decisions(predictions, "predictions", shape))
+        shape = array_checks.matrix(predictions, "predictions", "[samples, labels]").shape
+        return cls(array_checks.decisions(targets, "targets", shape), array_checks.decisions(predictions, "predictions", shape))
 
     @property
     def scores(self) -> Floats:
@@ -193,8 +193,10 @@ class ValueOutputs:
 
         Raises: DataError if shapes do not fit or a target is NaN or infinite; NonFinite if an output is.
         """
-        said = checked.finite(checked.matrix(checked.columns(logits), "predictions", "[samples, values]"), "samples")
-        true = np.asarray(checked.columns(targets), dtype=np.float64)
+        said = array_checks.finite(
+            array_checks.matrix(array_checks.columns(logits), "predictions", "[samples, values]"), "samples"
+        )
+        true = np.asarray(array_checks.columns(targets), dtype=np.float64)
         if true.shape != said.shape:
             raise DataError(f"targets have shape {list(true.shape)}; expected {list(said.shape)}, as the model's outputs have")
         bad = np.flatnonzero(~np.isfinite(true).all(axis=1))

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from zoo.errors import ConfigError, DataError
 from zoo.evaluation import calibration, intervals, metrics, outputs, tables
+from zoo.evaluation.array_checks import Ints
 from zoo.evaluation.calibration import Bin
-from zoo.evaluation.checked import Ints
+from zoo.evaluation.metrics.base import Metric
 from zoo.evaluation.outputs import AnyOutputs, MultilabelOutputs, Outputs, Undefined, ValueOutputs
-from zoo.evaluation.shipped import Metric
 from zoo.evaluation.tables import ClassRow, Confusion, LabelRow, ValueRow
 from zoo.types import Labels, Task
 

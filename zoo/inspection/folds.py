@@ -16,19 +16,20 @@ from numpy.typing import NDArray
 from zoo import cache
 from zoo.adaptation import boundary
 from zoo.config import FinetuneConfig, Resolved
-from zoo.data import facts, targets
-from zoo.data.facts import DataFacts
+from zoo.data import targets
 from zoo.data.sets import Integers, Opened, SampleSet
 from zoo.data.sources import open_source
 from zoo.data.sources.base import Request
-from zoo.data.splits import Splits
+from zoo.data.splits import Splits, facts
+from zoo.data.splits.facts import DataFacts
 from zoo.errors import ConfigError, DataError
 from zoo.evaluation import metrics
 from zoo.evaluation.outputs import Outputs
-from zoo.training import job, launch, solving
+from zoo.training import job, launch
 from zoo.training.collect import prepare
-from zoo.training.features import Extractor, Wanted
-from zoo.training.solving_design import Scaling
+from zoo.training.features.extraction import Extractor, Wanted
+from zoo.training.probe import sweep
+from zoo.training.probe.design import Scaling
 from zoo.types import Labels, Task
 
 
@@ -166,14 +167,14 @@ def out_of_fold(rows: NDArray[np.float32], labels: Integers, folds: Integers) ->
     classes = int(labels.max()) + 1
     held = folds == 0
     losses, log_loss = {}, metrics.get("log_loss").function
-    for candidate in solving.sweep(rows[~held], labels[~held], classes, scalings=(SCALING,)):
-        losses[candidate.strength] = log_loss(Outputs.from_logits(labels[held], solving.logits(candidate, rows[held])))
+    for candidate in sweep.sweep(rows[~held], labels[~held], classes, scalings=(SCALING,)):
+        losses[candidate.strength] = log_loss(Outputs.from_logits(labels[held], sweep.logits(candidate, rows[held])))
     strength = min(losses, key=losses.__getitem__)
     probabilities = np.empty((len(labels), classes))
     for fold in range(FOLDS):
         held = folds == fold
-        (candidate,) = solving.sweep(rows[~held], labels[~held], classes, scalings=(SCALING,), strengths=(strength,))
-        probabilities[held] = Outputs.from_logits(labels[held], solving.logits(candidate, rows[held])).probabilities
+        (candidate,) = sweep.sweep(rows[~held], labels[~held], classes, scalings=(SCALING,), strengths=(strength,))
+        probabilities[held] = Outputs.from_logits(labels[held], sweep.logits(candidate, rows[held])).probabilities
     return probabilities
 
 

@@ -16,9 +16,9 @@ from PIL import Image
 
 from zoo import cache
 from zoo.cache import Shards, Space
-from zoo.data import duplicates
-from zoo.data.duplicates import LOOK
 from zoo.data.sets import DatasetSet, Integers, SoundFiles
+from zoo.data.splits import duplicates
+from zoo.data.splits.duplicates import LOOK
 from zoo.errors import DataError
 from zoo.inspection.folds import Raw
 from zoo.types import Kind

@@ -16,10 +16,9 @@ from PIL import Image
 
 from zoo import cache, memory, registry
 from zoo.config import Resolved
-from zoo.data import checks, duplicates
 from zoo.data.notices import lines
 from zoo.data.sets import Integers
-from zoo.data.splits import Splits
+from zoo.data.splits import Splits, checks, duplicates
 from zoo.errors import DataError, OutputError
 from zoo.folders import exists, is_folder
 from zoo.inspection import folds, measuring, page

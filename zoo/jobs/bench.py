@@ -17,14 +17,15 @@ from zoo.adaptation import boundary
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import Resolved
 from zoo.data.augmentations.base import train_transform
-from zoo.data.loaders import EvalBatches
+from zoo.data.loading.loaders import EvalBatches
+from zoo.data.loading.worker_count import workers
 from zoo.data.sets import SampleSet
 from zoo.data.splits import open_splits
-from zoo.data.timing import workers
 from zoo.errors import ConfigError
-from zoo.training import job, launch, precision, solving
+from zoo.training import job, launch, precision
 from zoo.training.collect import channels_last, place, prepare
-from zoo.training.way import flops
+from zoo.training.method import flops
+from zoo.training.probe import sweep
 
 SAMPLES = 64
 """Samples that are read and run through the network."""
@@ -188,7 +189,7 @@ def _probe(width: int, classes: int, device: torch.device) -> Part:
     features = generator.standard_normal((SOLVED, width), dtype=np.float32)
     targets = generator.integers(0, classes, SOLVED)
     began = time.perf_counter()
-    for _ in solving.sweep(features, targets, classes, device=device):
+    for _ in sweep.sweep(features, targets, classes, device=device):
         pass
     seconds = (time.perf_counter() - began) / SOLVED
     return Part("solve the head, all candidates", 1 / seconds, 1e3 * seconds)

@@ -21,11 +21,11 @@ from zoo.adaptation import boundary, saved, saved_config
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.base import Backbone
 from zoo.config import FinetuneConfig
-from zoo.data.loaders import EvalBatches, Loading, loading
+from zoo.data.loading.loaders import EvalBatches, Loading, loading
+from zoo.data.loading.worker_count import workers
 from zoo.data.sets import SampleSet
 from zoo.data.splits import Splits
 from zoo.data.targets import Targets
-from zoo.data.timing import workers
 from zoo.errors import CheckpointError, RunFailed
 from zoo.evaluation.calibration import best_thresholds
 from zoo.evaluation.metrics import Metric
@@ -35,11 +35,12 @@ from zoo.evaluation.report import evaluate as report_on
 from zoo.publishing.card import CARD, HELD_OUT, CardFacts, write_card
 from zoo.publishing.measured import ENOUGH
 from zoo.runs import Run
-from zoo.training import judging, precision
+from zoo.training import precision
 from zoo.training.collect import collect, prepare
-from zoo.training.features import Extractor, Wanted
-from zoo.training.judging import Judged
-from zoo.training.rows import EvalRows
+from zoo.training.features.extraction import Extractor, Wanted
+from zoo.training.features.row_batches import EvalRows
+from zoo.training.probe import pools
+from zoo.training.probe.pools import Judged
 from zoo.types import Task
 
 log = logging.getLogger("zoo")
@@ -80,7 +81,7 @@ def finish(trained: Trained) -> Run:
     run, splits, task = trained.run, trained.splits, trained.splits.task
     config = run.resolved().config
     recorded = saved_config.read(run.best)["facts"]["check_logits"]
-    judged = judging.read(run) if _training(run).get("refit") else None
+    judged = pools.read(run) if _training(run).get("refit") else None
     imports.wait()
     with Measure(inference.load(run.best, backbone=trained.backbone).model, config) as measure:
         difference = compare(measure.whole(splits.val, len(recorded)), recorded, run.best)

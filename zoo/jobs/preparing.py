@@ -25,7 +25,7 @@ from zoo.options import NAMES_CODE
 from zoo.training import launch
 from zoo.training.collect import prepare as placed
 from zoo.training.job import build_model, left_to_model
-from zoo.training.way import Way, agreed_way
+from zoo.training.method import Way, agreed_way
 from zoo.types import Labels, Task
 
 log = logging.getLogger("zoo")

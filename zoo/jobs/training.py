@@ -21,26 +21,27 @@ from zoo.cache import Rows
 from zoo.config import FinetuneConfig, Resolved
 from zoo.config import options as all_options
 from zoo.data import notices
-from zoo.data.folds import groups_of
+from zoo.data.loading.worker_count import choose_workers, most_workers
 from zoo.data.sets import SampleSet
-from zoo.data.splits import Splits
-from zoo.data.timing import choose_workers, most_workers
+from zoo.data.splits import Splits, facts
+from zoo.data.splits.folds import groups_of
 from zoo.errors import RunFailed
 from zoo.evaluation.metrics import Metric
 from zoo.jobs.finishing import Trained
 from zoo.jobs.preparing import Prepared, build
 from zoo.options import Scalar
 from zoo.runs import Run
-from zoo.training import checkpoint, judging, loop, precision, probe, solving, truncation
+from zoo.training import checkpoint, loop, precision
 from zoo.training.checkpoint import CHECKED, Patience, TrainState, write_best
-from zoo.training.features import Extractor, Wanted
+from zoo.training.features.decoded_images import decoded_once
+from zoo.training.features.extraction import Extractor, Wanted
 from zoo.training.job import environment, make_job, make_row_job, position
-from zoo.training.judging import Pool
 from zoo.training.loop import Job
-from zoo.training.reading import decoded_once
+from zoo.training.method import Way
+from zoo.training.probe import pools, solved_head, sweep
+from zoo.training.probe.pools import Pool
 from zoo.training.trackers import Trackers
 from zoo.training.trackers.base import Start
-from zoo.training.way import Way
 
 log = logging.getLogger("zoo")
 
@@ -116,7 +117,7 @@ def train_run(run: Run, prepared: Prepared, machine: Accelerator) -> Trained:
 
 def _say_cut(run: Run, splits: Splits, model: AdaptedModel) -> list[notices.Notice]:
     """Name the samples of which the model sees a part only, in the run's notices too."""
-    cut = truncation.cut_off(splits.parts(), model.backbone.preprocess)
+    cut = facts.cut_off(splits.parts(), model.backbone.preprocess)
     if cut:
         folders.write_text(run.path / runs.NOTICES, notices.as_csv([*splits.facts.notices, *cut]))
         for notice in cut:
@@ -169,10 +170,10 @@ def _start_head(options: Settling, splits: Splits, metric: Metric, machine: Acce
         words, seed = f"training {splits.facts.kind.nouns}", options.config.machine.seed
         # What is trained next is chosen by the validation samples, so that the head has not seen them.
         groups = groups_of([splits.train])
-        pool = judging.crossed(splits.train.targets, groups, [[train]], [train], seed, words)
-        pool = pool or judging.by_validation([train], val, splits)
-        solved = probe.solve(pool, model, metric, options.config, machine.device)
-    probe.put(solved.candidate, model)
+        pool = pools.crossed(splits.train.targets, groups, [[train]], [train], seed, words)
+        pool = pool or pools.by_validation([train], val, splits)
+        solved = solved_head.solve(pool, model, metric, options.config, machine.device)
+    solved_head.put(solved.candidate, model)
     log.info("%s\nprobe: %s %.4f %s; training goes on from there", extractor.work, metric.name, solved.best.value, pool.words)
 
 
@@ -229,14 +230,14 @@ def _solved(
         options.write()
         trackers = Trackers.begin(run.path, options.config, Start(metric.name))
         try:
-            solved = probe.solve(pool, model, metric, options.config, machine.device, trackers)
+            solved = solved_head.solve(pool, model, metric, options.config, machine.device, trackers)
         finally:
             trackers.close()
         images = extractor.samples(splits.val, CHECKED)
-    probe.put(solved.candidate, model)
+    solved_head.put(solved.candidate, model)
     with torch.inference_mode():
         logits = model.eval()(images.to(machine.device)).cpu().numpy()
-    expected = solving.logits(solved.candidate, val[: len(logits)])
+    expected = sweep.logits(solved.candidate, val[: len(logits)])
     difference = float(np.abs(logits - expected).max() / max(1.0, float(np.abs(logits).max())))
     if arithmetic == "no" and not difference <= AGREEMENT:
         raise RunFailed(
@@ -246,7 +247,7 @@ def _solved(
     write_best(run, model, TrainState(solved.best, Patience(None, 0.0, metric.higher_is_better)), logits)
     work = extractor.work
     if pool.refits:
-        judging.write(run, solved.judged)
+        pools.write(run, solved.judged)
     log.info("%s\nhead solved in %.1f s: %s %.4f %s", work, solved.seconds, metric.name, solved.best.value, pool.words)
     return {
         "seconds": round(work.seconds + solved.seconds, 3),
@@ -294,7 +295,7 @@ def _pool(options: Settling, extractor: Extractor, splits: Splits) -> tuple[Pool
         options.settle("data", refit="train+val" if own else "train")
     if options.config.selection.refit == "train":
         train, val = _rows(options, extractor, splits)
-        return judging.by_validation(train, val, splits), val
+        return pools.by_validation(train, val, splits), val
     augment, views = config.data.augment, config.data.views or 1
     sets = [splits.train, splits.val]
     varied = [[Wanted(samples, augment, view) for view in range(views)] for samples in sets]
@@ -303,8 +304,8 @@ def _pool(options: Settling, extractor: Extractor, splits: Splits) -> tuple[Pool
     rows, own_rows = [[found[one] for one in view] for view in varied], [found[one] for one in plain]
     words = f"training and validation {splits.facts.kind.nouns}"
     targets = np.concatenate([samples.targets for samples in sets])
-    pool = judging.crossed(targets, groups_of(sets), rows, own_rows, config.machine.seed, words)
-    return pool or judging.by_validation(rows[0], own_rows[1], splits, refit=rows[1]), own_rows[1]
+    pool = pools.crossed(targets, groups_of(sets), rows, own_rows, config.machine.seed, words)
+    return pool or pools.by_validation(rows[0], own_rows[1], splits, refit=rows[1]), own_rows[1]
 
 
 def _computed(options: Settling, extractor: Extractor, splits: Splits, wanted: list[Wanted]) -> dict[Wanted, Rows]:

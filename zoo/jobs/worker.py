@@ -18,7 +18,7 @@ if __name__ == "__main__":
     interrupts.let_through()
 
 from zoo import locks, runs, streams
-from zoo.data import deaths
+from zoo.data.loading import workers
 from zoo.interrupts import Stopped
 from zoo.jobs import preparing, resume
 from zoo.training import launch
@@ -43,7 +43,7 @@ def main(run_path: str, folder: str, parent: str, lock: str | None = None) -> in
 
 if __name__ == "__main__":
     status = main(*sys.argv[1:])
-    deaths.end_workers()
+    workers.end_workers()
     logging.shutdown()
     streams.lasting(sys.stderr).flush()
     os._exit(status)  # all is written; what Python takes apart at its end costs seconds, for which the others would wait

@@ -13,8 +13,8 @@ from huggingface_hub import ModelCard
 from zoo import content, folders
 from zoo.config import marked
 from zoo.errors import CheckpointError, OutputError
+from zoo.evaluation.metrics.base import RESAMPLES
 from zoo.evaluation.report import Report
-from zoo.evaluation.shipped import RESAMPLES
 from zoo.options import OFF_CARD
 from zoo.publishing import measured, metadata
 from zoo.publishing.measured import FOLDED, escape, folded, table, without_folders

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from zoo.evaluation.metrics.base import RESAMPLES
 from zoo.evaluation.outputs import THRESHOLD
 from zoo.evaluation.report import Report, Value
-from zoo.evaluation.shipped import RESAMPLES
 from zoo.types import Kind, Task
 
 _SPECIAL = re.compile(r"[|`*\[\]~$\\]|://|(?<![^\W_])_|_(?![^\W_])|^(?:[-+#](?=\s|$)|=+$|-{2,}|\d+[.)](?=\s|$))")

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.base import Backbone
-from zoo.data.loaders import EvalBatches
+from zoo.data.loading.loaders import EvalBatches
 from zoo.errors import RunFailed
-from zoo.training.rows import EvalRows
+from zoo.training.features.row_batches import EvalRows
 
 
 def collect(

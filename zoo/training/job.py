@@ -23,8 +23,8 @@ from zoo.adaptation.model import AdaptedModel, has_live_batch_norm
 from zoo.backbones.images import ImagePreprocess
 from zoo.cache import Rows
 from zoo.config import FinetuneConfig, marked
-from zoo.data import loaders
-from zoo.data.orders import sampling
+from zoo.data.loading import loaders
+from zoo.data.loading.orders import sampling
 from zoo.data.splits import Splits
 from zoo.errors import ConfigError
 from zoo.evaluation.metrics import Metric
@@ -32,9 +32,9 @@ from zoo.options import SAME_RESULT, Scalar
 from zoo.runs import Run
 from zoo.scale import Scale
 from zoo.training import checkpoint, micro_batches
+from zoo.training.features.row_batches import EvalRows, TrainRows
 from zoo.training.loop import Job
-from zoo.training.rows import EvalRows, TrainRows
-from zoo.training.solving import balanced
+from zoo.training.probe.sweep import balanced
 from zoo.training.trackers.base import Start
 from zoo.types import Kind, Task
 

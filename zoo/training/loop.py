@@ -24,7 +24,7 @@ from zoo.adaptation import freezing
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones import generator
 from zoo.config import FinetuneConfig
-from zoo.data.loaders import Batch, EvalBatches, TrainBatches
+from zoo.data.loading.loaders import Batch, EvalBatches, TrainBatches
 from zoo.errors import CheckpointError, ConfigError, NonFinite, OutputError, RunFailed, ZooError
 from zoo.evaluation.metrics import Metric
 from zoo.evaluation.report import Report
@@ -34,8 +34,8 @@ from zoo.runs import Run
 from zoo.training import checkpoint, micro_batches, optim
 from zoo.training.checkpoint import Best, Patience, TrainState, best_step, write_best
 from zoo.training.collect import channels_last, collect, place, prepare
+from zoo.training.features.row_batches import EvalRows, TrainRows
 from zoo.training.optim import losses
-from zoo.training.rows import EvalRows, TrainRows
 from zoo.training.stopping import Stopper
 from zoo.training.trackers import Trackers
 

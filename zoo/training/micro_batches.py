@@ -17,7 +17,7 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.backbones import generator
 from zoo.backbones.stages import BATCH_NORMS
 from zoo.config import FinetuneConfig
-from zoo.data.samplers import StepPlan
+from zoo.data.loading.samplers import StepPlan
 from zoo.errors import ConfigError
 
 PAIR = 2

@@ -1,6 +1,6 @@
 """What an augmentation is.
 
-Every random choice is drawn from torch's global generator, which `zoo.data.loaders` seeds for each sample.
+Every random choice is drawn from torch's global generator, which `zoo.data.loading.loaders` seeds for each sample.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from natsort import natsort_keygen
 
-from zoo.data import checks
 from zoo.data.decoding import audio, images
 from zoo.data.decoding.formats import RAW
 from zoo.data.sets import ALL
 from zoo.data.sources.values import split_of
+from zoo.data.splits import checks
 from zoo.errors import DataError
 from zoo.folders import exists, is_folder, special
 from zoo.types import Kind

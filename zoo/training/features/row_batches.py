@@ -1,4 +1,4 @@
-"""Batches of what was computed before, in the place of samples: the same order, shares and weights as `zoo.data.loaders` gives."""
+"""Batches of what was computed before, in the place of samples: the same order, shares and weights as `zoo.data.loading.loaders` gives."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from zoo.cache import Rows
-from zoo.data.loaders import Batch
-from zoo.data.orders import Sampling, make_plan
-from zoo.data.samplers import Share, evaluation_shares
+from zoo.data.loading.loaders import Batch
+from zoo.data.loading.orders import Sampling, make_plan
+from zoo.data.loading.samplers import Share, evaluation_shares
 from zoo.data.sets import SampleSet
 
 

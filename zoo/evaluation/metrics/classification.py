@@ -1,64 +1,16 @@
-"""What a metric is, and those of classification that come with zoo: plain functions over arrays, each with a declared direction. Those of
-the other tasks are in `shipped_multilabel` and `shipped_regression`.
-
-Most have a second form for the bootstrap, over many resamples at once: a function of the outputs and of `[N, R] float64` weights,
-where weight [i, r] says how often sample i occurs in resample r; the answer is `[R] float64`, NaN where that resample has none.
-Metrics that average over classes average over those that occur in a resample (a small class is missing from some by chance); on
-the whole data they are defined only if every class occurs.
-"""
+"""The metrics of classification that come with zoo."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
 
 import numpy as np
 
 from zoo.evaluation import calibration
-from zoo.evaluation.checked import Floats
-from zoo.evaluation.intervals import area, mean, over_present, sums, whole
+from zoo.evaluation.array_checks import Floats
+from zoo.evaluation.metrics.base import Metric, area, fewer, mean, over_present, sums, whole
 from zoo.evaluation.outputs import Outputs, Undefined
 from zoo.types import Task
-
-RESAMPLES = 1000
-"""Resamples of a bootstrap interval (Efron and Tibshirani 1993, section 19.3: 1,000 or more for percentiles)."""
-AREA_BUDGET = 400_000_000
-"""An area under a curve costs samples x classes x resamples; the number of resamples is cut to this product, though never below 100."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A number that says how good outputs are, and which way is better."""
-
-    name: str
-    """How options and reports call it."""
-    title: str
-    """How people read it, with what it is."""
-    higher_is_better: bool
-    """Declared, never guessed from the name."""
-    function: Callable[[Any], float]
-    """The value, of outputs of its task. Raises: Undefined, saying why there is none."""
-    needs: Literal["predictions", "probabilities"] = "predictions"
-    """What of the outputs it looks at."""
-    low: float = 0.0
-    """The smallest value it can have."""
-    high: float = 1.0
-    """The largest value it can have."""
-    resampled: Callable[[Any, Floats], Floats] | None = None
-    """The values of many resamples at once; None: `function` is called for each."""
-    resamples: Callable[[Any], int] = lambda outputs: RESAMPLES
-    """How many resamples its interval takes."""
-    biased: bool = False
-    """Resamples are larger than the estimate on average; its interval is moved back by the mean difference."""
-    task: Task | None = None
-    """The task that it is for. None: any, as a user's own; it then gets what that task's outputs hold."""
-
-
-def fewer(cells: int) -> int:
-    """Resamples for a metric that sorts: `cells` is samples x classes."""
-    return min(RESAMPLES, max(100, AREA_BUDGET // cells))
 
 
 def _accuracy(outputs: Outputs) -> float:

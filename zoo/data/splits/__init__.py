@@ -15,14 +15,15 @@ import numpy as np
 
 from zoo import cache
 from zoo.config import DataConfig, FinetuneConfig
-from zoo.data import checks, facts, targets
-from zoo.data.facts import DataFacts
-from zoo.data.folds import groups_of, spread
+from zoo.data import targets
 from zoo.data.sets import ALL, DIGEST, Integers, Opened, SampleSet
 from zoo.data.sources import open_source
 from zoo.data.sources.base import Request
 from zoo.data.sources.in_memory import parts as in_memory
 from zoo.data.sources.in_memory.rows import by_split, has_parts
+from zoo.data.splits import checks, facts
+from zoo.data.splits.facts import DataFacts
+from zoo.data.splits.folds import groups_of, spread
 from zoo.errors import ConfigError, DataError
 from zoo.types import Kind, Labels, Schema, Task
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.errors import ConfigError, DataError, UnknownName
-from zoo.training.solving_design import Design, Facts, Rows, Scaling
-from zoo.training.solving_path import Loss, Objective, Solution
+from zoo.training.probe.design import Design, Facts, Rows, Scaling
+from zoo.training.probe.path import Loss, Objective, Solution
 
 Features = NDArray[Any] | Sequence[NDArray[Any]]
 """`[N, D] float32`, an array or a memory map, or a list of such blocks of rows. Narrower floats are widened block by block."""
@@ -88,7 +88,7 @@ def problems(
     class_weights: NDArray[Any] | None,
     device: torch.device | str,
 ) -> Iterator[Problem]:
-    """One for each scaling, in their order. Arguments and errors: see `zoo.training.solving.sweep`."""
+    """One for each scaling, in their order. Arguments and errors: see `zoo.training.probe.sweep.sweep`."""
     arrays = [features] if isinstance(features, np.ndarray) else list(features)
     _check_options(strengths, scalings, loss, class_weights, num_classes)
     _check_shapes(arrays, targets)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.samplers import FOLDS, bits_of, permutation
+from zoo.data.loading.samplers import FOLDS, bits_of, permutation
 from zoo.data.sets import Integers, SampleSet
 from zoo.data.targets import Targets
 

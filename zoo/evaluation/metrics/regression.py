@@ -7,10 +7,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.evaluation.checked import Floats
-from zoo.evaluation.intervals import mean, sums, whole
+from zoo.evaluation.array_checks import Floats
+from zoo.evaluation.metrics.base import Metric, mean, sums, whole
 from zoo.evaluation.outputs import Undefined, ValueOutputs
-from zoo.evaluation.shipped import Metric
 from zoo.types import Task
 
 

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zoo.training.solving_design import BLOCK_ELEMENTS, Scaling
-from zoo.training.solving_path import Loss, Solution, solve, solve_path
-from zoo.training.solving_problem import SCALINGS, Candidate, Features, Problem, problems
+from zoo.training.probe.design import BLOCK_ELEMENTS, Scaling
+from zoo.training.probe.path import Loss, Solution, solve, solve_path
+from zoo.training.probe.problem import SCALINGS, Candidate, Features, Problem, problems
 
 __all__ = [
     "FOLD_TOLERANCE",

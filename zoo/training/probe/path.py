@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.training.solving_design import Design
+from zoo.training.probe.design import Design
 
 Loss = Literal["softmax", "logistic", "squared"]
 HISTORY = 10  # pairs of steps and gradient changes that L-BFGS remembers, as in scikit-learn and SciPy

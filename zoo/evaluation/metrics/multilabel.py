@@ -7,10 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from zoo.evaluation.checked import Floats, Ints
-from zoo.evaluation.intervals import area, mean, over_present, whole
+from zoo.evaluation.array_checks import Floats, Ints
+from zoo.evaluation.metrics.base import Metric, area, fewer, mean, over_present, whole
 from zoo.evaluation.outputs import MultilabelOutputs, Undefined
-from zoo.evaluation.shipped import Metric, fewer
 from zoo.types import Task
 
 

@@ -21,11 +21,11 @@ from zoo.errors import NonFinite
 from zoo.evaluation import intervals, metrics
 from zoo.evaluation.metrics import Metric
 from zoo.evaluation.outputs import AnyOutputs, Undefined, from_logits
-from zoo.training import solving
 from zoo.training.checkpoint import Best
-from zoo.training.judging import Judged, Pool
-from zoo.training.solving import Candidate, HeldOut
-from zoo.training.solving_path import Loss
+from zoo.training.probe import sweep
+from zoo.training.probe.path import Loss
+from zoo.training.probe.pools import Judged, Pool
+from zoo.training.probe.sweep import Candidate, HeldOut
 from zoo.training.trackers import Trackers
 from zoo.types import Task
 
@@ -88,12 +88,12 @@ def solve(
     imports.ahead()
     classes = model.num_outputs
     targets = model.learnt(torch.from_numpy(pool.targets)).numpy()
-    weights = solving.balanced(targets, classes) if config.data.class_weights == "balanced" else None
+    weights = sweep.balanced(targets, classes) if config.data.class_weights == "balanced" else None
     second = SECOND[model.task]
     front: list[Tried] = []
     records: list[dict[str, Any]] = []
     with _threads(len(targets) * pool.width * classes):
-        scalings = solving.hold_out(
+        scalings = sweep.hold_out(
             pool.features,
             targets,
             classes,
@@ -102,7 +102,7 @@ def solve(
             loss=LOSSES[model.task],
             class_weights=weights,
             device=device,
-            tolerance=solving.FOLD_TOLERANCE if pool.refits else solving.TOLERANCE,
+            tolerance=sweep.FOLD_TOLERANCE if pool.refits else sweep.TOLERANCE,
         )
         for strengths in scalings:
             for one in _while_better((_try(held, pool, model, metric) for held in strengths), metric):

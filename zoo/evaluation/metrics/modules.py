@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import ConfigError, DataError
-from zoo.evaluation import checked
+from zoo.evaluation import array_checks
+from zoo.evaluation.metrics.base import Metric
 from zoo.evaluation.outputs import AnyOutputs, MultilabelOutputs, Outputs, Undefined, ValueOutputs
-from zoo.evaluation.shipped import Metric
 from zoo.folders import expanded, is_file, is_folder
 from zoo.types import Task
 
@@ -227,7 +227,7 @@ def _inputs(module: Any, title: str) -> tuple[Callable[[AnyOutputs], dict[str, A
         probable = scores == "prediction_scores" or (wide and isinstance(outputs, Outputs))
         targets, said = arrays(outputs, "probabilities" if probable else "predictions", title)
         if wide and isinstance(outputs, ValueOutputs):
-            targets, said = checked.columns(targets), checked.columns(said)
+            targets, said = array_checks.columns(targets), array_checks.columns(said)
         return {"references": targets, scores: said}
 
     return inputs, wide

@@ -16,17 +16,17 @@ from typing import Any, Literal
 
 from zoo import plugins
 from zoo.errors import ConfigError, UnknownName
-from zoo.evaluation import modules, shipped, shipped_multilabel, shipped_regression
+from zoo.evaluation.metrics import classification, modules, multilabel, regression
+from zoo.evaluation.metrics.base import Metric
 from zoo.evaluation.outputs import AnyOutputs, Outputs, Undefined
-from zoo.evaluation.shipped import Metric
 from zoo.types import Task
 
 __all__ = ["Metric", "Outputs", "Undefined", "as_evaluate", "default", "get", "names", "of", "resolve"]
 
 _SHIPPED = {
-    Task.CLASSIFICATION: shipped.SHIPPED,
-    Task.MULTILABEL: shipped_multilabel.SHIPPED,
-    Task.REGRESSION: shipped_regression.SHIPPED,
+    Task.CLASSIFICATION: classification.SHIPPED,
+    Task.MULTILABEL: multilabel.SHIPPED,
+    Task.REGRESSION: regression.SHIPPED,
 }
 _DEFAULTS = {Task.CLASSIFICATION: "accuracy", Task.MULTILABEL: "mean_average_precision", Task.REGRESSION: "rmse"}
 

@@ -2,13 +2,18 @@
 
 An image is cut into pages, rows of one size, so that images of any size lie in one space of the cache. The first page begins with
 the image's width and height. Keys are the first 56 digits of the digest of the file's bytes and the page's number in 8.
+
+
+Whether reading images is what training waits for, as measured; and then, to decode them once.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +23,14 @@ from PIL import Image
 from torch import Tensor
 
 from zoo import cache
+from zoo.adaptation.model import AdaptedModel
+from zoo.backbones import generator
 from zoo.cache import KEY, Integers, Keys, Shards, Space
+from zoo.config import FinetuneConfig
+from zoo.data.augmentations.base import train_transform
 from zoo.data.sets import SampleSet
+from zoo.data.splits import Splits
+from zoo.training.method import room, seconds
 
 PAGE = 1 << 15
 """Bytes of a page."""
@@ -71,7 +82,7 @@ def decode(images: SampleSet, root: Path, at_least: int) -> SampleSet:
     return DecodedSet(targets=images.targets, digests=images.digests, inner=images, space=space)
 
 
-def size(images: SampleSet, at_least: int, sample: int = 16) -> int:
+def decoded_size(images: SampleSet, at_least: int, sample: int = 16) -> int:
     """About how many bytes the decoded images take, by a sample of them."""
     some = np.linspace(0, len(images) - 1, min(sample, len(images))).astype(int)
     opened = (images.item(int(index), at_least) for index in some)
@@ -96,3 +107,70 @@ def _cut(digest: str, image: Any) -> tuple[Keys, NDArray[np.uint8]]:
     flat[:_HEADER] = np.array([width, height], "<u4").view(np.uint8)
     flat[_HEADER : _HEADER + width * height * 3] = np.asarray(image).reshape(-1)
     return _keys(digest, 0, count), pages
+
+
+log = logging.getLogger("zoo")
+
+SAMPLE = 16
+"""Images that are timed."""
+BACKWARD = 3.0
+"""Times a forward pass that a training step takes (a backward pass costs two: with respect to inputs, and to weights)."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Seconds an image, of one process."""
+
+    decode: float
+    """From the file to RGB pixels."""
+    vary: float
+    """From these to the network's input, varied as in training."""
+
+
+def time_reading(images: SampleSet, model: AdaptedModel, augment: str) -> Reading:
+    """Time reading a sample of images. Raises: DataError naming one that cannot be read."""
+    preprocess = model.backbone.preprocess
+    transform = train_transform(preprocess, augment)
+    some = np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int)
+    began = time.perf_counter()
+    opened = [images.item(int(index), preprocess.decode_at) for index in some]
+    between = time.perf_counter()
+    with generator.forked():
+        for image in opened:
+            if isinstance(image, Image.Image):
+                transform(image)
+    return Reading((between - began) / len(some), (time.perf_counter() - between) / len(some))
+
+
+def decoded_once(splits: Splits, model: AdaptedModel, config: FinetuneConfig) -> Splits:
+    """The splits, with the images that each epoch reads decoded and kept where that pays, or was asked for.
+
+    It pays where reading takes longer than a training step, decoding is most of it, there is more than one epoch, and there is room.
+    """
+    root, asked = cache.place(config.machine.cache), config.data.keep_decoded
+    known = all(part.digests.astype(bool).all() for part in (splits.train, splits.val))
+    if asked == "never" or root is None or not known or (asked == "auto" and config.optim.epochs <= 1):
+        return splits
+    preprocess = model.backbone.preprocess
+    at_least = preprocess.decode_at
+    if at_least is None:  # not images
+        return splits
+    need = decoded_size(splits.train, at_least) + decoded_size(splits.val, at_least)
+    if asked == "auto":
+        reading = time_reading(splits.train, model, config.data.augment)
+        workers = max(1, config.data.num_workers or 0)
+        example = preprocess.example(4).to(next(model.parameters()).device)
+        step = BACKWARD * seconds(model, example) / len(example)
+        waits = (reading.decode + reading.vary) / workers > step and reading.decode > reading.vary
+        if not waits:
+            return splits
+        log.info(
+            "reading an image takes %.1f ms (decoding %.1f), a step %.1f: they are decoded once, %.1f GB",
+            1e3 * (reading.decode + reading.vary), 1e3 * reading.decode, 1e3 * step, need / 1e9,
+        )  # fmt: skip
+    if need > room(config):
+        log.warning(
+            "decoded images would take %.1f GB; there is room for %.1f: they are not kept", need / 1e9, room(config) / 1e9
+        )
+        return splits
+    return replace(splits, train=decode(splits.train, root, at_least), val=decode(splits.val, root, at_least))

@@ -29,7 +29,7 @@ from zoo import cache, decisions, engines, imports, interrupts
 from zoo.backbones.base import Backbone, Preprocess
 from zoo.cache import Integers, Keys, Rows, Shards, Space
 from zoo.config import FinetuneConfig
-from zoo.data.loaders import EvalBatches, loading
+from zoo.data.loading.loaders import EvalBatches, loading
 from zoo.data.sets import SampleSet
 from zoo.decisions import Decision
 from zoo.engines import Engine

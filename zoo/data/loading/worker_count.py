@@ -11,7 +11,7 @@ import numpy as np
 
 from zoo.backbones.base import Preprocess
 from zoo.config import FinetuneConfig, LoaderConfig, for_workers
-from zoo.data.loaders import EvalBatches, loading
+from zoo.data.loading.loaders import EvalBatches, loading
 from zoo.data.sets import SampleSet
 
 SAMPLE = 256

@@ -1,7 +1,7 @@
 """What each epoch has, and in what order, by the name of a sampler: functions of (samples, seed, epoch).
 
-A sampler's order is cut into steps (`zoo.data.samplers.StepPlan`), and these into the shares of processes and micro-batches; so none
-of them knows how many there are.
+A sampler's order is cut into steps (`zoo.data.loading.samplers.StepPlan`), and these into the shares of processes and micro-batches; so
+none of them knows how many there are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo import registry
 from zoo.config import LoaderConfig
-from zoo.data.samplers import ORDER, SUBSET, Draw, StepPlan, bits_of, cut, order, permutation
+from zoo.data.loading.samplers import ORDER, SUBSET, Draw, StepPlan, bits_of, cut, order, permutation
 from zoo.data.sets import Integers, SampleSet
 from zoo.errors import ConfigError
 

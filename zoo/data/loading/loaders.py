@@ -27,11 +27,10 @@ from torch.utils.data import DataLoader
 from zoo import imports, registry
 from zoo.backbones.base import Preprocess
 from zoo.config import LoaderConfig
-from zoo.data import deaths
-from zoo.data.orders import Sampling, make_plan
-from zoo.data.samplers import Share, StepPlan, evaluation_shares
+from zoo.data.loading.orders import Sampling, make_plan
+from zoo.data.loading.samplers import Share, StepPlan, evaluation_shares
+from zoo.data.loading.workers import Failure, Key, Reader, Start, as_it_is, awaited, check_main, exit_codes, exit_status, expect
 from zoo.data.sets import Integers, SampleSet
-from zoo.data.workers import Failure, Key, Reader, Start, as_it_is, check_main
 from zoo.errors import ConfigError, RunFailed, ZooError
 
 TIMEOUT = 300.0
@@ -265,12 +264,12 @@ class _Feed:
             raise _not_started(loader, reader, error) from error
         self.workers: list[BaseProcess] = list(getattr(self.iterator, "_workers", ()))
         if self.workers:
-            deaths.expect(self.workers)
+            expect(self.workers)
 
     def next(self, share: Share, by_first: Mapping[int, Share] | None = None) -> Batch:
         """The batch of a share; or whichever is read first, of those that `by_first` has by their first index."""
         try:
-            with deaths.awaited(self.workers) if self.workers else contextlib.nullcontext():
+            with awaited(self.workers) if self.workers else contextlib.nullcontext():
                 first, inputs = next(self.iterator)
         except Exception as error:  # a worker that dies while it hands over a batch may leave anything
             if not self.workers:
@@ -289,8 +288,8 @@ class _Feed:
 
     def _lost(self, error: Exception, share: Share) -> Failure:
         """A worker that died or hangs: what it was reading, and what may help."""
-        ended = deaths.ended(self.workers)
-        said = "; ".join(f"worker process {number} {deaths.how(code)}" for number, code in ended.items())
+        ended = exit_codes(self.workers)
+        said = "; ".join(f"worker process {number} {exit_status(code)}" for number, code in ended.items())
         said = said or str(error).partition("\n")[0].strip(" .")
         lost = self.reader.lost(share.indices.tolist())
         names = [self.samples.name(index) for index in lost or share.indices[:3].tolist()]

@@ -16,13 +16,13 @@ from safetensors.numpy import save
 
 from zoo import folders
 from zoo.cache import Rows
-from zoo.data.folds import assign
 from zoo.data.sets import Integers
 from zoo.data.splits import Splits
+from zoo.data.splits.folds import assign
 from zoo.data.targets import Targets
 from zoo.errors import CheckpointError
 from zoo.runs import Run
-from zoo.training.solving_problem import Features
+from zoo.training.probe.problem import Features
 
 FOLDS = 5
 """As scikit-learn's default and cleanlab's."""

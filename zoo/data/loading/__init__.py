@@ -1,0 +1,1 @@
+"""Samples in batches: their order, their shares of processes, and who reads them."""
