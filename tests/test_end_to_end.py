@@ -19,7 +19,7 @@ from sklearn.metrics import accuracy_score, f1_score
 import zoo
 from zoo.cli import main
 from zoo.errors import ConfigError, RunFailed
-from zoo.jobs.finishing import compare
+from zoo.jobs.shipping import compare
 
 FAST = ["--image-size", "64", "--precision", "no", "--no-tensorboard", "--num-workers", "0"]
 LITE = "tf_efficientnet_lite0"

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from zoo.evaluation.metrics import Metric
     from zoo.evaluation.report import Report
     from zoo.inference import Predictor
-    from zoo.inspection.report import DataReport
     from zoo.jobs.bench import Bench
     from zoo.jobs.dry_run import DryRun
+    from zoo.jobs.inspect import DataReport
     from zoo.jobs.prediction_file import Written
     from zoo.jobs.show import Shown
     from zoo.registry import HeadFactory
@@ -117,13 +117,13 @@ def finetune(
     chosen = resolved.config.model
     if chosen.init_from is None:
         weights.require(registry.resolve(chosen.backbone), chosen.weights)
-    from zoo.jobs import dry_run as trying
+    from zoo.jobs import dry_run as dry_running
     from zoo.jobs import finetune as training
     from zoo.jobs import preparing
 
     data_sets = None if data is None or isinstance(data, (str, os.PathLike)) else data
     resolved, extras = preparing.extras(resolved, data_sets, metric, label_names, keys)
-    return trying.dry_run(resolved, extras) if dry_run else training.finetune(resolved, extras)
+    return dry_running.dry_run(resolved, extras) if dry_run else training.finetune(resolved, extras)
 
 
 def resume(
@@ -185,9 +185,11 @@ def evaluate(
     Raises: CheckpointError; ConfigError; DataError, also if the data have a class that the model does not know.
     """
     saved_config.read(named(path))  # before the imports that take seconds
-    from zoo.jobs import evaluate as verify
+    from zoo.jobs import evaluate as evaluating
 
-    return verify.evaluate(Path(path), data, metric=metric, weights=weights, batch_size=batch_size, keys=keys, options=options)
+    return evaluating.evaluate(
+        Path(path), data, metric=metric, weights=weights, batch_size=batch_size, keys=keys, options=options
+    )
 
 
 def predict(
@@ -313,12 +315,12 @@ def inspect(
         from zoo.backbones import weights
 
         weights.require(registry.resolve(backbone), resolved.config.model.weights)
-    from zoo.inspection import report
+    from zoo.jobs import inspect as inspecting
     from zoo.jobs import preparing
 
     resolved, extras = preparing.extras(resolved, data_sets, None, label_names)
     out = None if page is None else named(page)
-    return report.inspect(resolved, extras.splits, judged=backbone is not None, out=out)
+    return inspecting.inspect(resolved, extras.splits, judged=backbone is not None, out=out)
 
 
 def bench(backbone: str | None = None, **options: Unpack[keywords.Bench]) -> Bench:
@@ -436,7 +438,7 @@ def validate_recipe(name: str) -> Row:
 
 def environment() -> dict[str, Any]:
     """Versions, processor, engines and caches of this machine, for a bug report."""
-    from zoo.inspection import environment as machine
+    from zoo.jobs import env as machine
 
     return machine.environment()
 

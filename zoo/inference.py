@@ -23,12 +23,12 @@ from zoo import engines, memory, runs
 from zoo.adaptation import saved, saved_config
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones.audio import Sound
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.backbones.images import ImagePreprocess
 from zoo.data import open_image, open_sound, sources
 from zoo.data.inputs import Rows, is_encoded, request_for, rows_of, sample_of, samples_of
-from zoo.data.sources.base import Named, Source, flaw
 from zoo.data.sources.in_memory.parts import image_from
+from zoo.data.sources.source import Named, Source, flaw
 from zoo.engines import Engine
 from zoo.errors import ConfigError, DataError, EngineFailed
 from zoo.folders import exists

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zoo.adaptation.model import AdaptedModel
-from zoo.backbones.base import Backbone, Stage, WeightsOrigin
+from zoo.backbones.backbone import Backbone, Stage, WeightsOrigin
 from zoo.backbones.images import ImagePreprocess
 from zoo.registry import BackboneSpec
 from zoo.strategy import parse

@@ -9,7 +9,7 @@ from tiny import BY_FAMILY
 
 from zoo import backbones
 from zoo.adaptation.model import AdaptedModel
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 
 
 @pytest.fixture

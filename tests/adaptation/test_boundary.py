@@ -16,7 +16,7 @@ from zoo.adaptation import freezing
 from zoo.adaptation.boundary import Cut, cut
 from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.plan import NET
-from zoo.backbones.base import Stage
+from zoo.backbones.backbone import Stage
 
 Build = Callable[..., AdaptedModel]
 

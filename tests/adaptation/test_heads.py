@@ -15,7 +15,7 @@ from zoo.adaptation.heads.attention_pool import AttentionPool
 from zoo.adaptation.heads.cosine import Cosine
 from zoo.adaptation.heads.mlp import mlp
 from zoo.adaptation.model import AdaptedModel
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.errors import ConfigError, UnknownName
 
 SHIPPED = registry.heads(installed=True)

@@ -16,7 +16,7 @@ from torch.nn import functional
 from zoo import backbones, registry
 from zoo.adaptation import freezing, inserting
 from zoo.adaptation.model import AdaptedModel
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.errors import ConfigError
 from zoo.strategy import parse
 

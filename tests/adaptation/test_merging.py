@@ -11,7 +11,7 @@ from zoo.adaptation import freezing, transfer
 from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.strategies.full import Full
 from zoo.adaptation.strategies.lora import LoRA
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.errors import RunFailed
 from zoo.scale import Scale
 from zoo.types import Task

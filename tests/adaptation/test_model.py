@@ -11,7 +11,7 @@ from tiny import BY_FAMILY
 
 from zoo import registry
 from zoo.adaptation.model import AdaptedModel
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.errors import CheckpointError, ConfigError, UnknownName
 from zoo.scale import Scale
 from zoo.types import Labels

@@ -24,7 +24,7 @@ from transformers import AutoConfig, AutoModelForImageClassification, pipeline
 from zoo import backbones, folders, registry
 from zoo.adaptation import saved, saved_config, transfer
 from zoo.adaptation.model import AdaptedModel
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.errors import CheckpointError, ZooError
 from zoo.scale import Scale
 from zoo.strategy import parse

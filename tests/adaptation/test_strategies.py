@@ -11,7 +11,7 @@ from tiny import BY_FAMILY
 from torch import nn
 
 from zoo.adaptation.model import AdaptedModel
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.errors import ConfigError
 
 Build = Callable[..., AdaptedModel]

@@ -17,7 +17,7 @@ from zoo import backbones, registry
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones import networks
 from zoo.backbones import timm_networks as loader
-from zoo.backbones.base import Backbone, WeightsOrigin
+from zoo.backbones.backbone import Backbone, WeightsOrigin
 from zoo.errors import ZooError
 from zoo.registry import BackboneSpec
 from zoo.strategy import parse

@@ -9,7 +9,7 @@ import torch
 
 import zoo
 from zoo.engines import catalogue
-from zoo.inspection import environment
+from zoo.jobs import env
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -30,7 +30,7 @@ def test_the_libraries_are_those_that_the_project_declares():
     declared = PROJECT.read_text(encoding="utf-8").partition("\ndependencies = [")[2].partition("]\n")[0]
     names = set(re.findall(r'"([\w.-]+)', declared))
     assert names
-    found = environment.libraries()
+    found = env.libraries()
     assert {name.lower().replace(".", "-") for name in names} <= {name.lower().replace(".", "-") for name in found}
     assert not {"pytest", "hypothesis", "fastai", "zoo-finetune"} & set(found)
 
@@ -41,7 +41,7 @@ def test_a_library_that_is_missing_is_said(monkeypatch):
             raise metadata.PackageNotFoundError(name)
         return "1"
 
-    monkeypatch.setattr(environment.metadata, "version", version)
-    found = environment.libraries()
+    monkeypatch.setattr(env.metadata, "version", version)
+    found = env.libraries()
     assert found["soxr"] is None
     assert found["torch"] == "1"

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.decoding.audio import check_sound, open_sound
+from zoo.data.decoding.audio_files import check_sound, open_sound
 from zoo.errors import DataError
 
 SOURCES = (

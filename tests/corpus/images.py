@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.decoding.images import check_file, open_image
-from zoo.data.decoding.values import depth_of
+from zoo.data.decoding.image_files import check_file, open_image
+from zoo.data.decoding.pixel_values import depth_of
 from zoo.errors import DataError
 
 SOURCES = (

@@ -17,7 +17,7 @@ from PIL import Image
 from zoo.config import DataConfig
 from zoo.data import sources
 from zoo.data.sets import Opened
-from zoo.data.sources.base import Request
+from zoo.data.sources.source import Request
 from zoo.errors import ConfigError, DataError
 from zoo.inference import count, find
 from zoo.types import Kind, Schema

@@ -13,7 +13,7 @@ from PIL import Image
 import zoo
 from zoo.config import DataConfig, build
 from zoo.data import from_datasets, open_for_evaluation, open_splits
-from zoo.data.decoding.images import open_image
+from zoo.data.decoding.image_files import open_image
 from zoo.errors import DataError
 from zoo.training.features.decoded_images import decode
 from zoo.types import Labels

@@ -10,9 +10,9 @@ from PIL import Image
 from zoo import cache
 from zoo.config import build
 from zoo.data import open_splits
-from zoo.data.decoding.images import check_file
-from zoo.data.sources.folders import checked
-from zoo.data.sources.folders.checked import check_all
+from zoo.data.decoding.image_files import check_file
+from zoo.data.sources.class_folders import file_checks
+from zoo.data.sources.class_folders.file_checks import check_all
 from zoo.errors import DataError
 
 
@@ -111,4 +111,4 @@ def test_splits_are_the_same_from_memory(root, tmp_path):
     assert open_splits(config).record() == open_splits(config).record()
     assert [entry.kind for entry in cache.entries(tmp_path / "cache")] == ["checked"]
     assert cache.entries(tmp_path / "cache")[0].rows == 6
-    assert checked._RECORD.itemsize == 76
+    assert file_checks._RECORD.itemsize == 76

@@ -8,7 +8,7 @@ import pytest
 
 from zoo.config import build
 from zoo.data import open_splits
-from zoo.data.sources.folders.listing import find_files, list_folder
+from zoo.data.sources.class_folders.listing import find_files, list_folder
 from zoo.errors import DataError
 from zoo.types import Kind
 

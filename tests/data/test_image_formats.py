@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from zoo.data.decoding.formats import suffixes
-from zoo.data.decoding.images import check_file, open_image
+from zoo.data.decoding.image_files import check_file, open_image
 from zoo.errors import DataError
 
 RAMP = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)

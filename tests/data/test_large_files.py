@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 
 from zoo.backbones.images import ImagePreprocess
 from zoo.data.decoding.formats import read_file
-from zoo.data.decoding.images import check_file, open_image
+from zoo.data.decoding.image_files import check_file, open_image
 from zoo.errors import DataError
 
 

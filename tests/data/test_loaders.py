@@ -19,7 +19,7 @@ from zoo import interrupts, registry
 from zoo.backbones.images import ImagePreprocess
 from zoo.config import FinetuneConfig, build
 from zoo.data import EvalBatches, TrainBatches, from_datasets, open_splits
-from zoo.data.decoding.images import _Locks
+from zoo.data.decoding.image_files import _Locks
 from zoo.data.loading.loaders import TIMEOUT, loading
 from zoo.data.loading.samplers import batch_seed
 from zoo.data.loading.worker_count import choose_workers

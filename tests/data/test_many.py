@@ -13,8 +13,8 @@ from PIL import Image
 
 from zoo.config import build
 from zoo.data import open_splits
-from zoo.data.sources.folders.listing import Listing, check_layout, list_folder
-from zoo.data.sources.folders.reading import read_listing
+from zoo.data.sources.class_folders.listing import Listing, check_layout, list_folder
+from zoo.data.sources.class_folders.reading import read_listing
 from zoo.data.sources.in_memory.rows import open_rows
 from zoo.data.sources.tables.gathering import Columns, read_table
 from zoo.data.sources.tables.row_sources import read_rows

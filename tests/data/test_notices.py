@@ -17,9 +17,9 @@ from PIL import Image
 
 from zoo.config import DataConfig, build
 from zoo.data import open_splits
-from zoo.data.decoding.images import open_image
+from zoo.data.decoding.image_files import open_image
 from zoo.data.notices import Entry, Line, Notice, as_csv, lines
-from zoo.data.sources.folders.listing import find_files
+from zoo.data.sources.class_folders.listing import find_files
 from zoo.data.splits import from_datasets
 from zoo.errors import DataError
 from zoo.types import Kind, Task

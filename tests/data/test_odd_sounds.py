@@ -11,11 +11,11 @@ import torch
 from sounding import RATE, TINY_SOUND, chirp, noise, tone, write
 
 from zoo import backbones
-from zoo.data.decoding.audio import check_sound, open_sound
+from zoo.data.decoding.audio_files import check_sound, open_sound
 from zoo.data.decoding.audio_frames import clips
 from zoo.data.decoding.formats import opened_file
-from zoo.data.sources.folders.listing import list_folder
-from zoo.data.sources.folders.reading import read_listing
+from zoo.data.sources.class_folders.listing import list_folder
+from zoo.data.sources.class_folders.reading import read_listing
 from zoo.errors import DataError
 
 ID3 = b"ID3\x04\0\0" + bytes([0, 0, 7, 104]) + b"\xff\xfb\x90\0" * 250
@@ -250,7 +250,7 @@ def test_the_recordings_whose_channels_cancel_are_named(tmp_path):
 
 
 def test_what_is_too_long_is_counted_in_one_channel(tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.data.decoding.audio.MAX_SAMPLES", 16_000)
+    monkeypatch.setattr("zoo.data.decoding.audio_files.MAX_SAMPLES", 16_000)
     stereo = content(noise(), noise(seed=1), format="WAV")
     assert len(seen(stereo, tmp_path)) == 16_000
     refused(content(noise(1.01), format="WAV"), "longer than 0.0 hours; cut it into shorter audio clips", tmp_path)

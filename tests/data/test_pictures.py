@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.data.decoding.images import check_file, formats, open_image, suffixes
+from zoo.data.decoding.image_files import check_file, formats, open_image, suffixes
 from zoo.errors import DataError
 
 RED, BLUE = (200, 30, 40), (10, 20, 220)

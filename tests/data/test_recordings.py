@@ -15,11 +15,11 @@ from sounding import RATE, TINY_SOUND, chirp, noise, tone, write
 from zoo import backbones
 from zoo.config import build
 from zoo.data import EvalBatches, TrainBatches, open_splits, train_transform
-from zoo.data.decoding.audio import CheckedSound, check_sound, open_sound, suffixes
-from zoo.data.decoding.images import suffixes as picture_suffixes
+from zoo.data.decoding.audio_files import CheckedSound, check_sound, open_sound, suffixes
+from zoo.data.decoding.image_files import suffixes as picture_suffixes
 from zoo.data.sets import SoundFiles
-from zoo.data.sources.folders.listing import find_files, list_folder
-from zoo.data.sources.folders.reading import read_listing
+from zoo.data.sources.class_folders.listing import find_files, list_folder
+from zoo.data.sources.class_folders.reading import read_listing
 from zoo.errors import ConfigError, DataError
 from zoo.plugins import AUGMENTATIONS
 from zoo.types import Kind
@@ -217,14 +217,14 @@ def test_what_was_checked_is_remembered(root, tmp_path, monkeypatch):
     for path in root.rglob("*.*"):
         os.utime(path, (1e9, 1e9))
     first = read_listing(list_folder(root), 0.0, tmp_path / "cache")
-    monkeypatch.setattr("zoo.data.sources.folders.reading.check_sound", lambda *_: pytest.fail("a file was read again"))
+    monkeypatch.setattr("zoo.data.sources.class_folders.reading.check_sound", lambda *_: pytest.fail("a file was read again"))
     again = read_listing(list_folder(root), 0.0, tmp_path / "cache")
     assert again.notices == first.notices
     assert again.parts["all"].digests.tolist() == first.parts["all"].digests.tolist()
 
 
 def test_a_record_is_restored_whole(root, tmp_path):
-    from zoo.data.sources.folders.checked import check_all
+    from zoo.data.sources.class_folders.file_checks import check_all
 
     path = root / "tone/0.wav"
     os.utime(path, (1e9, 1e9))

@@ -12,14 +12,14 @@ from packages import install
 import zoo
 from zoo.config import DataConfig
 from zoo.data import sources
-from zoo.data.sources.base import Request, Source
+from zoo.data.sources.source import Request, Source
 from zoo.errors import DataError
 from zoo.inference import find
 from zoo.types import Kind
 
 PLUGIN = """
 from dataclasses import replace
-from zoo.data.sources.base import Source
+from zoo.data.sources.source import Source
 from zoo.data.sources.builtin import SOURCE as DIGITS
 
 class Mirrored(Source):

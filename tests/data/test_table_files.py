@@ -17,7 +17,7 @@ from pyarrow import feather, parquet
 
 from zoo.config import DataConfig
 from zoo.data.sources import open_source
-from zoo.data.sources.base import Request
+from zoo.data.sources.source import Request
 from zoo.data.sources.tables.gathering import Columns, Table, choose_columns, read_rows, read_table
 from zoo.errors import DataError, UnknownName
 

@@ -18,7 +18,7 @@ from pyarrow import parquet
 from zoo.config import DataConfig
 from zoo.data.sets import Opened
 from zoo.data.sources import open_source
-from zoo.data.sources.base import Request
+from zoo.data.sources.source import Request
 from zoo.data.sources.tables.sample_sets import Unpacked
 from zoo.errors import ConfigError, DataError
 from zoo.inference import find
@@ -133,7 +133,7 @@ from pathlib import Path
 import pyarrow.parquet, zoo.data.decoding
 from zoo.config import DataConfig
 from zoo.data.sources import open_source
-from zoo.data.sources.base import Request
+from zoo.data.sources.source import Request
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
 before = peak()

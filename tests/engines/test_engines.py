@@ -11,7 +11,7 @@ from tiny import BY_FAMILY, TINY
 from torch import nn
 
 from zoo import backbones, engines
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.engines.catalogue import has_bf16
 from zoo.registry import BackboneSpec
 

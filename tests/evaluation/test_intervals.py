@@ -10,8 +10,8 @@ import pytest
 from drawn import draw
 
 from zoo.evaluation.intervals import bootstrap
-from zoo.evaluation.metrics.base import Metric
 from zoo.evaluation.metrics.classification import SHIPPED
+from zoo.evaluation.metrics.metric import Metric
 from zoo.evaluation.outputs import Outputs, Undefined
 
 

@@ -13,10 +13,10 @@ from scipy.special import expit
 
 from zoo.errors import ConfigError, DataError, UnknownName
 from zoo.evaluation import metrics
+from zoo.evaluation.class_tables import GRID
 from zoo.evaluation.intervals import bootstrap
 from zoo.evaluation.outputs import MultilabelOutputs, ValueOutputs, from_logits
 from zoo.evaluation.report import Report, evaluate
-from zoo.evaluation.tables import GRID
 from zoo.types import Labels, Task
 
 DRAWN = {Task.CLASSIFICATION: draw, Task.MULTILABEL: draw_labels, Task.REGRESSION: draw_values}

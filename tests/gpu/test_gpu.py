@@ -14,7 +14,7 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.config import build, resolve
 from zoo.data import open_splits
 from zoo.evaluation import metrics
-from zoo.training import job as jobs
+from zoo.training import assembly as jobs
 from zoo.training import launch, optim
 from zoo.training.collect import prepare
 from zoo.training.features.extraction import Extractor

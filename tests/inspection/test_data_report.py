@@ -16,9 +16,9 @@ from sklearn.datasets import load_sample_images
 import zoo
 from zoo.config import build
 from zoo.errors import ConfigError, DataError, OutputError
-from zoo.inspection import measuring
-from zoo.inspection.folds import open_raw
-from zoo.inspection.found import Histogram
+from zoo.inspection import measures
+from zoo.inspection.findings import Histogram
+from zoo.inspection.samples import open_raw
 
 AWKWARD = "<b>&'\"x"
 """A class that HTML would take for something else."""
@@ -179,15 +179,15 @@ def test_pictures_are_looked_at_once(make_pictures, tmp_path):
     raw = open_raw(build({"data": str(root), "cache": "off"}))
     place = tmp_path / "cache"
     place.mkdir()
-    fresh = measuring.measure(raw, None)
-    first = measuring.measure(raw, place)
+    fresh = measures.measure(raw, None)
+    first = measures.measure(raw, place)
     shutil.rmtree(root)
-    second = measuring.measure(raw, place)
+    second = measures.measure(raw, place)
     for one in (first, second):
         assert one.common == fresh.common == {"size": {"10 x 12": 8}}
         assert one.sizes["width in pixels"].tolist() == [10] * 8
         assert not one.unreadable
-    assert len(measuring.measure(raw, None).unreadable) == 8
+    assert len(measures.measure(raw, None).unreadable) == 8
 
 
 def test_a_table(tmp_path):

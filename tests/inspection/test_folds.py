@@ -6,8 +6,8 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from zoo.inspection import folds, measuring
-from zoo.inspection.folds import FOLDS
+from zoo.inspection import measures, samples
+from zoo.inspection.samples import FOLDS
 from zoo.training.probe import sweep
 
 
@@ -17,19 +17,19 @@ def names(count):
 
 def test_folds_are_even_in_each_class_and_decided_by_names():
     labels = np.repeat([0, 1], [50, 23])
-    found = folds.assign(labels, names(73), [], 0)
+    found = samples.assign(labels, names(73), [], 0)
     for label in (0, 1):
         counts = np.bincount(found[labels == label], minlength=FOLDS)
         assert counts.max() - counts.min() <= 1
     order = np.random.default_rng(0).permutation(73)
-    assert (folds.assign(labels[order], [names(73)[index] for index in order], [], 0) == found[order]).all()
-    assert (folds.assign(labels, names(73), [], 1) != found).any()
+    assert (samples.assign(labels[order], [names(73)[index] for index in order], [], 0) == found[order]).all()
+    assert (samples.assign(labels, names(73), [], 1) != found).any()
 
 
 def test_duplicates_share_a_fold():
     labels = np.tile([0, 1], 30)
     groups = [np.array([3, 10, 44]), np.array([0, 1]), np.array([1, 58])]
-    found = folds.assign(labels, names(60), groups, 0)
+    found = samples.assign(labels, names(60), groups, 0)
     assert len(set(found[[3, 10, 44]])) == 1
     assert len(set(found[[0, 1]])) == 1
     assert (found >= 0).all()
@@ -37,7 +37,7 @@ def test_duplicates_share_a_fold():
 
 def test_a_class_with_fewer_different_samples_than_folds_is_left_out():
     labels = np.repeat([0, 1, 2], [20, 20, 6])
-    found = folds.assign(labels, names(46), [np.array([40, 41, 42])], 0)
+    found = samples.assign(labels, names(46), [np.array([40, 41, 42])], 0)
     assert (found[:40] >= 0).all()
     assert (found[40:] == -1).all()
 
@@ -61,7 +61,7 @@ def test_probabilities_are_those_of_scikit_learn():
     expected = np.empty((240, 3))
     for fold in range(FOLDS):
         expected[numbers == fold] = theirs(fold, strength)
-    assert folds.out_of_fold(rows, labels, numbers) == pytest.approx(expected, abs=2e-3)
+    assert samples.out_of_fold(rows, labels, numbers) == pytest.approx(expected, abs=2e-3)
 
 
 def test_flipped_labels_of_digits_are_found():
@@ -72,8 +72,8 @@ def test_flipped_labels_of_digits_are_found():
     flipped = rng.choice(1000, 40, replace=False)
     labels = true.copy()
     labels[flipped] = (labels[flipped] + rng.integers(1, 10, 40)) % 10
-    probabilities = folds.out_of_fold(rows, labels, folds.assign(labels, names(1000), [], 0))
-    wrong, likely = measuring.likely_errors(labels, probabilities)
+    probabilities = samples.out_of_fold(rows, labels, samples.assign(labels, names(1000), [], 0))
+    wrong, likely = measures.likely_errors(labels, probabilities)
     hits = np.isin(wrong, flipped)
     assert hits.sum() >= 30
     assert hits.mean() >= 0.85

@@ -5,7 +5,7 @@ import pytest
 from cleanlab import count
 from cleanlab import filter as filters
 
-from zoo.inspection import measuring
+from zoo.inspection import measures
 
 
 def drawn(seed, count=400, classes=4, noise=0.15):
@@ -22,10 +22,10 @@ def drawn(seed, count=400, classes=4, noise=0.15):
 def test_by_hand():
     labels = np.array([0, 0, 0, 1, 1])
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7], [0.45, 0.55]])
-    assert measuring.thresholds(labels, probabilities) == pytest.approx([1.8 / 3, 1.25 / 2])
-    assert measuring.confident_classes(labels, probabilities).tolist() == [0, 0, 1, 1, -1]
-    assert measuring.confident_joint(labels, probabilities).tolist() == [[2, 1], [0, 1]]
-    wrong, likely = measuring.likely_errors(labels, probabilities)
+    assert measures.thresholds(labels, probabilities) == pytest.approx([1.8 / 3, 1.25 / 2])
+    assert measures.confident_classes(labels, probabilities).tolist() == [0, 0, 1, 1, -1]
+    assert measures.confident_joint(labels, probabilities).tolist() == [[2, 1], [0, 1]]
+    wrong, likely = measures.likely_errors(labels, probabilities)
     assert (wrong.tolist(), likely.tolist()) == ([2], [1])
 
 
@@ -38,13 +38,13 @@ def test_joint_as_the_paper_counts():
         reached = [one for one in range(4) if row[one] >= means[one]]
         if reached:
             joint[label, max(reached, key=lambda one: row[one])] += 1
-    assert (measuring.confident_joint(labels, probabilities) == joint).all()
+    assert (measures.confident_joint(labels, probabilities) == joint).all()
     assert joint.sum() - joint.trace() > 10
 
 
 def test_errors_are_ranked_by_the_probability_of_the_label():
     labels, probabilities = drawn(1)
-    wrong, likely = measuring.likely_errors(labels, probabilities)
+    wrong, likely = measures.likely_errors(labels, probabilities)
     own = probabilities[wrong, labels[wrong]]
     assert (np.diff(own) >= 0).all()
     assert (likely != labels[wrong]).all()
@@ -54,18 +54,18 @@ def test_errors_are_ranked_by_the_probability_of_the_label():
 def test_a_class_without_samples_is_nobodys_class():
     labels = np.array([0, 0, 1, 1])
     probabilities = np.array([[0.1, 0.1, 0.8]] * 4)
-    assert (measuring.confident_classes(labels, probabilities) < 2).all()
+    assert (measures.confident_classes(labels, probabilities) < 2).all()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_as_cleanlab_finds(seed):
     """Its filter `confident_learning`. Of several classes that are reached it takes the most probable of all, which is one of them here."""
     labels, probabilities = drawn(seed)
-    assert count.get_confident_thresholds(labels, probabilities) == pytest.approx(measuring.thresholds(labels, probabilities))
+    assert count.get_confident_thresholds(labels, probabilities) == pytest.approx(measures.thresholds(labels, probabilities))
     theirs = filters.find_label_issues(
         labels, probabilities, filter_by="confident_learning", return_indices_ranked_by="self_confidence", n_jobs=1
     )
-    ours, _ = measuring.likely_errors(labels, probabilities)
+    ours, _ = measures.likely_errors(labels, probabilities)
     assert ours.tolist() == theirs.tolist()
     joint = count.compute_confident_joint(labels, probabilities, calibrate=False)
-    assert (measuring.confident_joint(labels, probabilities) == joint).all()
+    assert (measures.confident_joint(labels, probabilities) == joint).all()

@@ -17,7 +17,7 @@ from zoo import backbones, registry
 from zoo.evaluation.calibration import best_thresholds
 from zoo.evaluation.outputs import MultilabelOutputs
 from zoo.evaluation.report import evaluate
-from zoo.jobs.finishing import choose_thresholds
+from zoo.jobs.shipping import choose_thresholds
 from zoo.publishing import figures
 from zoo.publishing.card import render, write_card
 from zoo.types import Kind, Labels, Task

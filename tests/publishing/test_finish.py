@@ -10,7 +10,7 @@ from closeness import tolerance
 import zoo
 from zoo.adaptation import saved
 from zoo.data import from_datasets
-from zoo.jobs.finishing import choose_thresholds, outputs
+from zoo.jobs.shipping import choose_thresholds, outputs
 
 NAMES = ("red", "green", "blue")
 OPTIONS = {

@@ -17,7 +17,7 @@ from zoo import registry, runs
 from zoo.config import resolve
 from zoo.data import open_splits
 from zoo.evaluation import metrics
-from zoo.training import job as jobs
+from zoo.training import assembly as jobs
 from zoo.training import launch, loop
 from zoo.training.trackers import Trackers
 

@@ -65,10 +65,10 @@ def test_the_arithmetic_of_features_is_settled_as_a_value_and_stays(flags, preci
     assert launch.settle(resolve([("config x", settled.config.flat())])).config == settled.config
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("method", WAYS)
 @pytest.mark.parametrize("arithmetic", [{}, {"precision": "bf16", "feature_precision": "no"}])
-def test_a_config_without_its_comments_repeats_the_run(tmp_path, way, arithmetic):
-    first = zoo.finetune(**TINY, **WAYS[way], **arithmetic, out=str(tmp_path / "first"))
+def test_a_config_without_its_comments_repeats_the_run(tmp_path, method, arithmetic):
+    first = zoo.finetune(**TINY, **WAYS[method], **arithmetic, out=str(tmp_path / "first"))
     text = tmp_path / "bare.yaml"
     text.write_text(bare(first.path / "config.yaml"))
     assert "#" not in text.read_text()

@@ -17,7 +17,7 @@ from zoo.config import OptimConfig, build, resolve
 from zoo.data import open_splits
 from zoo.errors import AuditFailed, ConfigError, RunFailed
 from zoo.evaluation import metrics
-from zoo.training import job as jobs
+from zoo.training import assembly as jobs
 from zoo.training import launch, loop, optim, precision
 from zoo.training.trackers import Trackers
 

@@ -48,7 +48,7 @@ def run(table, weights, label="kind", **options):
 
 
 @pytest.mark.parametrize(
-    ("strategy", "way"),
+    ("strategy", "method"),
     [
         ("linear-probe", "the head is solved"),
         ("full", "so nothing can be computed once"),
@@ -56,10 +56,10 @@ def run(table, weights, label="kind", **options):
         ("lora:2", "so nothing can be computed once"),
     ],
 )
-def test_every_way_of_training(table, weights, tmp_path, strategy, way, caplog):
+def test_every_way_of_training(table, weights, tmp_path, strategy, method, caplog):
     caplog.set_level("INFO", logger="zoo")
     found = run(table, weights, strategy=strategy, out=str(tmp_path / "run"))
-    assert way in caplog.text
+    assert method in caplog.text
     model = zoo.load(found.best)
     texts = ["meow purr", "bark " * 40, "the"]
     together, alone = model.predict(texts, batch_size=3), [model.predict(text)[0] for text in texts]

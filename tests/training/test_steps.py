@@ -19,7 +19,7 @@ from zoo.data import open_splits
 from zoo.data.loading.loaders import Batch
 from zoo.evaluation import metrics
 from zoo.scale import Scale
-from zoo.training import job as jobs
+from zoo.training import assembly as jobs
 from zoo.training import launch, loop, optim
 from zoo.training.collect import collect, prepare
 from zoo.training.optim import losses

@@ -21,7 +21,7 @@ from zoo.data.splits.folds import assign, groups_of
 from zoo.errors import AuditFailed, ConfigError
 from zoo.jobs import finetune as jobs
 from zoo.jobs.preparing import Extras
-from zoo.jobs.training import AGREEMENT
+from zoo.jobs.runner import AGREEMENT
 from zoo.training import loop
 from zoo.training.probe import pools
 from zoo.types import Labels, Task

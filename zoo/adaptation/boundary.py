@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from zoo.adaptation.model import AdaptedModel
 from zoo.adaptation.plan import NET
 from zoo.backbones import generator
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.types import Kind
 from zoo.upstream import children_of
 

@@ -13,7 +13,7 @@ import torch
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.backbones.digest import is_unfilled
 from zoo.errors import ConfigError, nearest, reported
 from zoo.strategy import Strategy

@@ -15,7 +15,7 @@ from zoo import backbones, registry
 from zoo.adaptation.plan import AdapterOptions, Plan
 from zoo.adaptation.strategies.full.applying import with_live_statistics
 from zoo.backbones import generator
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.errors import CheckpointError, ConfigError
 from zoo.registry import HeadFactory
 from zoo.scale import Scale

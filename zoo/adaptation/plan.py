@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.strategy import Strategy
 
 NET = "backbone.net."

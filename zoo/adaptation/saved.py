@@ -21,7 +21,7 @@ from zoo import backbones, folders, registry
 from zoo.adaptation import layout, saved_config
 from zoo.adaptation.model import AdaptedModel, fill
 from zoo.adaptation.saved_config import CONFIG, FORMAT
-from zoo.backbones.base import Backbone, WeightsOrigin
+from zoo.backbones.backbone import Backbone, WeightsOrigin
 from zoo.backbones.digest import unfilled
 from zoo.errors import CheckpointError, UnknownName, shown
 from zoo.registry import BackboneSpec, HeadFactory

@@ -13,7 +13,7 @@ from zoo import folders
 from zoo.adaptation import layout, saved
 from zoo.adaptation.model import AdaptedModel, plan_of
 from zoo.adaptation.plan import AdapterOptions
-from zoo.backbones.base import Backbone, WeightsOrigin
+from zoo.backbones.backbone import Backbone, WeightsOrigin
 from zoo.backbones.digest import digest
 from zoo.errors import ConfigError, RunFailed
 from zoo.strategy import parse

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.backbones.base import Backbone, Options, Preprocess
+    from zoo.backbones.backbone import Backbone, Options, Preprocess
     from zoo.registry import BackboneSpec
 
 
@@ -44,7 +44,7 @@ def load(
     Raises: UnknownName for a network that the library does not have; ConfigError for an impossible value, or an option for another
         kind of sample; WeightsError if weights are missing, damaged, or belong to another network.
     """
-    from zoo.backbones import base
+    from zoo.backbones import backbone
 
     given: Options = {
         "image_size": image_size,
@@ -55,7 +55,7 @@ def load(
         "tokenizer": tokenizer,
     }
     if spec.loader == "timm" or spec.family:  # else the configuration beside the weights tells the kind
-        base.check_options(spec, given)
+        backbone.check_options(spec, given)
     if spec.loader == "transformers":
         from zoo.backbones import transformers_networks
 

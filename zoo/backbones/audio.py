@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from zoo.backbones.base import Preprocess
+from zoo.backbones.backbone import Preprocess
 from zoo.errors import ConfigError
 from zoo.types import Kind
 

@@ -13,7 +13,7 @@ from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
 from zoo.backbones import stages
 from zoo.backbones.audio import EXTRACTION, HOP, RATE, WINDOW, AudioPreprocess, silence
-from zoo.backbones.base import TRUNCATIONS, Backbone
+from zoo.backbones.backbone import TRUNCATIONS, Backbone
 from zoo.backbones.digest import digest
 from zoo.backbones.networks import Network, average_windows, pool
 from zoo.errors import ConfigError, UnknownName, WeightsError

@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from zoo.backbones.base import Preprocess
+from zoo.backbones.backbone import Preprocess
 from zoo.errors import shown
 from zoo.types import Kind
 

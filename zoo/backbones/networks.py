@@ -20,7 +20,7 @@ from transformers.utils import logging
 from zoo import registry, upstream
 from zoo.backbones import generator, stages
 from zoo.backbones import weights as sources
-from zoo.backbones.base import Stage, WeightsOrigin
+from zoo.backbones.backbone import Stage, WeightsOrigin
 from zoo.errors import ConfigError, UnknownName, WeightsError, reported
 from zoo.registry import BackboneSpec
 from zoo.types import Kind

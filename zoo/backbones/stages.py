@@ -14,7 +14,7 @@ from typing import Any
 from timm.models import group_parameters
 from torch import nn
 
-from zoo.backbones.base import Stage
+from zoo.backbones.backbone import Stage
 from zoo.errors import ConfigError
 from zoo.registry import Family
 

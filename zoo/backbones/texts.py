@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from zoo.backbones.base import Preprocess
+from zoo.backbones.backbone import Preprocess
 from zoo.backbones.weights import VOCABULARIES
 from zoo.errors import CheckpointError, WeightsError
 from zoo.types import Kind

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zoo.backbones import generator, stages
 from zoo.backbones import weights as sources
-from zoo.backbones.base import Backbone, WeightsOrigin
+from zoo.backbones.backbone import Backbone, WeightsOrigin
 from zoo.backbones.digest import digest
 from zoo.backbones.images import ImagePreprocess
 from zoo.errors import ConfigError, UnknownName, WeightsError, reason, reported

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
-from zoo.backbones import base, stages
+from zoo.backbones import backbone, stages
 from zoo.backbones.audio_networks import sound_backbone
-from zoo.backbones.base import TRUNCATIONS, Backbone
+from zoo.backbones.backbone import TRUNCATIONS, Backbone
 from zoo.backbones.digest import digest
 from zoo.backbones.networks import POOLINGS, Network, average_windows, open_network, pool
 from zoo.backbones.texts import ABSENT, UNLIMITED, TextPreprocess, has_tokenizer, open_tokenizer
@@ -79,12 +79,12 @@ class TransformersBackbone(Backbone):
         return states
 
 
-def load(spec: BackboneSpec, weights: str | None, given: base.Options, *, drop_path: float = 0.0, seed: int = 0) -> Backbone:
+def load(spec: BackboneSpec, weights: str | None, given: backbone.Options, *, drop_path: float = 0.0, seed: int = 0) -> Backbone:
     """As `zoo.backbones.load`, for transformers' networks."""
     if drop_path:
         raise ConfigError(f"{spec.name} has no drop-path: leave drop_path at 0")
     loaded = open_network(spec, weights, seed)
-    base.check_options(loaded.spec, given)
+    backbone.check_options(loaded.spec, given)
     if loaded.spec.kind is Kind.AUDIO:
         return sound_backbone(loaded, given["max_seconds"], given["truncation"], given["pooling"])
     return _text_backbone(loaded, given["max_length"], given["truncation"], given["pooling"], given["tokenizer"])

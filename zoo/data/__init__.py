@@ -1,8 +1,8 @@
 """Samples and their targets: opened, checked, split, varied, and served in batches."""
 
-from zoo.data.augmentations.base import train_transform
-from zoo.data.decoding.audio import open_sound
-from zoo.data.decoding.images import open_image
+from zoo.data.augmentations.augmentation import train_transform
+from zoo.data.decoding.audio_files import open_sound
+from zoo.data.decoding.image_files import open_image
 from zoo.data.loading.loaders import Batch, EvalBatches, TrainBatches
 from zoo.data.loading.samplers import order, steps_per_epoch
 from zoo.data.sets import SampleSet

@@ -19,10 +19,10 @@ from PIL import Image
 
 from zoo.backbones.audio import Sound
 from zoo.config import DataConfig
-from zoo.data.sources.base import Named, Request, flaw
 from zoo.data.sources.in_memory.rows import equal_columns, is_column
+from zoo.data.sources.row_values import Chosen, is_absent
+from zoo.data.sources.source import Named, Request, flaw
 from zoo.data.sources.tables.gathering import Columns, choose, take_inputs
-from zoo.data.sources.values import Chosen, is_absent
 from zoo.errors import ConfigError, DataError
 from zoo.types import Kind, Schema
 

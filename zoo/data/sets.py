@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from zoo.backbones.audio import Sound
-from zoo.data.decoding.audio import open_sound
-from zoo.data.decoding.images import open_image
+from zoo.data.decoding.audio_files import open_sound
+from zoo.data.decoding.image_files import open_image
 from zoo.data.on_disk import DiskStrings, Strings, characters
 from zoo.data.targets import Targets
 from zoo.errors import DataError

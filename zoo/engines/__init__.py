@@ -7,8 +7,8 @@
 OpenVINO and ONNX Runtime (the extra `zoo-finetune[cpu]`) run in processes of their own (`zoo.runtimes`): this one never imports them.
 """
 
-from zoo.engines.base import TOLERANCE, Engine, agreement
 from zoo.engines.catalogue import NAMES, among, installed, prepare
 from zoo.engines.choice import choose
+from zoo.engines.engine import TOLERANCE, Engine, agreement
 
 __all__ = ["NAMES", "TOLERANCE", "Engine", "agreement", "among", "choose", "installed", "prepare"]

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from zoo import upstream
 from zoo.engines import conversions
-from zoo.engines.base import Engine, detached
 from zoo.engines.conversions import BY_NAME
+from zoo.engines.engine import Engine, detached
 from zoo.errors import ConfigError, EngineFailed, UnknownName, first_line
 from zoo.runtimes.libraries import TITLES, installed_version
 from zoo.runtimes.process import RuntimeProcess

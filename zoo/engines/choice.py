@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zoo.engines.base import TOLERANCE, Engine, agreement, fill
 from zoo.engines.catalogue import INSTALL, computes_in, installed, is_converted, prepare, require
+from zoo.engines.engine import TOLERANCE, Engine, agreement, fill
 from zoo.errors import ConfigError, EngineFailed, OutputError, RunFailed, first_line
 
 log = logging.getLogger("zoo")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from zoo import cache, folders
 from zoo.cache import warn_once
-from zoo.engines.base import detached, fill
+from zoo.engines.engine import detached, fill
 from zoo.errors import CheckpointError, ConfigError, OutputError, first_line
 from zoo.runtimes.libraries import TITLES, installed_version
 from zoo.runtimes.process import RuntimeProcess

@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo.errors import ConfigError
 from zoo.evaluation.array_checks import Floats
-from zoo.evaluation.metrics.base import RESAMPLES, Metric
+from zoo.evaluation.metrics.metric import RESAMPLES, Metric
 from zoo.evaluation.outputs import AnyOutputs, Undefined
 
 LEVEL = (2.5, 97.5)

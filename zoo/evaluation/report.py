@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zoo.errors import ConfigError, DataError
-from zoo.evaluation import calibration, intervals, metrics, outputs, tables
+from zoo.evaluation import calibration, class_tables, intervals, metrics, outputs
 from zoo.evaluation.array_checks import Ints
 from zoo.evaluation.calibration import Bin
-from zoo.evaluation.metrics.base import Metric
+from zoo.evaluation.class_tables import ClassRow, Confusion, LabelRow, ValueRow
+from zoo.evaluation.metrics.metric import Metric
 from zoo.evaluation.outputs import AnyOutputs, MultilabelOutputs, Outputs, Undefined, ValueOutputs
-from zoo.evaluation.tables import ClassRow, Confusion, LabelRow, ValueRow
 from zoo.types import Labels, Task
 
 
@@ -272,13 +272,13 @@ def _tables(found: AnyOutputs, labels: Labels) -> dict[str, Any]:
     """Those of the outputs' task, by the field of the report."""
     if isinstance(found, Outputs):
         return {
-            "per_class": tables.class_rows(found, labels),
-            "confusion": tables.confusion(found),
+            "per_class": class_tables.class_rows(found, labels),
+            "confusion": class_tables.confusion(found),
             "calibration": calibration.bins(found),
         }
     if isinstance(found, MultilabelOutputs):
-        return {"per_label": tables.label_rows(found, labels)}
-    return {"per_value": tables.value_rows(found, labels)}
+        return {"per_label": class_tables.label_rows(found, labels)}
+    return {"per_value": class_tables.value_rows(found, labels)}
 
 
 def _wanted(task: Task, extra: Iterable[Metric]) -> list[Metric]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import pairwise
 
-from zoo.inspection.found import Found, Group, Histogram, LabelErrors, Sample, Suspect
+from zoo.inspection.findings import Found, Group, Histogram, LabelErrors, Sample, Suspect
 from zoo.types import Kind, Task
 
 _WIDE, _HIGH = 420, 130

@@ -16,13 +16,13 @@ from zoo import engines, memory
 from zoo.adaptation import boundary
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import Resolved
-from zoo.data.augmentations.base import train_transform
+from zoo.data.augmentations.augmentation import train_transform
 from zoo.data.loading.loaders import EvalBatches
 from zoo.data.loading.worker_count import workers
 from zoo.data.sets import SampleSet
 from zoo.data.splits import open_splits
 from zoo.errors import ConfigError
-from zoo.training import job, launch, precision
+from zoo.training import assembly, launch, precision
 from zoo.training.collect import channels_last, place, prepare
 from zoo.training.method import flops
 from zoo.training.probe import sweep
@@ -85,7 +85,7 @@ def bench(resolved: Resolved) -> Bench:
         raise ConfigError(f"processes is {config.machine.processes}; the parts are measured in one process")
     device = torch.device(config.machine.device)
     splits = open_splits(config)
-    model = prepare(job.build_model(config, splits), device)
+    model = prepare(assembly.build_model(config, splits), device)
     samples, preprocess = splits.train, model.backbone.preprocess
     peak, bandwidth = matmul_gflops(device), memory_gb_per_second(device)
     parts = _reading(samples, model, config.data.augment, workers(config), config.optim.batch_size)
@@ -110,7 +110,7 @@ def bench(resolved: Resolved) -> Bench:
     return Bench(
         backbone=config.model.backbone,
         options=preprocess.options(),
-        device=job.device_name(device),
+        device=assembly.device_name(device),
         threads=torch.get_num_threads(),
         matmul_gflops=peak,
         memory_gb_per_second=bandwidth,

@@ -7,7 +7,7 @@ from typing import Any
 
 from zoo.config import Resolved
 from zoo.jobs.preparing import Extras, build, prepare
-from zoo.training import job, launch, loop, micro_batches, optim
+from zoo.training import assembly, launch, loop, micro_batches, optim
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class DryRun:
     """Each tensor that would train, its group and its shape."""
     trains: str
     """The same in one line."""
-    way: str
+    method: str
     """How it would be trained, and what would be computed once."""
     steps: int
     """Optimiser steps of the whole run; 0 where the head is solved."""
@@ -38,7 +38,7 @@ class DryRun:
             "data": self.data,
             "trainable": [{"tensor": name, "group": group, "shape": list(shape)} for name, group, shape in self.trainable],
             "trains": self.trains,
-            "way": self.way,
+            "way": self.method,
             "steps": self.steps,
             "loss": self.loss,
         }
@@ -52,10 +52,10 @@ def dry_run(resolved: Resolved, given: Extras) -> DryRun:
     splits, metric = prepared.splits, prepared.metric
     machine = launch.accelerator(prepared.config)
     built = build(prepared, machine)
-    resolved, model, way = built.resolved, built.model, built.way
+    resolved, model, method = built.resolved, built.model, built.method
     config = resolved.config
     micro_batches.least(model, asked)  # with as many processes as the run would have
-    work = job.make_job(config, splits, model, metric, machine)
+    work = assembly.make_job(config, splits, model, metric, machine)
     optimizer = optim.build_optimizer(model, config.optim)
     wrapped, prepared = machine.prepare(model, optimizer)
     wrapped.train()
@@ -68,7 +68,7 @@ def dry_run(resolved: Resolved, given: Extras) -> DryRun:
         data=splits.facts.to_dict(),
         trainable=[(name, group, shapes[name]) for name, group in model.plan.tensors.items()],
         trains=model.plan.summary(),
-        way=way.why,
-        steps=0 if way.name == "solved" else work.total_steps,
+        method=method.why,
+        steps=0 if method.name == "solved" else work.total_steps,
         loss=loss,
     )

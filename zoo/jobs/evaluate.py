@@ -15,13 +15,13 @@ from zoo import config, inference, memory, runs
 from zoo.backbones.images import ImagePreprocess
 from zoo.config import DataConfig
 from zoo.data import SampleSet, open_for_evaluation, open_splits, read_splits
-from zoo.data.decoding.values import FULL
+from zoo.data.decoding.pixel_values import FULL
 from zoo.errors import ConfigError, UnknownName
 from zoo.evaluation import metrics
 from zoo.evaluation.report import Report
 from zoo.evaluation.report import evaluate as report_on
-from zoo.jobs.finishing import outputs
 from zoo.jobs.preparing import CUSTOM_DATA, labelled
+from zoo.jobs.shipping import outputs
 from zoo.options import EVALUATE
 from zoo.runs import Run
 from zoo.types import Schema

@@ -16,9 +16,9 @@ from zoo.config import Resolved
 from zoo.data import notices
 from zoo.data.splits import Splits
 from zoo.errors import ZooError
-from zoo.jobs import training
-from zoo.jobs.finishing import Trained, finished
+from zoo.jobs import runner
 from zoo.jobs.preparing import Extras, Prepared, announce, prepare, say
+from zoo.jobs.shipping import Trained, shipped
 from zoo.runs import Run
 from zoo.training import launch
 
@@ -26,7 +26,7 @@ from zoo.training import launch
 def finetune(resolved: Resolved, given: Extras) -> Run:
     """Train a new run and finish it. Raises: ZooError; Stopped."""
     with launch.one_run(), ExitStack() as held:
-        return finished(_train(prepare(resolved, given), held))
+        return shipped(_train(prepare(resolved, given), held))
 
 
 def _train(prepared: Prepared, held: ExitStack) -> Trained:
@@ -42,7 +42,7 @@ def _train(prepared: Prepared, held: ExitStack) -> Trained:
     try:
         with runs.resumable(run):
             if machine is not None:
-                return training.train_run(run, prepared, machine)
+                return runner.train_run(run, prepared, machine)
             launch.run_workers(run.path, config.machine.processes, lock)
             return Trained(run, splits, prepared.metric, is_main)
     except (ZooError, OSError):

@@ -13,7 +13,7 @@ from typing import Any
 from zoo import folders, inference, interrupts, locks, memory
 from zoo.adaptation import saved, saved_config
 from zoo.data.inputs import Rows, request_for
-from zoo.data.sources.base import Named
+from zoo.data.sources.source import Named
 from zoo.errors import EngineFailed
 from zoo.inference import Predictor
 from zoo.jobs import prediction_file as answers

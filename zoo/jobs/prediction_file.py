@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from zoo import folders
-from zoo.data.sources.base import Named
+from zoo.data.sources.source import Named
 from zoo.errors import ConfigError, OutputError
 from zoo.types import Prediction, Task
 

@@ -23,9 +23,9 @@ from zoo.evaluation import metrics
 from zoo.evaluation.metrics import Metric
 from zoo.options import NAMES_CODE
 from zoo.training import launch
+from zoo.training.assembly import build_model, left_to_model
 from zoo.training.collect import prepare as placed
-from zoo.training.job import build_model, left_to_model
-from zoo.training.method import Way, agreed_way
+from zoo.training.method import Method, agreed_method
 from zoo.types import Labels, Task
 
 log = logging.getLogger("zoo")
@@ -70,7 +70,7 @@ class Built:
 
     resolved: Resolved
     model: AdaptedModel
-    way: Way
+    method: Method
 
 
 def extras(
@@ -111,10 +111,10 @@ def build(prepared: Prepared, machine: Accelerator) -> Built:
     empty = {name for name, value in resolved.config.flat().items() if value is None}
     found = {name: value for name, value in model.backbone.preprocess.options().items() if name in empty}
     resolved = resolved.settle("backbone", **found).settle("model", **left_to_model(model, resolved.config))
-    way = agreed_way(model, resolved.config, sum(len(part) for part in splits.parts().values()), machine)
-    if way.keep_features is not None:
-        resolved = resolved.settle("measured", keep_features=way.keep_features)
-    return Built(resolved, model, way)
+    method = agreed_method(model, resolved.config, sum(len(part) for part in splits.parts().values()), machine)
+    if method.keep_features is not None:
+        resolved = resolved.settle("measured", keep_features=method.keep_features)
+    return Built(resolved, model, method)
 
 
 def starts_workers(config: FinetuneConfig) -> bool:

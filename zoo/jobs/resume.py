@@ -10,9 +10,9 @@ from typing import Any
 from zoo import folders, runs
 from zoo.data.splits import read_splits
 from zoo.errors import CheckpointError, ConfigError
-from zoo.jobs import training
-from zoo.jobs.finishing import Trained, damage, finished
+from zoo.jobs import runner
 from zoo.jobs.preparing import CUSTOM_DATA, Extras, extras, prepare, say
+from zoo.jobs.shipping import Trained, damage, shipped
 from zoo.runs import Run
 from zoo.training import checkpoint, launch
 
@@ -33,7 +33,7 @@ def resume(run: Run, data: Any, metric: Any, label_names: Sequence[str] | None, 
         say(f"{run.path}: there is no checkpoint, so the run trains anew from the start")
     with launch.one_run(), runs.alone(run) if launch.is_first() else nullcontext() as lock:
         _, given = extras(run.resolved(), data, metric, label_names, keys)
-        return finished(train(run, given, lock))
+        return shipped(train(run, given, lock))
 
 
 def train(run: Run, given: Extras, lock: int | None = None) -> Trained:
@@ -64,4 +64,4 @@ def train(run: Run, given: Extras, lock: int | None = None) -> Trained:
             folders.sweep(folder)
     machine.wait_for_everyone()
     with runs.resumable(run):
-        return training.train_run(run, prepared, machine)
+        return runner.train_run(run, prepared, machine)

@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 from zoo import content, folders
 from zoo.config import marked
 from zoo.errors import CheckpointError, OutputError
-from zoo.evaluation.metrics.base import RESAMPLES
+from zoo.evaluation.metrics.metric import RESAMPLES
 from zoo.evaluation.report import Report
 from zoo.options import OFF_CARD
 from zoo.publishing import measured, metadata

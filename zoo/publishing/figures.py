@@ -19,8 +19,8 @@ from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from zoo.evaluation.class_tables import ValueRow
 from zoo.evaluation.report import Report
-from zoo.evaluation.tables import ValueRow
 from zoo.types import Kind, Task
 
 DOTS = 100

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from zoo.evaluation.metrics.base import RESAMPLES
+from zoo.evaluation.metrics.metric import RESAMPLES
 from zoo.evaluation.outputs import THRESHOLD
 from zoo.evaluation.report import Report, Value
 from zoo.types import Kind, Task

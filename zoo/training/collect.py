@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.adaptation.model import AdaptedModel
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.data.loading.loaders import EvalBatches
 from zoo.errors import RunFailed
 from zoo.training.features.row_batches import EvalRows

@@ -35,8 +35,8 @@ from zoo.training import checkpoint, micro_batches, optim
 from zoo.training.checkpoint import Best, Patience, TrainState, best_step, write_best
 from zoo.training.collect import channels_last, collect, place, prepare
 from zoo.training.features.row_batches import EvalRows, TrainRows
+from zoo.training.launch import Stopper
 from zoo.training.optim import losses
-from zoo.training.stopping import Stopper
 from zoo.training.trackers import Trackers
 
 log = logging.getLogger("zoo")

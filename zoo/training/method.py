@@ -36,7 +36,7 @@ WORTH = 0.2
 
 
 @dataclass(frozen=True)
-class Way:
+class Method:
     """How a model will be trained."""
 
     name: str
@@ -49,22 +49,22 @@ class Way:
     """Value of the option of this name where this was decided by what a machine has: another would decide otherwise."""
 
 
-def agreed_way(model: AdaptedModel, config: FinetuneConfig, samples: int, machine: Accelerator) -> Way:
-    """As `choose_way`, as the first of several processes decides: it looks at the room on its disk, and others might find another."""
-    way = choose_way(model, config, samples)
+def agreed_method(model: AdaptedModel, config: FinetuneConfig, samples: int, machine: Accelerator) -> Method:
+    """As `choose_method`, as the first of several processes decides: it looks at the room on its disk, and others might find another."""
+    method = choose_method(model, config, samples)
     if machine.num_processes == 1:
-        return way
-    decided = [(way.name, way.why, way.keep_features)]
+        return method
+    decided = [(method.name, method.why, method.keep_features)]
     broadcast_object_list(decided)
     name, why, keep_features = decided[0]
-    return Way(name, None if name == "samples" else boundary.cut(model), why, keep_features)
+    return Method(name, None if name == "samples" else boundary.cut(model), why, keep_features)
 
 
-def choose_way(model: AdaptedModel, config: FinetuneConfig, samples: int) -> Way:
+def choose_method(model: AdaptedModel, config: FinetuneConfig, samples: int) -> Method:
     """The fastest way that gives what the options ask for. `samples`: how many there are, all splits together. Raises: ConfigError."""
     data, kind = config.data, model.backbone.preprocess.kind
     if data.keep_features == "never":
-        return Way("samples", None, "nothing is computed once (keep_features never)")
+        return Method("samples", None, "nothing is computed once (keep_features never)")
     if data.augment != "none" and data.views is None:
         return _on_samples(config, f"{kind.nouns} are varied anew each epoch (augment {data.augment})")
     cut = boundary.cut(model)
@@ -74,26 +74,26 @@ def choose_way(model: AdaptedModel, config: FinetuneConfig, samples: int) -> Way
     if not _is_behind(cut):
         return _between(cut, model, config, samples * (data.views or 1))
     if not (layout.is_plain_linear(model.head) and config.model.head_fit == "solved"):
-        return Way("rows", cut, f"the backbone is inert: {cut.where} are computed once, and the head is trained on them")
+        return Method("rows", cut, f"the backbone is inert: {cut.where} are computed once, and the head is trained on them")
     if config.model.keep_head:
         raise ConfigError(
             "keep_head starts from another head, and this one is solved anew; add --head-fit stepped, or leave it out"
         )
-    return Way("solved", cut, "the backbone is inert: features are computed once, and the head is solved on them")
+    return Method("solved", cut, "the backbone is inert: features are computed once, and the head is solved on them")
 
 
-def _on_samples(config: FinetuneConfig, why: str) -> Way:
+def _on_samples(config: FinetuneConfig, why: str) -> Method:
     """Raises: ConfigError if features were to be kept whatever it takes."""
     if config.data.keep_features == "always":
         raise ConfigError(f"keep_features is always, and {why}, so nothing can be computed once; give --keep-features auto")
-    return Way("samples", None, f"{why}, so nothing can be computed once")
+    return Method("samples", None, f"{why}, so nothing can be computed once")
 
 
 def _is_behind(cut: Cut) -> bool:
     return cut.where in ("pooled features", "tokens")
 
 
-def _between(cut: Cut, model: AdaptedModel, config: FinetuneConfig, rows: int) -> Way:
+def _between(cut: Cut, model: AdaptedModel, config: FinetuneConfig, rows: int) -> Method:
     """`rows` if what is saved is worth the room, and the room is there. The answer is settled: a resumed run finds another room."""
     example = model.backbone.preprocess.example(1).to(next(model.parameters()).device)
     with torch.no_grad():
@@ -105,13 +105,13 @@ def _between(cut: Cut, model: AdaptedModel, config: FinetuneConfig, rows: int) -
     if config.data.keep_features == "always":
         if need > room(config):
             log.warning("%s, and %s: make room, or give --keep-features never", what, _there_was(room(config)))
-        return Way("rows", cut, f"{what}, and are computed once", "always")
+        return Method("rows", cut, f"{what}, and are computed once", "always")
     if share < WORTH:
-        return Way("samples", None, f"{what}; not worth computing once", "never")
+        return Method("samples", None, f"{what}; not worth computing once", "never")
     decided = _by_room(cut, model, config, need)
     if decided.options["keep_features"] == "always":
-        return Way("rows", cut, f"{what}, and are computed once", "always")
-    return Way("samples", None, f"{what}, and {decided.why}", "never")
+        return Method("rows", cut, f"{what}, and are computed once", "always")
+    return Method("samples", None, f"{what}, and {decided.why}", "never")
 
 
 def _by_room(cut: Cut, model: AdaptedModel, config: FinetuneConfig, need: int) -> Decision:

@@ -14,7 +14,7 @@ from zoo.folders import expanded
 from zoo.options import INSPECT
 
 if TYPE_CHECKING:
-    from zoo.inspection.report import DataReport
+    from zoo.jobs.inspect import DataReport
 
 _CLASSES = 30
 """Classes in a table for people; the page has all."""

@@ -79,6 +79,6 @@ def _dry(dry: DryRun) -> Answer:
         "",
         table(tensors),
         f"\n{dry.trains}",
-        dry.way,
+        dry.method,
         f"{dry.steps:,} steps in all; one batch was trained, loss {dry.loss:.4f}, and nothing was kept",
     )

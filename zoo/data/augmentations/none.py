@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zoo.backbones.base import Preprocess
-from zoo.data.augmentations.base import Augmentation, Transform
+from zoo.backbones.backbone import Preprocess
+from zoo.data.augmentations.augmentation import Augmentation, Transform
 
 
 class Nothing(Augmentation):

@@ -15,7 +15,7 @@ import PIL
 from PIL import Image, TiffImagePlugin
 from PIL.TiffTags import TAGS_V2, TAGS_V2_GROUPS
 
-from zoo.data.decoding.values import Values
+from zoo.data.decoding.pixel_values import Values
 from zoo.upstream import read_by_libtiff
 
 _SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANES, _SUB_IFDS = 254, 258, 259, 262, 277, 284, 330

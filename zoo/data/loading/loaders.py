@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from zoo import imports, registry
-from zoo.backbones.base import Preprocess
+from zoo.backbones.backbone import Preprocess
 from zoo.config import LoaderConfig
 from zoo.data.loading.orders import Sampling, make_plan
 from zoo.data.loading.samplers import Share, StepPlan, evaluation_shares
@@ -110,7 +110,7 @@ class TrainBatches:
             samples: at least one.
             preprocess: the backbone's.
             batch_size: samples in a step, over all ranks and micro-batches.
-            augment: how they are varied (`zoo.data.augmentations.base`).
+            augment: how they are varied (`zoo.data.augmentations.augmentation`).
             accumulate: micro-batches that a rank splits its chunk of a step into.
             least: samples that every micro-batch has at least; a shorter tail of an epoch joins the step before it.
             sampling: which samples, in what order; None: every sample once an epoch, at random.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zoo.backbones.base import Preprocess
+from zoo.backbones.backbone import Preprocess
 from zoo.config import FinetuneConfig, LoaderConfig, for_workers
 from zoo.data.loading.loaders import EvalBatches, loading
 from zoo.data.sets import SampleSet

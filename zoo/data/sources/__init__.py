@@ -12,7 +12,7 @@ from functools import cache
 
 from zoo import plugins
 from zoo.data.sets import Opened
-from zoo.data.sources.base import Request, Source
+from zoo.data.sources.source import Request, Source
 from zoo.errors import ConfigError, DataError
 from zoo.folders import exists, expanded, is_folder, special
 

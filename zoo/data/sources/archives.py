@@ -28,12 +28,12 @@ from typing import Any
 from zoo import cache
 from zoo.data.notices import Entry, Notice
 from zoo.data.sets import Opened, TextSet
-from zoo.data.sources.base import Named, Request, Row, Source, Values
-from zoo.data.sources.folders.listing import SUFFIXES
+from zoo.data.sources.class_folders.listing import SUFFIXES
+from zoo.data.sources.row_values import Chosen, split_of
+from zoo.data.sources.source import Named, Request, Row, Source, Values
 from zoo.data.sources.tables.columns import Columns, choose
 from zoo.data.sources.tables.gathering import gather, take_inputs
 from zoo.data.sources.tables.sample_sets import columns, from_table
-from zoo.data.sources.values import Chosen, split_of
 from zoo.errors import ConfigError, DataError, OutputError
 from zoo.folders import exists, expanded, is_folder, special
 from zoo.types import Kind, Schema

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.data.sets import ALL, DIGEST, ArraySet, Opened
-from zoo.data.sources.base import Request, Source
+from zoo.data.sources.source import Request, Source
 from zoo.errors import UnknownName
 
 PREFIX = "builtin:"

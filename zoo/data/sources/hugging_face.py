@@ -14,9 +14,9 @@ from zoo.backbones import hub
 from zoo.data.inputs import rows_of
 from zoo.data.notices import Entry, Notice
 from zoo.data.sets import Opened
-from zoo.data.sources.base import Named, Request, Source
 from zoo.data.sources.in_memory.parts import open_parts
 from zoo.data.sources.in_memory.rows import by_split
+from zoo.data.sources.source import Named, Request, Source
 from zoo.errors import DataError
 from zoo.folders import exists, expanded, is_file
 from zoo.types import Kind

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from zoo.backbones.audio import AudioPreprocess
-from zoo.backbones.base import Preprocess
+from zoo.backbones.backbone import Preprocess
 from zoo.backbones.texts import TextPreprocess
 from zoo.data import targets
 from zoo.data.notices import Entry, Notice

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from zoo import plugins
 from zoo.errors import ConfigError, UnknownName
 from zoo.evaluation.metrics import classification, modules, multilabel, regression
-from zoo.evaluation.metrics.base import Metric
+from zoo.evaluation.metrics.metric import Metric
 from zoo.evaluation.outputs import AnyOutputs, Outputs, Undefined
 from zoo.types import Task
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from zoo.evaluation import calibration
 from zoo.evaluation.array_checks import Floats
-from zoo.evaluation.metrics.base import Metric, area, fewer, mean, over_present, sums, whole
+from zoo.evaluation.metrics.metric import Metric, area, fewer, mean, over_present, sums, whole
 from zoo.evaluation.outputs import Outputs, Undefined
 from zoo.types import Task
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from zoo.errors import ConfigError, DataError
 from zoo.evaluation import array_checks
-from zoo.evaluation.metrics.base import Metric
+from zoo.evaluation.metrics.metric import Metric
 from zoo.evaluation.outputs import AnyOutputs, MultilabelOutputs, Outputs, Undefined, ValueOutputs
 from zoo.folders import expanded, is_file, is_folder
 from zoo.types import Task

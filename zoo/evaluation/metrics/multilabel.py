@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from zoo.evaluation.array_checks import Floats, Ints
-from zoo.evaluation.metrics.base import Metric, area, fewer, mean, over_present, whole
+from zoo.evaluation.metrics.metric import Metric, area, fewer, mean, over_present, whole
 from zoo.evaluation.outputs import MultilabelOutputs, Undefined
 from zoo.types import Task
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.evaluation.array_checks import Floats
-from zoo.evaluation.metrics.base import Metric, mean, sums, whole
+from zoo.evaluation.metrics.metric import Metric, mean, sums, whole
 from zoo.evaluation.outputs import Undefined, ValueOutputs
 from zoo.types import Task
 

@@ -26,7 +26,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 
 from zoo import cache, decisions, engines, imports, interrupts
-from zoo.backbones.base import Backbone, Preprocess
+from zoo.backbones.backbone import Backbone, Preprocess
 from zoo.cache import Integers, Keys, Rows, Shards, Space
 from zoo.config import FinetuneConfig
 from zoo.data.loading.loaders import EvalBatches, loading

@@ -6,7 +6,7 @@ import re
 
 from zoo.adaptation.plan import AdapterOptions, Plan
 from zoo.adaptation.strategies.bias_only import BiasOnly
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.errors import ConfigError
 
 _BIAS = re.compile(r"(.*[._])?bias")

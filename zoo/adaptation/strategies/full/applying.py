@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from zoo.adaptation.plan import NET, AdapterOptions, Plan
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.backbones.stages import OF_STATISTICS
 from zoo.strategy import Strategy
 

@@ -7,7 +7,7 @@ import dataclasses
 from zoo.adaptation.plan import NET, AdapterOptions, Phase, Plan
 from zoo.adaptation.strategies.gradual import Gradual
 from zoo.adaptation.strategies.partial.applying import live_modules
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 
 
 def apply(strategy: Gradual, backbone: Backbone, options: AdapterOptions) -> Plan:

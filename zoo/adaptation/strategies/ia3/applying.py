@@ -9,7 +9,7 @@ from __future__ import annotations
 from zoo.adaptation.inserting import insert, named_once, targets
 from zoo.adaptation.plan import AdapterOptions, Plan
 from zoo.adaptation.strategies.ia3 import IA3
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 
 
 def apply(strategy: IA3, backbone: Backbone, options: AdapterOptions) -> Plan:

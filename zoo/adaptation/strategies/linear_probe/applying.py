@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoo.adaptation.plan import AdapterOptions, Plan
 from zoo.adaptation.strategies.linear_probe import LinearProbe
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 
 
 def apply(strategy: LinearProbe, backbone: Backbone, options: AdapterOptions) -> Plan:

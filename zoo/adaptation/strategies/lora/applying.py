@@ -10,7 +10,7 @@ from torch import nn
 from zoo.adaptation.inserting import insert, named_once, targets
 from zoo.adaptation.plan import AdapterOptions, Plan
 from zoo.adaptation.strategies.lora import LoRA
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 
 
 def apply(strategy: LoRA, backbone: Backbone, options: AdapterOptions) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoo.adaptation.plan import AdapterOptions, Plan
 from zoo.adaptation.strategies.norm_only import NormOnly
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from zoo.adaptation.plan import AdapterOptions, Plan
 from zoo.adaptation.strategies.partial import Partial
-from zoo.backbones.base import Backbone, Stage
+from zoo.backbones.backbone import Backbone, Stage
 from zoo.backbones.stages import OF_STATISTICS
 from zoo.errors import ConfigError, nearest
 

@@ -18,15 +18,15 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from zoo.config import DataConfig
-from zoo.data.decoding.images import count_bits, open_image
-from zoo.data.decoding.values import depth_of
+from zoo.data.decoding.image_files import count_bits, open_image
+from zoo.data.decoding.pixel_values import depth_of
 from zoo.data.sets import ALL, DIGEST, DatasetSet, Integers, Opened, SampleSet, Texts, TextSet
 from zoo.data.sources.in_memory.rows import Columns as OfColumns
 from zoo.data.sources.in_memory.rows import Given, Keys, aliased, open_rows
+from zoo.data.sources.row_values import Chosen, Label, take_label
 from zoo.data.sources.tables.columns import Columns, choose, is_image, kind_of
 from zoo.data.sources.tables.gathering import gather
 from zoo.data.sources.tables.sample_sets import as_targets, columns, from_table
-from zoo.data.sources.values import Chosen, Label, take_label
 from zoo.data.targets import Targets
 from zoo.errors import ConfigError, DataError, shown
 from zoo.types import Kind, Schema, Task

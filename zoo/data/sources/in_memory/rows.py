@@ -15,9 +15,9 @@ import numpy as np
 from torch.utils.data import IterableDataset, Subset
 
 from zoo.data.on_disk import RowsOnDisk
-from zoo.data.sources.base import Row, Values
+from zoo.data.sources.row_values import plain, split_of
+from zoo.data.sources.source import Row, Values
 from zoo.data.sources.tables.parquet import named
-from zoo.data.sources.values import plain, split_of
 from zoo.errors import ConfigError, DataError
 
 log = logging.getLogger("zoo")

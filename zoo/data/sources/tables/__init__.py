@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zoo.data.sets import Opened
-from zoo.data.sources.base import Named, Request, Source, bad_row
+from zoo.data.sources.source import Named, Request, Source, bad_row
 from zoo.data.sources.tables.gathering import choose_columns, take_inputs
 from zoo.data.sources.tables.row_sources import ENDINGS, is_partitioned, is_table, read_rows
 from zoo.data.sources.tables.sample_sets import columns, content_of, embedded, open_table

@@ -11,10 +11,10 @@ from typing import Any
 
 from PIL import Image
 
-from zoo.data.decoding import audio as sounds
-from zoo.data.decoding.images import suffixes
+from zoo.data.decoding import audio_files as sounds
+from zoo.data.decoding.image_files import suffixes
+from zoo.data.sources.row_values import Chosen, is_missing, plain, split_of
 from zoo.data.sources.tables.row_sources import Values
-from zoo.data.sources.values import Chosen, is_missing, plain, split_of
 from zoo.errors import ConfigError, DataError, UnknownName
 from zoo.types import Kind, Schema
 

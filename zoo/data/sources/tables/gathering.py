@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from zoo.data.notices import Entry, Notice, first
 from zoo.data.on_disk import DiskStrings, Spool, Strings
+from zoo.data.sources.row_values import Chosen, Label, Missing, take_group, take_inputs, take_label, take_split
 from zoo.data.sources.tables.columns import Columns, choose
 from zoo.data.sources.tables.labels import Codes, Resolved, Targets, TaskName, check_enough, occurring, resolve, spellings
 from zoo.data.sources.tables.parquet import class_names
 from zoo.data.sources.tables.row_sources import FileRows, Reading, RowSource, Values, is_table, is_typed, read_rows
-from zoo.data.sources.values import Chosen, Label, Missing, take_group, take_inputs, take_label, take_split
 from zoo.errors import DataError, UnknownName
 from zoo.types import Kind, Schema
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.notices import Entry, Notice
-from zoo.data.sources.values import Label, spell, written
+from zoo.data.sources.row_values import Label, spell, written
 from zoo.errors import ConfigError, DataError, nearest
 from zoo.types import Labels
 

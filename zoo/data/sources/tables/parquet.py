@@ -18,8 +18,8 @@ from typing import Any
 from natsort import natsorted
 
 from zoo.data.notices import Entry, Notice
-from zoo.data.sources.base import Row, Values, bad_row, flaw
-from zoo.data.sources.values import split_of
+from zoo.data.sources.row_values import split_of
+from zoo.data.sources.source import Row, Values, bad_row, flaw
 from zoo.errors import DataError, first_line
 from zoo.folders import is_folder, special
 

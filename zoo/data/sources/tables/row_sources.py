@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from zoo.data.sources.base import Reader, Row, Values, bad_row, flaw
+from zoo.data.sources.source import Reader, Row, Values, bad_row, flaw
 from zoo.data.sources.tables.parquet import is_partitioned, read_arrow, read_folder, read_parquet
 from zoo.data.sources.tables.text_files import COMPRESSED, read_json, read_lines, read_separated, require_file
 from zoo.errors import DataError

@@ -14,8 +14,8 @@ from zoo import cache
 from zoo.config import DataConfig
 from zoo.data.on_disk import Strings
 from zoo.data.sets import ALL, DIGEST, Integers, Opened, SampleSet, TextSet
-from zoo.data.sources.base import Row, Values, bad_row
-from zoo.data.sources.folders.reading import bit_depth_of, file_notices, file_set, read_files
+from zoo.data.sources.class_folders.reading import bit_depth_of, file_notices, file_set, read_files
+from zoo.data.sources.source import Row, Values, bad_row
 from zoo.data.sources.tables.columns import Columns
 from zoo.data.sources.tables.gathering import Table, read_table
 from zoo.data.sources.tables.parquet import media_of

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from zoo.data.notices import Entry, Notice
-from zoo.data.sources.base import Row, Values, bad_row, flaw
+from zoo.data.sources.source import Row, Values, bad_row, flaw
 from zoo.errors import DataError
 from zoo.folders import special
 

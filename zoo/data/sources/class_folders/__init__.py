@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zoo.data.sets import Opened
-from zoo.data.sources.base import Named, Request, Source
-from zoo.data.sources.folders.listing import FORM, check_layout, find_files, list_folder
-from zoo.data.sources.folders.reading import read_listing
+from zoo.data.sources.class_folders.listing import FORM, check_layout, find_files, list_folder
+from zoo.data.sources.class_folders.reading import read_listing
+from zoo.data.sources.source import Named, Request, Source
 from zoo.folders import expanded
 from zoo.types import Kind
 

@@ -19,13 +19,13 @@ from zoo.config import FinetuneConfig, Resolved
 from zoo.data import targets
 from zoo.data.sets import Integers, Opened, SampleSet
 from zoo.data.sources import open_source
-from zoo.data.sources.base import Request
+from zoo.data.sources.source import Request
 from zoo.data.splits import Splits, facts
 from zoo.data.splits.facts import DataFacts
 from zoo.errors import ConfigError, DataError
 from zoo.evaluation import metrics
 from zoo.evaluation.outputs import Outputs
-from zoo.training import job, launch
+from zoo.training import assembly, launch
 from zoo.training.collect import prepare
 from zoo.training.features.extraction import Extractor, Wanted
 from zoo.training.probe import sweep
@@ -120,7 +120,7 @@ def features(raw: Raw, resolved: Resolved) -> tuple[NDArray[np.float32], str]:
     """
     config = launch.settle(resolved).config
     device = torch.device(config.machine.device)
-    model = prepare(job.build_model(config, _whole(raw)), device)
+    model = prepare(assembly.build_model(config, _whole(raw)), device)
     cut = boundary.behind(model)
     with Extractor(cut.prefix, cut.where, model.backbone, config, device, expected=len(raw)) as extractor:
         found = extractor.all_rows([Wanted(samples) for samples in raw.parts.values() if len(samples)])

@@ -20,7 +20,7 @@ from zoo.data.sets import DatasetSet, Integers, SoundFiles
 from zoo.data.splits import duplicates
 from zoo.data.splits.duplicates import LOOK
 from zoo.errors import DataError
-from zoo.inspection.folds import Raw
+from zoo.inspection.samples import Raw
 from zoo.types import Kind
 
 _Measured = TypeVar("_Measured")

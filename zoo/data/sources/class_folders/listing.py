@@ -10,10 +10,10 @@ from pathlib import Path
 
 from natsort import natsort_keygen
 
-from zoo.data.decoding import audio, images
+from zoo.data.decoding import audio_files, image_files
 from zoo.data.decoding.formats import RAW
 from zoo.data.sets import ALL
-from zoo.data.sources.values import split_of
+from zoo.data.sources.row_values import split_of
 from zoo.data.splits import checks
 from zoo.errors import DataError
 from zoo.folders import exists, is_folder, special
@@ -25,7 +25,7 @@ LAYOUT = f"expected {FORM}"
 _SHOWN = 3
 """Names in a message."""
 
-SUFFIXES: dict[Kind, Callable[[], frozenset[str]]] = {Kind.IMAGE: images.suffixes, Kind.AUDIO: audio.suffixes}
+SUFFIXES: dict[Kind, Callable[[], frozenset[str]]] = {Kind.IMAGE: image_files.suffixes, Kind.AUDIO: audio_files.suffixes}
 """What gives the endings of the names of each kind of file (Pillow takes a moment to say them)."""
 
 

@@ -21,10 +21,10 @@ from zoo.data.sets import Integers
 from zoo.data.splits import Splits, checks, duplicates
 from zoo.errors import DataError, OutputError
 from zoo.folders import exists, is_folder
-from zoo.inspection import folds, measuring, page
-from zoo.inspection.folds import Raw, from_splits, open_raw
-from zoo.inspection.found import Found, Group, Histogram, LabelErrors, Sample, Suspect, most_common, sorted_groups
-from zoo.inspection.measuring import Measures, measure
+from zoo.inspection import page
+from zoo.inspection.findings import Found, Group, Histogram, LabelErrors, Sample, Suspect, most_common, sorted_groups
+from zoo.inspection.measures import Measures, likely_errors, measure
+from zoo.inspection.samples import FOLDS, Raw, assign, check_task, features, from_splits, open_raw, out_of_fold
 from zoo.types import Kind, Task
 
 EXAMPLES = 6
@@ -81,7 +81,7 @@ def inspect(resolved: Resolved, splits: Splits | None, *, judged: bool, out: Pat
     config = resolved.config
     raw = from_splits(splits) if splits is not None else open_raw(config)
     if judged:
-        folds.check_task(raw)
+        check_task(raw)
     measures = measure(raw, cache.place(config.machine.cache))
     exact = duplicates.same(raw.digests)
     report = _describe(raw, measures, exact)
@@ -133,19 +133,19 @@ def judge(raw: Raw, resolved: Resolved, groups: Iterable[Integers]) -> LabelErro
     """
     labels = raw.targets
     names = [f"{split}/{samples.name(index)}" for split, samples in raw.parts.items() for index in range(len(samples))]
-    numbers = folds.assign(labels, names, groups, resolved.config.machine.seed)
+    numbers = assign(labels, names, groups, resolved.config.machine.seed)
     used = np.flatnonzero(numbers >= 0)
     classes = np.unique(labels[used])
     if len(classes) < 2:
-        needed = f"two classes with {folds.FOLDS} different {raw.facts.kind.nouns} each"
+        needed = f"two classes with {FOLDS} different {raw.facts.kind.nouns} each"
         there = "is one" if len(classes) else "is none"
         raise DataError(
             f"{raw.facts.source}: likely label errors are told by {needed}, and there {there}; leave out the backbone"
         )
     given = np.searchsorted(classes, labels[used])
-    rows, weights = folds.features(raw, resolved)
-    probabilities = folds.out_of_fold(rows[used], given, numbers[used])
-    wrong, likely = measuring.likely_errors(given, probabilities)
+    rows, weights = features(raw, resolved)
+    probabilities = out_of_fold(rows[used], given, numbers[used])
+    wrong, likely = likely_errors(given, probabilities)
     names = [raw.labels.names[one] for one in classes]
     suspects = tuple(
         Suspect(
@@ -157,7 +157,7 @@ def judge(raw: Raw, resolved: Resolved, groups: Iterable[Integers]) -> LabelErro
     return LabelErrors(
         backbone=registry.resolve(resolved.config.model.backbone).name,
         weights=weights,
-        folds=folds.FOLDS,
+        folds=FOLDS,
         predicted=len(used),
         left_out=tuple(name for index, name in enumerate(raw.labels.names) if index not in classes),
         accuracy=float((probabilities.argmax(axis=1) == given).mean()),

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.decoding.audio import CheckedSound, check_sound
-from zoo.data.decoding.images import Checked, check_file
-from zoo.data.decoding.values import FULL, depth_of, too_bright
+from zoo.data.decoding.audio_files import CheckedSound, check_sound
+from zoo.data.decoding.image_files import Checked, check_file
+from zoo.data.decoding.pixel_values import FULL, depth_of, too_bright
 from zoo.data.notices import Entry, Notice, first
 from zoo.data.sets import ALL, DIGEST, FileSet, Integers, Opened, SampleSet, SoundFiles
-from zoo.data.sources.folders.checked import Known, check_all
-from zoo.data.sources.folders.listing import Listing
+from zoo.data.sources.class_folders.file_checks import Known, check_all
+from zoo.data.sources.class_folders.listing import Listing
 from zoo.data.targets import Targets
 from zoo.errors import DataError, escaped
 from zoo.types import Kind, Labels

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zoo.backbones.audio import AudioPreprocess, Samples, Sound
-from zoo.backbones.base import Preprocess
+from zoo.backbones.backbone import Preprocess
 from zoo.backbones.images import ImagePreprocess
 from zoo.errors import ConfigError
 from zoo.plugins import AUGMENTATIONS

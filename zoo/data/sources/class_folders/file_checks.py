@@ -20,8 +20,8 @@ import numpy as np
 
 from zoo import cache
 from zoo.cache import KEY, Space
-from zoo.data.decoding.audio import CheckedSound
-from zoo.data.decoding.images import Checked
+from zoo.data.decoding.audio_files import CheckedSound
+from zoo.data.decoding.image_files import Checked
 from zoo.errors import DataError
 from zoo.types import Kind
 

@@ -27,21 +27,21 @@ from zoo.data.splits import Splits, facts
 from zoo.data.splits.folds import groups_of
 from zoo.errors import RunFailed
 from zoo.evaluation.metrics import Metric
-from zoo.jobs.finishing import Trained
 from zoo.jobs.preparing import Prepared, build
+from zoo.jobs.shipping import Trained
 from zoo.options import Scalar
 from zoo.runs import Run
 from zoo.training import checkpoint, loop, precision
+from zoo.training.assembly import environment, make_job, make_row_job, position
 from zoo.training.checkpoint import CHECKED, Patience, TrainState, write_best
 from zoo.training.features.decoded_images import decoded_once
 from zoo.training.features.extraction import Extractor, Wanted
-from zoo.training.job import environment, make_job, make_row_job, position
 from zoo.training.loop import Job
-from zoo.training.method import Way
+from zoo.training.method import Method
 from zoo.training.probe import pools, solved_head, sweep
 from zoo.training.probe.pools import Pool
 from zoo.training.trackers import Trackers
-from zoo.training.trackers.base import Start
+from zoo.training.trackers.tracker import Start
 
 log = logging.getLogger("zoo")
 
@@ -83,24 +83,24 @@ def train_run(run: Run, prepared: Prepared, machine: Accelerator) -> Trained:
     """Build everything for a run and train it; leaves `best/` and `training.json` for who finishes it. Raises: ZooError."""
     begun = run.resolved()
     built = build(replace(prepared, resolved=begun), machine)
-    splits, metric, model, way = prepared.splits, prepared.metric, built.model, built.way
+    splits, metric, model, method = prepared.splits, prepared.metric, built.model, built.method
     options = Settling(run, built.resolved, begun.config, machine.is_main_process)
     if machine.is_main_process:
-        log.info("%s\n%s", model.plan.summary(), way.why)
-        _say_unused(options.resolved, way)
+        log.info("%s\n%s", model.plan.summary(), method.why)
+        _say_unused(options.resolved, method)
     cut = _say_cut(run, splits, model) if machine.is_main_process else []
     frozen = freezing.frozen_digests(model)
-    if way.name != "solved":
+    if method.name != "solved":
         options.settle("training", refit="train")
-    if way.cut is None:
+    if method.cut is None:
         values = _on_samples(options, splits, metric, machine, model)
     else:
-        train = _solved if way.name == "solved" else _on_rows
-        values = train(options, splits, metric, machine, model, way.cut)
+        train = _solved if method.name == "solved" else _on_rows
+        values = train(options, splits, metric, machine, model, method.cut)
     freezing.check_frozen(model, frozen)
     if machine.is_main_process:
         values |= {
-            "way": way.why,
+            "way": method.why,
             "cut": cut,
             "trained_tensors": len(model.plan.tensors),
             "trained_parameters": model.plan.count,
@@ -321,10 +321,10 @@ def _computed(options: Settling, extractor: Extractor, splits: Splits, wanted: l
     return dict(zip(wanted, rows, strict=False))
 
 
-def _say_unused(resolved: Resolved, way: Way) -> None:
+def _say_unused(resolved: Resolved, method: Method) -> None:
     """Tell whoever gave some options that this way of training does not use them."""
     given = [option for name, option in all_options().items() if resolved.origins[name] == "flag"]
-    unused = [option.flag for option in given if not option.used_by(way.name)]
+    unused = [option.flag for option in given if not option.used_by(method.name)]
     if unused:
-        advice = "; --head-fit stepped trains the head in steps" if way.name == "solved" else ""
-        log.warning("%s: %s not used%s", way.why, ", ".join(unused), advice)
+        advice = "; --head-fit stepped trains the head in steps" if method.name == "solved" else ""
+        log.warning("%s: %s not used%s", method.why, ", ".join(unused), advice)

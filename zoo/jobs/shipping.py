@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from zoo import cache, folders, imports, inference, memory, runs
 from zoo.adaptation import boundary, saved, saved_config
 from zoo.adaptation.model import AdaptedModel
-from zoo.backbones.base import Backbone
+from zoo.backbones.backbone import Backbone
 from zoo.config import FinetuneConfig
 from zoo.data.loading.loaders import EvalBatches, Loading, loading
 from zoo.data.loading.worker_count import workers
@@ -63,17 +63,17 @@ class Trained:
     """The network, where it is inert and this process has it: it was compared with its digest when training ended."""
 
 
-def finished(trained: Trained) -> Run:
+def shipped(trained: Trained) -> Run:
     """The run with its result, which the first process makes. Raises: as `finish`."""
     if trained.is_main:
         with runs.resumable(trained.run):
-            finish(trained)
+            ship(trained)
     return trained.run
 
 
 @memory.kept()
 @precision.full_float32()
-def finish(trained: Trained) -> Run:
+def ship(trained: Trained) -> Run:
     """Measure what was trained, on the file that ships, and write the card, `report.json` and `result.json`.
 
     The test samples are looked at here for the first time. Raises: RunFailed if the file does not answer as the model did.

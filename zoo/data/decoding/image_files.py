@@ -21,7 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zoo.data.decoding.formats import formats, read_file, suffixes, why_not
 from zoo.data.decoding.headers import check_written, values_of
-from zoo.data.decoding.values import Values, bits_used, to_rgb
+from zoo.data.decoding.pixel_values import Values, bits_used, to_rgb
 from zoo.errors import DataError
 
 __all__ = ["Checked", "check_file", "count_bits", "formats", "open_image", "suffixes"]

@@ -26,7 +26,7 @@ from pathlib import Path, PurePath
 from types import NoneType
 from typing import Any
 
-from zoo.data.sources.base import Values, flaw
+from zoo.data.sources.source import Values, flaw
 from zoo.errors import DataError, shown
 from zoo.folders import exists, is_file
 from zoo.types import Kind, Schema
