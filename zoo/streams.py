@@ -1,4 +1,4 @@
-"""What people are shown, on a terminal that may go. No torch here."""
+"""What people are shown, on a terminal that may go: lines and a progress bar. No torch here."""
 
 from __future__ import annotations
 

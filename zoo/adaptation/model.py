@@ -1,4 +1,4 @@
-"""AdaptedModel: a backbone, a head, and the plan of what training may change."""
+"""AdaptedModel: a backbone, a head, and the plan of what training may change; and how a strategy makes that plan."""
 
 from __future__ import annotations
 

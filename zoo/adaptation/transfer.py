@@ -1,4 +1,4 @@
-"""What becomes of a trained model: adapters folded into plain weights, LoRA as W + (alpha / R) B A; the start of another run."""
+"""A trained model in another use: adapters folded into plain weights (LoRA as W + (alpha / R) B A), or the start of another run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How audio clips become a network's input: one channel, the network's rate, and what is padding marked by NaN."""
+"""How audio clips become a network's input: one channel, the network's rate, padding marked by NaN; waveforms or spectrograms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backbones for audio clips: transformers' encoders of waveforms and of spectrograms."""
+"""Backbones for audio clips: transformers' encoders of waveforms and of spectrograms, and layers of them that are computed exactly."""
 
 from __future__ import annotations
 

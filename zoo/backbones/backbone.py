@@ -1,4 +1,4 @@
-"""What a backbone is, whatever library it comes from."""
+"""What a backbone is, whatever library it comes from, and which options are for which kind of sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The digest that ties an adapter's file to the weights it was trained on."""
+"""The digest that ties an adapter's file to the weights it was trained on.
+
+Networks whose values are read from a file afterwards are made inside `unfilled`: drawing random values takes longer than reading a file
+of them, and such a network has no digest.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The Hub and its local cache, asked so that no answer is waited for longer than seconds. No torch here.
+"""The Hub and its local cache, asked so that no response is awaited for longer than seconds. No torch here.
 
 The Hub's own client retries an unreachable host for half a minute and a silent one for minutes; so the very file that is wanted
-is asked for first, in a thread of its own (a name server that does not answer cannot be given a time limit otherwise). A Hub that
-answers, and fails, is asked again (`zoo.backbones.hub`).
+is asked for first, in a thread of its own (a name server that does not respond cannot be given a time limit otherwise). A Hub that
+responds, and fails, is asked again (`again`), and its failures are said in one line (`reason`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Networks of transformers: built without a pooler or a head, weights loaded strictly, from local files alone."""
+"""Networks of transformers: built without a pooler or a head, weights loaded strictly, from local files alone; and pooling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How texts become a network's input: tokens in windows, padded with -1."""
+"""How texts become a network's input: the tokenizer's tokens in windows, padded with -1."""
 
 from __future__ import annotations
 

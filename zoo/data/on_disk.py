@@ -1,4 +1,8 @@
-"""Texts that stay on the disk: more of them than memory holds, each read when it is asked for."""
+"""Texts and rows that stay on the disk: more of them than memory holds, each read when it is asked for.
+
+`DiskStrings` stands in for an array of texts. `RowsOnDisk` keeps what an iterable gives, so that its rows have a number and can come in
+any order.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engines by name: which there are, which are installed, and making one."""
+"""The engines by name: torch in this process, as it is or compiled, and libraries in processes of their own."""
 
 from __future__ import annotations
 

@@ -1,8 +1,11 @@
-"""Networks of torch as files for other libraries.
+"""Networks of torch as files for other libraries, kept in folders that are there whole or not at all.
 
 ONNX is written by torch itself. OpenVINO reads TorchScript by a front end that needs both libraries in one process: a passing one, as this
 one never loads an engine's library. It gets the traced network in shared memory; what `torch.jit.save` wrote there a moment before is
 the one thing that is read in which pickle's format occurs, by torch's C++ reader, which makes tensors and numbers of it and calls nothing.
+
+A converted network is always read back from its files, also when they are thrown away at once: so that a network converted now and one
+found from last time give the same bits, and none shares memory with weights that may be trained later.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an engine is: one network, ready to be run on batches of one size."""
+"""What an engine is: one network, ready to be run on batches of one size; and whether two engines agree."""
 
 from __future__ import annotations
 

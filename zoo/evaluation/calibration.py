@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: the bins of the reliability diagram, and the expected calibration error."""
+"""Whether probabilities mean what they say: the reliability diagram, the expected calibration error, and the best thresholds."""
 
 from __future__ import annotations
 

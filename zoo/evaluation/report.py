@@ -1,4 +1,7 @@
-"""The report on a set of samples: every number that tables, cards and figures show, measured in one pass over all outputs."""
+"""The report on a set of samples: every number that tables, cards and figures show, measured in one pass over all outputs.
+
+What a person should know of the numbers beside their values is said in remarks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One pass over the samples: how large each is, and what its near duplicates would have in common with it."""
+"""One pass over the samples: the size of each, and what its near duplicates would have in common with it. Likely label errors."""
 
 from __future__ import annotations
 

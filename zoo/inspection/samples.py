@@ -1,4 +1,4 @@
-"""Predictions of a linear probe for every sample, each by a head that has seen neither it nor its duplicates."""
+"""All samples of some data, and what a linear probe says of each that has seen neither it nor its duplicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a card says of a model and its numbers, in the words of its task and of the kind of its samples."""
+"""What a card says of a model and its numbers, in the words of its task and of the kind of its samples, as Markdown."""
 
 from __future__ import annotations
 

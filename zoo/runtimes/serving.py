@@ -1,6 +1,6 @@
 """What a process that has a library for itself does: what it is told, line by line, until its parent goes.
 
-Commands and answers are JSON, a line each, over a socket; samples and rows lie in shared memory.
+Commands and responses are JSON, a line each, over a socket; samples and rows lie in shared memory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What a resumed run needs, and the folders that hold it. Tensors in safetensors, the rest in JSON; no pickle.
+"""What a resumed run needs, and the folders that hold it; and `best/`, the publishable folder of the best model so far.
 
-Order and augmentation are functions of (seed, epoch, sample), the learning rate of the step, and torch is seeded from (seed, step,
-rank) before each forward: nothing random is stored, so nothing random can be restored wrongly.
+Tensors are in safetensors, the rest in JSON; no pickle. Order and augmentation are functions of (seed, epoch, sample), the learning rate
+of the step, and torch is seeded from (seed, step, rank) before each forward: nothing random is stored, so nothing random can be restored
+wrongly.
 """
 
 from __future__ import annotations

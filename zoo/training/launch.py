@@ -1,4 +1,4 @@
-"""Processes: one Accelerator each, started by us, or from outside by torchrun or accelerate.
+"""Processes: one Accelerator each, started by us, or from outside by torchrun or accelerate; and when all of them stop.
 
 Those that we start meet at a file and talk over the loopback interface alone, whatever the machine's other addresses are; they end with
 the process that started them, however that ends.

@@ -1,4 +1,4 @@
-"""Optimisers, parameter groups, and the learning rate as a pure function of the step."""
+"""Losses, optimisers, parameter groups, and the learning rate as a pure function of the step."""
 
 from __future__ import annotations
 

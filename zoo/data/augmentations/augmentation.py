@@ -1,4 +1,4 @@
-"""What an augmentation is.
+"""What an augmentation is, and how training samples are varied by one: the backbone's own preparation with random steps in it.
 
 Every random choice is drawn from torch's global generator, which `zoo.data.loading.loaders` seeds for each sample.
 """

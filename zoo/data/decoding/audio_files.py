@@ -1,4 +1,4 @@
-"""Any file of recorded sound as samples, or one line that says why not."""
+"""Any audio file as samples of its waveform, read block by block, or one line that says why not."""
 
 from __future__ import annotations
 

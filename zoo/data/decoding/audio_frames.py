@@ -1,16 +1,11 @@
-"""MP3 as a sequence of frames: where its audio clips begin, and how many frames each has.
+"""MP3 as a sequence of frames and Ogg as a sequence of pages: what is there of an audio clip, and what libsndfile would lose.
 
 libsndfile reads an MP3 to the length in the header of its first frame, or, where there is none, to an estimate from that frame's bit
-rate: it loses what is beyond. Here the frames are counted, and each audio clip is given the length that it has.
+rate: it loses what is beyond. Here the frames are counted, and each audio clip is given the length that it has. Of an Ogg file it takes
+what is there of a stream for all of it, passes over damaged pages, and of streams that follow one another reads the first alone.
 
-Fields and tables: ISO/IEC 11172-3, section 2.4.1, and 13818-3, section 2.4.2 (of MPEG 2; 2.5 is Fraunhofer's). The frame of the length,
-`Xing`, LAME's `Info` or Fraunhofer's `VBRI`: gabriel.mp3-tech.org/mp3infotag.html.
-
-
-Ogg as a sequence of pages (RFC 3533, section 6): whether all of them are there, and where one stream ends and the next begins.
-
-libsndfile takes what is there of a stream for all of it, passes over damaged pages, and of streams that follow one another reads the
-first alone.
+Fields and tables of MP3: ISO/IEC 11172-3, section 2.4.1, and 13818-3, section 2.4.2 (of MPEG 2; 2.5 is Fraunhofer's). The frame of the
+length, `Xing`, LAME's `Info` or Fraunhofer's `VBRI`: gabriel.mp3-tech.org/mp3infotag.html. Pages of Ogg: RFC 3533, section 6.
 """
 
 from __future__ import annotations

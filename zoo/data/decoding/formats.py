@@ -1,4 +1,4 @@
-"""Which formats of image files are read, and what is said of a file in another.
+"""Files of samples, read whole; which formats of image files are read, and what is said of a file in another.
 
 Pillow decodes. Formats that it does not know are named with what to do; HEIF is read where its plug-in `pillow-heif` is installed.
 """

@@ -1,4 +1,9 @@
-"""What the headers of some formats say that Pillow passes over or takes for something else: corrected, or refused by name."""
+"""What the bytes of some image formats say that Pillow passes over or takes for something else: corrected, or refused by name.
+
+Formats with checksums or end marks need no help where a copy was broken off, which may leave a file of full size with zeros at its end.
+WebP and AVIF have neither, and their decoders make an image of zeros too (`check_written`). In uncompressed formats (BMP, TIFF) zeros are
+black, so there it cannot be known.
+"""
 
 from __future__ import annotations
 

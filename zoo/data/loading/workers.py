@@ -1,4 +1,9 @@
-"""What runs where samples are read, be that this process or one that was started for it: reading, collating, and what went wrong."""
+"""What runs where samples are read, be that this process or one that was started for it: reading, collating, and what went wrong.
+
+torch notices at once when a worker of a DataLoader dies, and raises wherever the program is at that moment. Here that is heard of only
+where a batch is awaited, so that it can be told in one line, and nothing else is torn. And since our workers pass over the signal by
+which multiprocessing ends what is left when a program ends, they are killed before it waits for them.
+"""
 
 from __future__ import annotations
 

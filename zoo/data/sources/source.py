@@ -1,4 +1,4 @@
-"""What every source of data is: something that knows its own names, and opens what they name."""
+"""What every source of data is: something that knows its own names, and opens what they name. What it says of a bad row."""
 
 from __future__ import annotations
 

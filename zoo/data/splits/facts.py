@@ -1,4 +1,7 @@
-"""What is known of the data: for people, for the card, and for telling later whether they are still the same."""
+"""What is known of the data: for people, for the card, and for telling later whether they are still the same.
+
+Also which samples a network does not see whole, as it takes so much of a text or an audio clip and no more.
+"""
 
 from __future__ import annotations
 

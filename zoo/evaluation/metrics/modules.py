@@ -1,4 +1,4 @@
-"""A user's function or module of the `evaluate` library as a metric of ours (`exported` is the other way).
+"""Metrics of the `evaluate` library: a user's function or module of it as a metric of ours, and ours as such a module.
 
 The import of that library takes seconds, so it happens only when one of these functions is called. Modules come from this machine alone: a
 folder, a script, or what `evaluate` has in its cache. Such a script is the user's own code and runs as that.

@@ -1,10 +1,7 @@
-"""Images decoded once: their pixels on the disk, exactly as `open_image` gives them, for training that reads them many times.
+"""Images decoded once, where reading them is what training waits for: their pixels on the disk, exactly as `open_image` gives them.
 
 An image is cut into pages, rows of one size, so that images of any size lie in one space of the cache. The first page begins with
 the image's width and height. Keys are the first 56 digits of the digest of the file's bytes and the page's number in 8.
-
-
-Whether reading images is what training waits for, as measured; and then, to decode them once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Rows of any form, as every source of them gives them: numbered dictionaries of plain values."""
+"""The rows of a table file, one after another, in constant memory; and rows of any other form, numbered and of plain values.
+
+A row that cannot be read is given as a `DataError` in the place of its values, so that the caller decides how many of them are
+too many. What makes every later row doubtful (a quotation mark that is never closed, a file that is cut off) is raised.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of texts, or of paths, as sample sets."""
+"""Tables as sample sets: texts, paths, or images and audio clips that stand in the rows of a Parquet or Arrow file themselves."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""A table file as a stream of characters: decompressed, decoded, and never one that would wait.
-
-The rows of comma-separated files and their like: delimiter, quoting, and what a grammar of quotation marks swallows.
-
-The rows of JSON Lines and JSON.
-"""
+"""The rows of tables that are text: CSV and its like, JSON Lines and JSON; decompressed, decoded, and never a file that would wait."""
 
 from __future__ import annotations
 
