@@ -1,12 +1,15 @@
-"""A module imports only from floors below its own; siblings do not import each other; there is no cycle at any depth.
+"""A module imports only from floors below its own; siblings do not import each other; there is no cycle at any depth; names are of one.
 
 Every import statement counts, those inside functions and under TYPE_CHECKING too.
 """
 
 import ast
+import re
 import subprocess
 import sys
+from collections import Counter
 from graphlib import CycleError, TopologicalSorter
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -76,6 +79,26 @@ def test_no_cycle():
         TopologicalSorter({module: imports(module) for module in SOURCES}).prepare()
     except CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
+
+
+def is_named_by_what_it_is_of(module: str) -> bool:
+    """Verbs have the names of what they call, and the two modules of a strategy those of all strategies."""
+    return module.startswith(("zoo.cli.verbs.", "zoo.adaptation.strategies.")) or module.endswith(".__main__")
+
+
+def test_no_two_modules_share_a_name_and_none_has_that_of_a_library():
+    names = Counter(module.rpartition(".")[2] for module in SOURCES if not is_named_by_what_it_is_of(module))
+    assert [name for name, count in names.items() if count > 1] == []
+    declared = (re.match(r"[\w-]+", line) for line in metadata.requires("zoo-finetune"))
+    libraries = {found[0].replace("-", "_").lower() for found in declared} - {"zoo_finetune"}
+    assert libraries.isdisjoint(module.rpartition(".")[2] for module in SOURCES)
+
+
+def test_no_two_classes_share_a_name():
+    classes = Counter(
+        node.name for tree in SOURCES.values() for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_"
+    )
+    assert [name for name, count in classes.items() if count > 1] == []
 
 
 def test_imports_without_torch():

@@ -18,10 +18,13 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 '''
 FORMS = {
-    "Finetune": ("Of `zoo.finetune`.", tuple(name for name in options() if name not in ("backbone", "data", "head", "metric"))),
-    "Evaluate": ("Of `zoo.evaluate`.", marked(EVALUATE)),
-    "Inspect": ("Of `zoo.inspect`.", marked(INSPECT)),
-    "Bench": ("Of `zoo.bench`.", marked(BENCH)),
+    "FinetuneOptions": (
+        "Of `zoo.finetune`.",
+        tuple(name for name in options() if name not in ("backbone", "data", "head", "metric")),
+    ),
+    "EvaluateOptions": ("Of `zoo.evaluate`.", marked(EVALUATE)),
+    "InspectOptions": ("Of `zoo.inspect`.", marked(INSPECT)),
+    "BenchOptions": ("Of `zoo.bench`.", marked(BENCH)),
 }
 
 

@@ -50,7 +50,7 @@ def finetune(
     recipe: str | None = None,
     config: str | os.PathLike[str] | None = None,
     dry_run: Literal[True],
-    **options: Unpack[keywords.Finetune],
+    **options: Unpack[keywords.FinetuneOptions],
 ) -> DryRun: ...
 
 
@@ -66,7 +66,7 @@ def finetune(
     recipe: str | None = None,
     config: str | os.PathLike[str] | None = None,
     dry_run: Literal[False] = False,
-    **options: Unpack[keywords.Finetune],
+    **options: Unpack[keywords.FinetuneOptions],
 ) -> Run: ...
 
 
@@ -81,7 +81,7 @@ def finetune(
     recipe: str | None = None,
     config: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
-    **options: Unpack[keywords.Finetune],
+    **options: Unpack[keywords.FinetuneOptions],
 ) -> Run | DryRun:
     """Fine-tune a backbone, and leave the best model with its card in the `best/` of the run that is returned.
 
@@ -168,7 +168,7 @@ def evaluate(
     metric: Any = None,
     weights: str | None = None,
     batch_size: int = 32,
-    **options: Unpack[keywords.Evaluate],
+    **options: Unpack[keywords.EvaluateOptions],
 ) -> Report:
     """Measure a fine-tuned model.
 
@@ -289,7 +289,7 @@ def inspect(
     *,
     label_names: Sequence[str] | None = None,
     page: str | os.PathLike[str] | None = None,
-    **options: Unpack[keywords.Inspect],
+    **options: Unpack[keywords.InspectOptions],
 ) -> DataReport:
     """Describe some data: counts, sizes, what cannot be read, duplicates, leaks, contradicting labels; nothing is changed or left out.
 
@@ -323,7 +323,7 @@ def inspect(
     return inspecting.inspect(resolved, extras.splits, judged=backbone is not None, out=out)
 
 
-def bench(backbone: str | None = None, **options: Unpack[keywords.Bench]) -> Bench:
+def bench(backbone: str | None = None, **options: Unpack[keywords.BenchOptions]) -> Bench:
     """Measure each part of the work on this machine: decoding, resizing, the forward pass by each engine, backward, the probe.
 
     options: those of `finetune` that change what is measured: `data`, `image_size`, `augment`, `batch_size`, ...

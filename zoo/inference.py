@@ -26,8 +26,8 @@ from zoo.backbones.audio import Sound
 from zoo.backbones.backbone import Backbone
 from zoo.backbones.images import ImagePreprocess
 from zoo.data import open_image, open_sound, sources
-from zoo.data.inputs import Rows, is_encoded, request_for, rows_of, sample_of, samples_of
-from zoo.data.sources.in_memory.parts import image_from
+from zoo.data.inputs import InputRows, is_encoded, request_for, rows_of, sample_of, samples_of
+from zoo.data.sources.in_memory.given_sets import image_from
 from zoo.data.sources.source import Named, Source, flaw
 from zoo.engines import Engine
 from zoo.errors import ConfigError, DataError, EngineFailed
@@ -122,7 +122,7 @@ class Predictor(nn.Module):
         Raises: DataError naming the file or the input.
         """
         rows = several(inputs, self.kind, schema=self.schema)
-        named = rows if isinstance(rows, Rows) else samples_of(rows, self.kind, self.schema)
+        named = rows if isinstance(rows, InputRows) else samples_of(rows, self.kind, self.schema)
         found: list[Prediction] = []
         for one in self.stream(named, batch_size=batch_size):
             if one.error is not None and not skip_unreadable:
@@ -342,7 +342,7 @@ def find(kind: Kind, inputs: Iterable[Any], column: str | None = None, schema: S
     Raises: DataError if a path does not exist (before anything is answered, where the inputs are a list), data have nothing of this
     kind, or cannot be read.
     """
-    if isinstance(inputs, Rows):
+    if isinstance(inputs, InputRows):
         return iter(inputs)
     if isinstance(inputs, Sequence):
         for item in inputs:
@@ -395,7 +395,7 @@ def _require(kind: Kind, item: Any, source: Source | None) -> None:
 
 def count(kind: Kind, inputs: Iterable[Any]) -> int:
     """About how many inputs `find` will give; those of stdin are not counted."""
-    if isinstance(inputs, Rows):
+    if isinstance(inputs, InputRows):
         return len(inputs)
     total = 0
     for item in inputs:

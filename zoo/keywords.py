@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 
 
-class Finetune(TypedDict, total=False):
+class FinetuneOptions(TypedDict, total=False):
     """Of `zoo.finetune`."""
 
     strategy: str
@@ -93,7 +93,7 @@ class Finetune(TypedDict, total=False):
     tensorboard: bool
 
 
-class Evaluate(TypedDict, total=False):
+class EvaluateOptions(TypedDict, total=False):
     """Of `zoo.evaluate`."""
 
     text: str | None
@@ -105,7 +105,7 @@ class Evaluate(TypedDict, total=False):
     max_unreadable: float
 
 
-class Inspect(TypedDict, total=False):
+class InspectOptions(TypedDict, total=False):
     """Of `zoo.inspect`."""
 
     weights: str | None
@@ -129,7 +129,7 @@ class Inspect(TypedDict, total=False):
     seed: int
 
 
-class Bench(TypedDict, total=False):
+class BenchOptions(TypedDict, total=False):
     """Of `zoo.bench`."""
 
     strategy: str

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 from zoo.config import DataConfig
 from zoo.data import from_datasets, open_for_evaluation
 from zoo.data.sets import DatasetSet, TextSet
-from zoo.data.sources.in_memory.rows import parts_of
+from zoo.data.sources.in_memory.given_rows import parts_of
 from zoo.errors import ConfigError, DataError, UnknownName
 from zoo.types import Kind, Labels, Task
 

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from zoo.config import build
 from zoo.data.sources import open_source
-from zoo.data.sources.in_memory.parts import open_parts
+from zoo.data.sources.in_memory.given_sets import open_parts
 from zoo.data.sources.source import Request
 from zoo.errors import ConfigError, DataError
 

@@ -15,7 +15,7 @@ from zoo.config import build
 from zoo.data import open_splits
 from zoo.data.sources.class_folders.listing import Listing, check_layout, list_folder
 from zoo.data.sources.class_folders.reading import read_listing
-from zoo.data.sources.in_memory.rows import open_rows
+from zoo.data.sources.in_memory.given_rows import open_rows
 from zoo.data.sources.tables.gathering import Columns, read_table
 from zoo.data.sources.tables.row_sources import read_rows
 from zoo.data.splits import open_for_evaluation

@@ -18,7 +18,7 @@ from PIL import Image
 from zoo.config import DataConfig, build
 from zoo.data import open_splits
 from zoo.data.decoding.image_files import open_image
-from zoo.data.notices import Entry, Line, Notice, as_csv, lines
+from zoo.data.notices import Line, Notice, NoticeEntry, as_csv, lines
 from zoo.data.sources.class_folders.listing import find_files
 from zoo.data.splits import from_datasets
 from zoo.errors import DataError
@@ -182,7 +182,7 @@ def test_the_file_names_what_no_text_can(make_folder):
 
 def test_a_notice_points_at_the_file_where_it_does_not_name_all():
     few, many = (
-        Notice.naming("there: ", [Entry(str(number)) for number in range(count)], what="file", why="odd", done="kept")
+        Notice.naming("there: ", [NoticeEntry(str(number)) for number in range(count)], what="file", why="odd", done="kept")
         for count in (5, 6)
     )
     assert few.pointing("notices.csv") == "there: 0; 1; 2; 3; 4"

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from zoo.errors import DataError
-from zoo.training.probe.design import Design, Facts, Rows, eigenvectors
+from zoo.training.probe.design import Design, Facts, FeatureRows, eigenvectors
 from zoo.training.probe.path import Objective
 from zoo.training.probe.sweep import SCALINGS
 
@@ -26,7 +26,7 @@ def weights(features):
 
 
 def design(arrays, scaling, weights):
-    rows = Rows(arrays, 3, CPU)
+    rows = FeatureRows(arrays, 3, CPU)
     return Design(rows, Facts.of(rows), scaling, weights)
 
 
@@ -81,7 +81,7 @@ def test_value_and_gradient_equal_plain_algebra(features, scaling, weights, elem
 
 
 def test_facts(features):
-    facts = Facts.of(Rows([features[:5], features[5:]], 3, CPU))
+    facts = Facts.of(FeatureRows([features[:5], features[5:]], 3, CPU))
     np.testing.assert_allclose(facts.mean, features.mean(0, dtype=np.float64), rtol=1e-6)
     np.testing.assert_allclose(facts.variance, features.var(0, dtype=np.float64), rtol=1e-4)
     np.testing.assert_allclose(facts.norms, np.linalg.norm(features, axis=1), rtol=1e-6)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zoo.training.probe.design import Design, Facts, Rows
+from zoo.training.probe.design import Design, Facts, FeatureRows
 from zoo.training.probe.path import LOSSES, Objective, solve_path
 
 DRAWN = torch.Generator().manual_seed(0)
@@ -41,7 +41,7 @@ def test_derivatives(loss):
 @pytest.mark.parametrize("strength", [1.0, 1e-3, 1e-6])
 def test_the_gradient_vanishes_at_a_solution_and_a_looser_one_costs_less(loss, strength):
     features = torch.randn(200, 15, generator=torch.Generator().manual_seed(2))
-    rows, shares = Rows([features.numpy()], 4, torch.device("cpu")), torch.full((200,), 1 / 200)
+    rows, shares = FeatureRows([features.numpy()], 4, torch.device("cpu")), torch.full((200,), 1 / 200)
     classes = (features[:, :4] + torch.randn(200, 4, generator=torch.Generator().manual_seed(3))).argmax(1)
     targets = classes if loss == "softmax" else F.one_hot(classes, 4).T.float()
     objective = Objective(Design(rows, Facts.of(rows), "centred", shares), loss, targets, shares)
@@ -55,7 +55,7 @@ def test_the_gradient_vanishes_at_a_solution_and_a_looser_one_costs_less(loss, s
 
 def test_each_strength_starts_from_the_one_before():
     features = torch.randn(300, 20, generator=torch.Generator().manual_seed(2))
-    rows, shares = Rows([features.numpy()], 3, torch.device("cpu")), torch.full((300,), 1 / 300)
+    rows, shares = FeatureRows([features.numpy()], 3, torch.device("cpu")), torch.full((300,), 1 / 300)
     objective = Objective(Design(rows, Facts.of(rows), "centred", shares), "softmax", features[:, :3].argmax(1), shares)
     first, again, back = solve_path(objective, 3, [1e-2, 1e-2, 1e-1], 1e-4)
     assert (again.iterations, again.objective) == (0, first.objective)
@@ -64,7 +64,7 @@ def test_each_strength_starts_from_the_one_before():
 
 def test_where_classes_are_separable_a_line_through_two_solutions_is_a_better_start_than_the_last_one():
     features = torch.randn(60, 200, generator=torch.Generator().manual_seed(2))
-    rows, shares = Rows([features.numpy()], 3, torch.device("cpu")), torch.full((60,), 1 / 60)
+    rows, shares = FeatureRows([features.numpy()], 3, torch.device("cpu")), torch.full((60,), 1 / 60)
     objective = Objective(Design(rows, Facts.of(rows), "centred", shares), "softmax", features[:, :3].argmax(1), shares)
     *_, by_line = solve_path(objective, 3, [1e-3, 3e-4, 1e-4], 1e-4)
     *_, by_last = solve_path(objective, 3, [3e-4, 1e-4], 1e-4)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from zoo.backbones.audio import Sound
 from zoo.config import DataConfig
-from zoo.data.sources.in_memory.rows import equal_columns, is_column
+from zoo.data.sources.in_memory.given_rows import equal_columns, is_column
 from zoo.data.sources.row_values import Chosen, is_absent
 from zoo.data.sources.source import Named, Request, flaw
 from zoo.data.sources.tables.gathering import Columns, choose, take_inputs
@@ -55,7 +55,7 @@ def _asked(kind: Kind, column: str | None) -> Columns:
 
 
 @dataclass(frozen=True)
-class Rows:
+class InputRows:
     """Rows in memory, of which the columns that the model reads are known. They can be gone through again and again."""
 
     what: str
@@ -86,7 +86,7 @@ class Rows:
         return texts[0] if len(texts) == 1 else texts
 
 
-def rows_of(data: Any, kind: Kind, column: str | None = None, schema: Schema | None = None) -> Rows | None:
+def rows_of(data: Any, kind: Kind, column: str | None = None, schema: Schema | None = None) -> InputRows | None:
     """The rows of a data frame (pandas, polars, pyarrow), a dictionary of columns, a dictionary as one row, a list of dictionaries, or a
     `datasets.Dataset`; None for anything else.
 
@@ -104,7 +104,7 @@ def rows_of(data: Any, kind: Kind, column: str | None = None, schema: Schema | N
             raise DataError(f"{frame.what}: two columns are called {name!r}; give each its own name")
     names = [name for name in frame.names if name not in repeated]
     chosen = _choose(frame, names, kind, asked, schema)
-    return Rows(frame.what, chosen, frame.length, lambda: frame.read(chosen.inputs))
+    return InputRows(frame.what, chosen, frame.length, lambda: frame.read(chosen.inputs))
 
 
 @dataclass(frozen=True)

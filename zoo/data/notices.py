@@ -17,7 +17,7 @@ SHOWN = 5
 """Names in a message."""
 
 
-class Entry(NamedTuple):
+class NoticeEntry(NamedTuple):
     """One of those that a notice is about."""
 
     name: str
@@ -33,7 +33,7 @@ class Entries(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Entry]: ...
+    def __iter__(self) -> Iterator[NoticeEntry]: ...
 
 
 class Line(NamedTuple):

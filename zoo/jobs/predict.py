@@ -12,7 +12,7 @@ from typing import Any
 
 from zoo import folders, inference, interrupts, locks, memory
 from zoo.adaptation import saved, saved_config
-from zoo.data.inputs import Rows, request_for
+from zoo.data.inputs import InputRows, request_for
 from zoo.data.sources.source import Named
 from zoo.errors import EngineFailed
 from zoo.inference import Predictor
@@ -45,7 +45,7 @@ def predict_to(
     with lock, interrupts.hinting("the same command goes on where it was"):
         predictor = inference.load(path, threshold=threshold, weights=weights)
         many = inference.several(inputs, predictor.kind, column, predictor.schema)
-        many = many if isinstance(many, Rows) else list(many)  # they are gone through again where an engine fails
+        many = many if isinstance(many, InputRows) else list(many)  # they are gone through again where an engine fails
         once = isinstance(many, list) and any(inference.is_stdin(one) for one in many)
         found = inference.find(predictor.kind, many, column, predictor.schema)
         first = list(itertools.islice(found, FIRST))
@@ -95,10 +95,10 @@ def _by_one_engine(predictor: Predictor, inputs: Iterable[Named], batch_size: in
         yield answer
 
 
-def _known(kind: Kind, inputs: Rows | Sequence[Any]) -> dict[str, Any]:
+def _known(kind: Kind, inputs: InputRows | Sequence[Any]) -> dict[str, Any]:
     """By what the inputs are known again: their names; of a file, such as a table, its size and time too, as its rows may have changed; of
     a folder the names, sizes and times of the files in it. (Texts are compared as they are read: `answers.write`.)"""
-    if isinstance(inputs, Rows):
+    if isinstance(inputs, InputRows):
         return {"list of inputs": _digest([inputs.what, len(inputs), *inputs.chosen.inputs])}
     names = [os.fspath(one) if isinstance(one, (str, os.PathLike)) else type(one).__name__ for one in inputs]
     content: dict[str, Any] = {f"content of {name}": found for name in dict.fromkeys(names) if (found := _content(kind, name))}

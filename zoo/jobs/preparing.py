@@ -16,7 +16,7 @@ from zoo import registry, runs
 from zoo.adaptation import saved_config, transfer
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import FinetuneConfig, Resolved, marked
-from zoo.data.sources.in_memory.rows import parts_of
+from zoo.data.sources.in_memory.given_rows import parts_of
 from zoo.data.splits import Splits, from_datasets, open_splits
 from zoo.errors import ConfigError
 from zoo.evaluation import metrics

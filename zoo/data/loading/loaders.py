@@ -29,7 +29,18 @@ from zoo.backbones.backbone import Preprocess
 from zoo.config import LoaderConfig
 from zoo.data.loading.orders import Sampling, make_plan
 from zoo.data.loading.samplers import Share, StepPlan, evaluation_shares
-from zoo.data.loading.workers import Failure, Key, Reader, Start, as_it_is, awaited, check_main, exit_codes, exit_status, expect
+from zoo.data.loading.workers import (
+    Failure,
+    Key,
+    Reader,
+    WorkerStart,
+    as_it_is,
+    awaited,
+    check_main,
+    exit_codes,
+    exit_status,
+    expect,
+)
 from zoo.data.sets import Integers, SampleSet
 from zoo.errors import ConfigError, RunFailed, ZooError
 
@@ -224,7 +235,7 @@ class _TrainKeys:
 def _loader(reader: Reader, keys: Iterable[list[Key]], **how: Unpack[Loading]) -> DataLoader[Any]:
     """Without workers, what is about them is left out: torch refuses it."""
     name = how.get("worker_init_fn")
-    start = Start(name, None if name is None else registry.function("worker_init_fn", name))
+    start = WorkerStart(name, None if name is None else registry.function("worker_init_fn", name))
     workers: dict[str, Any] = {}
     if how.get("num_workers"):
         context = how.get("multiprocessing_context") or ("fork" if sys.platform == "linux" else None)

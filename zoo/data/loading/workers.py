@@ -217,7 +217,7 @@ def _pass_over(number: int, frame: FrameType | None) -> None:
 
 
 @dataclass(frozen=True)
-class Start:
+class WorkerStart:
     """Sets up one worker process."""
 
     name: str | None = None

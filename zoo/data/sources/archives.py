@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zoo import cache
-from zoo.data.notices import Entry, Notice
+from zoo.data.notices import Notice, NoticeEntry
 from zoo.data.sets import Opened, TextSet
 from zoo.data.sources.class_folders.listing import SUFFIXES
 from zoo.data.sources.row_values import Chosen, split_of
@@ -101,7 +101,7 @@ class Archives(Source):
     def files(self, request: Request) -> list[Path]:
         return _shards(request.spec)
 
-    def _parts(self, request: Request, *, labelled: bool) -> tuple[list[Shards], Chosen]:
+    def _parts(self, request: Request, *, labelled: bool) -> tuple[list[ArchiveRows], Chosen]:
         """The shards by split, and which of their columns are what. Raises: DataError, ConfigError, UnknownName."""
         shards = _shards(request.spec)
         missing = [path for path in shards if not exists(path)]
@@ -117,7 +117,7 @@ class Archives(Source):
         folder = cache.passing()
         single = len(by_split) == 1
         order = [split for split in (None, "train", "val", "test") if split in by_split]
-        parts = [Shards(by_split[split], folder, None if single else split) for split in order]
+        parts = [ArchiveRows(by_split[split], folder, None if single else split) for split in order]
         sample = list(itertools.islice(parts[0].look(), _SAMPLE))
         asked = _told(request, sample, columns(request.options), labelled)
         chosen = choose(
@@ -181,7 +181,7 @@ def _split_of(path: Path) -> str | None:
 
 
 @dataclass
-class Shards:
+class ArchiveRows:
     """The samples of the archives of a split as rows. Images and audio clips are unpacked into a passing folder, as they are read."""
 
     paths: list[Path]
@@ -193,9 +193,9 @@ class Shards:
     def read(self, only: Collection[str] | None = None, notices: list[str] | None = None) -> Iterator[Row]:
         """The samples, numbered from 1 through all archives; in place of an image or an audio clip, its file's name in the folder."""
         self._keys.clear()
-        unread: list[Entry] = []
+        unread: list[NoticeEntry] = []
         for sample in itertools.chain.from_iterable(map(_keys, self.paths)):
-            unread += [Entry(f"{sample.path.name}, {member}", split=self.split or "") for member in sample.unread]
+            unread += [NoticeEntry(f"{sample.path.name}, {member}", split=self.split or "") for member in sample.unread]
             if sample.is_one:
                 self._keys.append(f"{sample.path.name}, {sample.key}")
                 number = len(self._keys)

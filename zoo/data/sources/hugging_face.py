@@ -12,10 +12,10 @@ from typing import Any
 
 from zoo.backbones import hub
 from zoo.data.inputs import rows_of
-from zoo.data.notices import Entry, Notice
+from zoo.data.notices import Notice, NoticeEntry
 from zoo.data.sets import Opened
-from zoo.data.sources.in_memory.parts import open_parts
-from zoo.data.sources.in_memory.rows import by_split
+from zoo.data.sources.in_memory.given_rows import by_split
+from zoo.data.sources.in_memory.given_sets import open_parts
 from zoo.data.sources.source import Named, Request, Source
 from zoo.errors import DataError
 from zoo.folders import exists, expanded, is_file
@@ -74,7 +74,7 @@ def _parts(spec: str) -> tuple[dict[str, Any], list[Notice]]:
     if not unused:
         return parts, []
     said, why = f"{spec}: of its parts, {', '.join(unused)} are not used", f"a part of {spec} beside those that are used"
-    return parts, [Notice.of(said, list(map(Entry, unused)), what="set", why=why, done="left out")]
+    return parts, [Notice.of(said, list(map(NoticeEntry, unused)), what="set", why=why, done="left out")]
 
 
 def _load(spec: str) -> Any:

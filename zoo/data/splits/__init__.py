@@ -18,8 +18,8 @@ from zoo.config import DataConfig, FinetuneConfig
 from zoo.data import targets
 from zoo.data.sets import ALL, DIGEST, Integers, Opened, SampleSet
 from zoo.data.sources import open_source
-from zoo.data.sources.in_memory import parts as in_memory
-from zoo.data.sources.in_memory.rows import by_split, has_parts
+from zoo.data.sources.in_memory import given_sets as in_memory
+from zoo.data.sources.in_memory.given_rows import by_split, has_parts
 from zoo.data.sources.source import Request
 from zoo.data.splits import checks, facts
 from zoo.data.splits.facts import DataFacts

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from zoo.data import targets
-from zoo.data.notices import Entry, Notice, first
+from zoo.data.notices import Notice, NoticeEntry, first
 from zoo.data.sets import Opened, SampleSet
 from zoo.errors import DataError, nearest
 from zoo.scale import Scale
@@ -79,7 +79,9 @@ def conflicting(samples: SampleSet, labels: Labels, task: Task) -> list[str]:
     def label(index: int) -> str:
         return f" ({targets.text(samples.targets, index, labels, task)})"
 
-    entries = [Entry(samples.name(one), f"{label(one)} = {samples.name(other)}{label(other)}", "train") for one, other in pairs]
+    entries = [
+        NoticeEntry(samples.name(one), f"{label(one)} = {samples.name(other)}{label(other)}", "train") for one, other in pairs
+    ]
     before = f"{len(pairs):,} {samples.kind.nouns} of train stand there with another label too: "
     why = "the same stands there with another label too"
     return [Notice.naming(before, entries, what="sample", why=why, done="kept", shown=1)]
@@ -114,7 +116,7 @@ def resolve_leaks(parts: Mapping[str, SampleSet], policy: str) -> tuple[dict[str
         if not twins:
             continue
         total += len(twins)
-        entries = [Entry(samples.name(index), f" = {at}: {parts[at].name(other)}", split) for index, (at, other) in twins]
+        entries = [NoticeEntry(samples.name(index), f" = {at}: {parts[at].name(other)}", split) for index, (at, other) in twins]
         by_group = "" if samples.groups is None else ", or others of their group are"
         said = f"{len(twins):,} {samples.kind.nouns} of {split} are in an earlier split too{by_group}"
         if policy == "error":

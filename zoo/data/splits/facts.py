@@ -16,7 +16,7 @@ from zoo.backbones.audio import AudioPreprocess
 from zoo.backbones.backbone import Preprocess
 from zoo.backbones.texts import TextPreprocess
 from zoo.data import targets
-from zoo.data.notices import Entry, Notice
+from zoo.data.notices import Notice, NoticeEntry
 from zoo.data.sets import Opened, SampleSet, SoundFiles
 from zoo.types import Kind, Labels, Schema, Task
 
@@ -187,5 +187,5 @@ def _notices(parts: Mapping[str, SampleSet], cut: Places, most: str, truncation:
     total, nouns = sum(map(len, parts.values())), next(iter(parts.values())).kind.nouns
     some = f"{looked_at:,} {nouns}" if looked_at == total else f"{looked_at:,} {nouns} that were looked at ({total:,} in all)"
     said = f"{len(cut):,} of {some} {most} and are cut (truncation {truncation}; window would keep all): "
-    entries = [Entry(parts[name].name(index), split=name) for name, index in cut]
+    entries = [NoticeEntry(parts[name].name(index), split=name) for name, index in cut]
     return [Notice.naming(said, entries, what="sample", why=most, done="cut")]

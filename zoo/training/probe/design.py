@@ -33,7 +33,7 @@ TINIEST = 1e-30  # what varies by less is constant too: a weight that makes up f
 COPY_RATIO = 8  # below 8 D rows, turning the layer at every step would add more than 1/8 to the products with the rows
 
 
-class Rows:
+class FeatureRows:
     """The feature matrix `[N, D]` in row blocks on a device. The host's memory is used in place: memory maps stay maps.
 
     On a GPU the whole matrix moves there once if it fits in half of the free memory, else block by block at every pass.
@@ -93,7 +93,7 @@ class Facts:
     """L2 norm of each row, `[N] float32`."""
 
     @classmethod
-    def of(cls, rows: Rows) -> Facts:
+    def of(cls, rows: FeatureRows) -> Facts:
         """Raises: DataError, naming the first row that is not finite or whose square is beyond float32."""
         total = torch.zeros(rows.width, dtype=torch.float64, device=rows.device)
         norms = torch.empty(rows.count, device=rows.device)
@@ -133,7 +133,7 @@ class Design:
     rows' shares, of sum 1. R is D, or N where that is less: no layer outside the span of the rows has a lower objective.
     """
 
-    def __init__(self, rows: Rows, facts: Facts, scaling: Scaling, weights: Tensor) -> None:
+    def __init__(self, rows: FeatureRows, facts: Facts, scaling: Scaling, weights: Tensor) -> None:
         self.rows = rows
         # By the root mean square, which is the L2 norm / sqrt(D): then a strength means the same under every scaling.
         root = rows.width**0.5

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.errors import ConfigError, DataError, UnknownName
-from zoo.training.probe.design import Design, Facts, Rows, Scaling
+from zoo.training.probe.design import Design, Facts, FeatureRows, Scaling
 from zoo.training.probe.path import Loss, Objective, Solution
 
 Features = NDArray[Any] | Sequence[NDArray[Any]]
@@ -94,7 +94,7 @@ def problems(
     _check_shapes(arrays, targets)
     _check_targets(targets, num_classes, loss)
     place = torch.device(device)
-    rows = Rows(arrays, num_classes, place)
+    rows = FeatureRows(arrays, num_classes, place)
     facts = Facts.of(rows)
     weights = np.ones(rows.count) if class_weights is None else np.asarray(class_weights, dtype=np.float64)[targets]
     shares = torch.tensor(weights / weights.sum(), dtype=torch.float32, device=place)

@@ -14,7 +14,7 @@ import numpy as np
 from zoo.data.decoding.audio_files import CheckedSound, check_sound
 from zoo.data.decoding.image_files import Checked, check_file
 from zoo.data.decoding.pixel_values import FULL, depth_of, too_bright
-from zoo.data.notices import Entry, Notice, first
+from zoo.data.notices import Notice, NoticeEntry, first
 from zoo.data.sets import ALL, DIGEST, FileSet, Integers, Opened, SampleSet, SoundFiles
 from zoo.data.sources.class_folders.file_checks import Known, check_all
 from zoo.data.sources.class_folders.listing import Listing
@@ -167,7 +167,7 @@ def file_notices(
     known = splits or {}
     notices: list[str] = []
     for those, why, rest, done in some:
-        entries = [Entry(name, one if isinstance(one, str) else "", known.get(name, "")) for name, one in those]
+        entries = [NoticeEntry(name, one if isinstance(one, str) else "", known.get(name, "")) for name, one in those]
         if entries:
             before = f"{len(entries):,} {kind.nouns} {why}{rest}: "
             notices.append(Notice.naming(before, entries, what="file", why=why, done=done))
@@ -195,7 +195,7 @@ def _depths(images: list[tuple[str, Checked]], bit_depth: int | None, splits: Ma
             scaled = f"their values from 0 to {(1 << bit_depth) - 1:,} become 0 to 255"
             notices.append(f"{len(grey):,} images of 16 bits are read as of {bit_depth} bits (--bit-depth): {scaled}")
         if few < bit_depth:
-            needing = [Entry(name, split=splits.get(name, "")) for name, bits in grey if bits > few]
+            needing = [NoticeEntry(name, split=splits.get(name, "")) for name, bits in grey if bits > few]
             said = f"half of {len(grey):,} images of 16 bits use at most {few} bits and become dark"
             why = f"uses more than the {few} bits of half of the images"
             notices.append(
@@ -209,7 +209,7 @@ def _depths(images: list[tuple[str, Checked]], bit_depth: int | None, splits: Ma
             f"{len(colour):,} images have 16 bits a channel, use at most {max(bits for _, bits in colour)} of them and become dark, "
             "as only the upper 8 are read; save them with 8 bits a channel: "
         )
-        entries = [Entry(name, split=splits.get(name, "")) for name, _ in colour]
+        entries = [NoticeEntry(name, split=splits.get(name, "")) for name, _ in colour]
         notices.append(Notice.naming(said, entries, what="file", why=why, done="the upper 8 bits are read"))
     return notices
 
@@ -219,22 +219,28 @@ def _outside(listing: Listing) -> list[str]:
     nouns = listing.kind.nouns
     some = [
         (
-            list(map(Entry, listing.ignored)),
+            list(map(NoticeEntry, listing.ignored)),
             "file",
             f"files are not {nouns} of a class and ignored",
             f"not {nouns} of a class",
             "ignored",
         ),
-        ([Entry(name, f": {what}") for name, what in listing.special], "file", "files are left out", "not a file", "left out"),
         (
-            list(map(Entry, listing.raw)),
+            [NoticeEntry(name, f": {what}") for name, what in listing.special],
+            "file",
+            "files are left out",
+            "not a file",
+            "left out",
+        ),
+        (
+            list(map(NoticeEntry, listing.raw)),
             "file",
             "camera raw files lie beside an image of their name, which is read in their place",
             "a camera raw file beside an image of its name",
             "left out",
         ),
         (
-            list(map(Entry, listing.links)),
+            list(map(NoticeEntry, listing.links)),
             "link",
             "links to folders that lead back are not followed",
             "leads back",

@@ -19,7 +19,7 @@ from zoo.types import Kind
 log = logging.getLogger("zoo")
 
 
-class Table(Source):
+class TableSource(Source):
     """A file by the ending of its name, or a folder of Parquet files."""
 
     spelling = f"a table ({', '.join(ENDINGS)})"
@@ -76,4 +76,4 @@ def _contents(path: Path, column: str) -> Iterator[Named]:
         yield name, bad_row(path, number, f"{column} is empty") if content is None else content
 
 
-SOURCE = Table()
+SOURCE = TableSource()

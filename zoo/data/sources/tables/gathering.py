@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.notices import Entry, Notice, first
+from zoo.data.notices import Notice, NoticeEntry, first
 from zoo.data.on_disk import DiskStrings, Spool, Strings
 from zoo.data.sources.row_values import Chosen, Label, Missing, take_group, take_inputs, take_label, take_split
 from zoo.data.sources.tables.columns import Columns, choose
-from zoo.data.sources.tables.labels import Codes, Resolved, Targets, TaskName, check_enough, occurring, resolve, spellings
+from zoo.data.sources.tables.labels import Codes, Targets, TaskName, Understood, check_enough, occurring, resolve, spellings
 from zoo.data.sources.tables.parquet import class_names
 from zoo.data.sources.tables.row_sources import FileRows, Reading, RowSource, Values, is_table, is_typed, read_rows
 from zoo.errors import DataError, UnknownName
@@ -320,7 +320,7 @@ def _sort_out_unlabelled(gathered: _Gathered) -> NDArray[np.bool_]:
         if split and (rows or marked) and not (kept & (splits == split)).any():
             why = f"none of its {len(rows) + marked:,} rows has a label"
             said = f"{name} is left out: {why}"
-            gathered.notices.append(Notice.of(said, [Entry(name, split=name)], what="set", why=why, done="left out"))
+            gathered.notices.append(Notice.of(said, [NoticeEntry(name, split=name)], what="set", why=why, done="left out"))
             gathered.total -= len(rows)
         else:
             gathered.unreadable += rows
@@ -367,7 +367,7 @@ def _doubts(
     kind: Kind,
     inputs: tuple[Strings, ...],
     labels: list[Label],
-    resolved: Resolved,
+    resolved: Understood,
     codes: Codes,
     splits: NDArray[np.uint8],
     names: _Names,
@@ -414,12 +414,12 @@ class _Pairs:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[NoticeEntry]:
         return (self._entry(*pair) for pair in self.pairs)
 
-    def _entry(self, row: int, other: int) -> Entry:
+    def _entry(self, row: int, other: int) -> NoticeEntry:
         split = _SPLITS[self.splits[row]] if self.divided else ""
-        return Entry(self.names[row], f"{self._label(row)} = {self.names[other]}{self._label(other)}", split)
+        return NoticeEntry(self.names[row], f"{self._label(row)} = {self.names[other]}{self._label(other)}", split)
 
     def _label(self, row: int) -> str:
         if self.labels is None:
@@ -428,10 +428,10 @@ class _Pairs:
         return f" ({reprlib.repr(label if isinstance(label, str) else ', '.join(map(str, label)))})"
 
 
-def _left_out(part: RowSource, number: int, line: str) -> Entry:
+def _left_out(part: RowSource, number: int, line: str) -> NoticeEntry:
     """A row by its name, and what its line says beside that."""
     before = str(part.bad(number, ""))  # `reviews.csv, row 17:`
-    return Entry(before.removesuffix(":"), f": {line.removeprefix(before).lstrip()}", part.split or "")
+    return NoticeEntry(before.removesuffix(":"), f": {line.removeprefix(before).lstrip()}", part.split or "")
 
 
 def _number_groups(inputs: tuple[Strings, ...]) -> Codes:

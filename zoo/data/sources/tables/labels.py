@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.notices import Entry, Notice
+from zoo.data.notices import Notice, NoticeEntry
 from zoo.data.sources.row_values import Label, spell, written
 from zoo.errors import ConfigError, DataError, nearest
 from zoo.types import Labels
@@ -37,7 +37,7 @@ _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Resolved:
+class Understood:
     """What was decided of the different labels."""
 
     task: TaskName
@@ -52,7 +52,7 @@ class Resolved:
 
 def resolve(
     labels: Sequence[Label], codes: Codes, columns: tuple[str, ...], task: str | None, stated: Sequence[str] | None = None
-) -> Resolved:
+) -> Understood:
     """Decide the task, or hold the data against the one that is asked for.
 
     Args:
@@ -105,12 +105,12 @@ def _infer(texts: list[str], shares: NDArray[np.float64], column: str, rows: int
     return "classification", []
 
 
-def _classes(texts: list[str], column: str, rows: int, notices: list[str], stated: Sequence[str] | None) -> Resolved:
+def _classes(texts: list[str], column: str, rows: int, notices: list[str], stated: Sequence[str] | None) -> Understood:
     if {one.casefold() for one in texts} <= {"false", "true"}:  # as Python, R and JSON write them
         texts = [one.capitalize() for one in texts]
     names, place = _places(texts, stated, column)
     if stated is not None:
-        return Resolved("classification", names, np.array([place[one] for one in texts], np.int64), {}, notices)
+        return Understood("classification", names, np.array([place[one] for one in texts], np.int64), {}, notices)
     if len(names) > _MEASURED and 2 * len(names) > rows:
         notices.append(f"{column} has {len(names):,} classes in {rows:,} rows; is it the column of labels?")
     for mark in ("|", ";"):
@@ -121,7 +121,7 @@ def _classes(texts: list[str], column: str, rows: int, notices: list[str], state
     nobody = [name for name in names if name.casefold() in ("none", "na")]
     if nobody:
         notices.append(f"the label {nobody[0]!r} is taken as a class; leave the field empty where there is no label")
-    return Resolved("classification", names, np.array([place[one] for one in texts], np.int64), {}, notices)
+    return Understood("classification", names, np.array([place[one] for one in texts], np.int64), {}, notices)
 
 
 def _places(used: Iterable[str], stated: Sequence[str] | None, column: str) -> tuple[tuple[str, ...], dict[str, int]]:
@@ -144,7 +144,7 @@ def _places(used: Iterable[str], stated: Sequence[str] | None, column: str) -> t
 
 def _from_vectors(
     labels: list[tuple[float, ...]], codes: Codes, column: str, task: str | None, stated: Sequence[str] | None
-) -> Resolved:
+) -> Understood:
     """Lists of numbers. One number in each is that number; 0 and 1, as many in each, say which of so many labels hold; numbers that are
     not whole, as many in each, are values; whole numbers, not as many in each, are labels by number.
 
@@ -162,7 +162,7 @@ def _from_vectors(
     if all(value in (0, 1) for one in labels for value in one) and (widths == width).all() and task != "regression":
         names = tuple(map(str, range(width) if stated is None else stated))
         _check_width(column, width, names)
-        return Resolved("multilabel", names, np.array(labels, np.int8))
+        return Understood("multilabel", names, np.array(labels, np.int8))
     if numbered:
         return _from_lists([tuple(map(spell, one)) for one in labels], codes, column, task, stated)
     if task == "multilabel" or (task is None and whole):
@@ -174,7 +174,7 @@ def _from_vectors(
     targets = np.array([one if len(one) == width else (0.0,) * width for one in labels], np.float64)
     flawed = {row: f"{column} holds {len(one)} numbers, most rows {width}" for row, one in enumerate(labels) if len(one) != width}
     said = f"{column} holds {width} numbers a sample: regression with {width} outputs"
-    return Resolved("regression", names, targets, flawed, [] if task else [said])
+    return Understood("regression", names, targets, flawed, [] if task else [said])
 
 
 def _check_width(column: str, width: int, names: Sequence[str]) -> None:
@@ -184,7 +184,7 @@ def _check_width(column: str, width: int, names: Sequence[str]) -> None:
 
 def _from_lists(
     labels: list[tuple[Any, ...]], codes: Codes, column: str, task: str | None, stated: Sequence[str] | None
-) -> Resolved:
+) -> Understood:
     if task not in (None, "multilabel"):
         raise ConfigError(f"--label {column} --task {task}: rows have several labels each; that is multilabel")
     labels = [tuple(map(spell, one)) for one in labels]
@@ -195,10 +195,10 @@ def _from_lists(
     bare = sum(int((codes == row).sum()) for row, own in enumerate(labels) if not own)
     notices = [f"{column} is empty in {bare:,} rows: taken as none of the labels"] if bare else []
     flawed = {row: f"{column} has a label twice" for row, own in enumerate(labels) if len(set(own)) < len(own)}
-    return Resolved("multilabel", names, targets, flawed, notices)
+    return Understood("multilabel", names, targets, flawed, notices)
 
 
-def _from_columns(labels: Sequence[Any], shares: NDArray[np.float64], columns: tuple[str, ...], task: str | None) -> Resolved:
+def _from_columns(labels: Sequence[Any], shares: NDArray[np.float64], columns: tuple[str, ...], task: str | None) -> Understood:
     if task == "classification":
         raise ConfigError(f"--label {','.join(columns)} --task classification: several columns are multilabel or regression")
     flags = np.array([all(one.casefold() in _FLAGS for one in own) for own in labels], bool)
@@ -206,12 +206,12 @@ def _from_columns(labels: Sequence[Any], shares: NDArray[np.float64], columns: t
         said = f"{', '.join(columns)} hold numbers: regression with {len(columns)} outputs (--task multilabel takes 0 and 1)"
         return _numbers(labels, columns, [] if task else [said])
     targets, flawed = _convert(labels, columns, lambda text: _FLAGS.get(text.casefold()), "0 or 1")
-    return Resolved("multilabel", columns, targets.astype(np.int8), flawed)
+    return Understood("multilabel", columns, targets.astype(np.int8), flawed)
 
 
-def _numbers(labels: Sequence[tuple[str, ...]], columns: tuple[str, ...], notices: list[str]) -> Resolved:
+def _numbers(labels: Sequence[tuple[str, ...]], columns: tuple[str, ...], notices: list[str]) -> Understood:
     targets, flawed = _convert(labels, columns, _number, "a number")
-    return Resolved("regression", columns, targets, flawed, notices)
+    return Understood("regression", columns, targets, flawed, notices)
 
 
 def _convert(
@@ -237,7 +237,7 @@ def _number(text: str) -> float | None:
     return value if abs(value) <= _LARGEST else None
 
 
-def occurring(resolved: Resolved, nouns: str) -> Resolved:
+def occurring(resolved: Understood, nouns: str) -> Understood:
     """The same without the classes or labels that no row has: data that were filtered still name those that are gone."""
     if resolved.task == "regression":
         return resolved
@@ -250,11 +250,11 @@ def occurring(resolved: Resolved, nouns: str) -> Resolved:
     names = tuple(name for name in resolved.names if name not in frozenset(absent))
     what, why = "labels" if several else "classes", f"no {nouns} have it"
     said = f"{what} without {nouns}, left out ({len(absent):,}): "
-    notice = Notice.naming(said, list(map(Entry, absent)), what="class", why=why, done="left out")
+    notice = Notice.naming(said, list(map(NoticeEntry, absent)), what="class", why=why, done="left out")
     return replace(resolved, names=names, targets=targets, notices=[*resolved.notices, notice])
 
 
-def check_enough(place: str, resolved: Resolved, targets: Targets) -> None:
+def check_enough(place: str, resolved: Understood, targets: Targets) -> None:
     """Raises: DataError if the targets of the rows that are left are all the same."""
     if resolved.task == "classification" and len(np.unique(targets)) < 2:
         raise DataError(f"{place}: one label only ({resolved.names[int(targets[0])]}); at least two are needed")

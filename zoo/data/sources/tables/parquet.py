@@ -17,7 +17,7 @@ from typing import Any
 
 from natsort import natsorted
 
-from zoo.data.notices import Entry, Notice
+from zoo.data.notices import Notice, NoticeEntry
 from zoo.data.sources.row_values import split_of
 from zoo.data.sources.source import Row, Values, bad_row, flaw
 from zoo.errors import DataError, first_line
@@ -83,7 +83,7 @@ def read_folder(path: Path, only: Collection[str] | None, notices: list[str]) ->
     files, others = _parts(path)
     if others:
         said, why = f"{path}: {len(others):,} files are not Parquet and ignored: ", "not Parquet, beside Parquet files"
-        notices.append(Notice.naming(said, list(map(Entry, others)), what="file", why=why, done="ignored"))
+        notices.append(Notice.naming(said, list(map(NoticeEntry, others)), what="file", why=why, done="ignored"))
     number = 0
     for file in files:
         keys = _keys(file.parent.relative_to(path))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from zoo.data.notices import Entry, Notice
+from zoo.data.notices import Notice, NoticeEntry
 from zoo.data.sources.source import Row, Values, bad_row, flaw
 from zoo.errors import DataError
 from zoo.folders import special
@@ -80,10 +80,10 @@ def read_separated(path: Path, only: Collection[str] | None, notices: list[str])
         records = _records(path, csv.reader(stream, delimiter=delimiter, quoting=quoting, strict=True))
         names = _header(path, next((fields for fields, _, _ in records if fields), []))
         wanted = [index for index, name in enumerate(names) if name and (only is None or name in only)]
-        swallowing: list[Entry] = []
+        swallowing: list[NoticeEntry] = []
         for number, (fields, line, lines) in enumerate(records, 1):
             if lines >= _SPAN and _swallows(fields, lines, delimiter, len(names)):
-                swallowing.append(Entry(f"row {number:,}", f", lines {line:,} to {line + lines - 1:,}"))
+                swallowing.append(NoticeEntry(f"row {number:,}", f", lines {line:,} to {line + lines - 1:,}"))
             if isinstance(fields, str):
                 yield number, bad_row(path, number, fields)
             elif len(fields) not in (0, len(names)):

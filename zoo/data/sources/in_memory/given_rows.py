@@ -32,7 +32,7 @@ _SAMPLED = 1000
 
 
 @dataclass(frozen=True)
-class Columns:
+class ColumnTable:
     """A table in memory; a row is a dictionary."""
 
     columns: Mapping[str, Sequence[Any]]
@@ -95,7 +95,7 @@ class Given:
 
     def sample(self) -> list[Values]:
         """The first rows, or the first alone where more would have to be decoded."""
-        at_hand = isinstance(self.rows, Columns | list) or (hasattr(self.rows, "features") and not self._decodes())
+        at_hand = isinstance(self.rows, ColumnTable | list) or (hasattr(self.rows, "features") and not self._decodes())
         found = itertools.islice(self.read(), _SAMPLED if at_hand else 1)
         return [values for _, values in found if not isinstance(values, DataError)] or [self._values(self.first)]
 
@@ -142,7 +142,7 @@ class Given:
             stated = stated_targets(self.rows) if not more and self.own.get(name, name) == TARGET else None
             return None if stated is None else {name: stated}
         own = {name: self.own.get(name, name) for name in only}
-        if isinstance(self.rows, Columns):
+        if isinstance(self.rows, ColumnTable):
             return {name: self.rows.columns[one] for name, one in own.items() if one in self.rows.columns}
         if not hasattr(self.rows, "select_columns") or self.rows.format["type"] == "custom":
             return None
@@ -288,9 +288,9 @@ def _rows(title: str, dataset: Any) -> Any:
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise DataError(f"{title}: two columns are called {twice[0]!r}; give each its own name")
-        return Columns({str(name): dataset[name].to_list() for name in dataset.columns})
+        return ColumnTable({str(name): dataset[name].to_list() for name in dataset.columns})
     if isinstance(dataset, Mapping):
-        return Columns(equal_columns(dataset, title))
+        return ColumnTable(equal_columns(dataset, title))
     if module == "datasets" and getattr(dataset, "format", {}).get("type") not in (None, "custom"):
         return dataset.select_columns(dataset.format["columns"]).with_format(None)  # the same rows, as arrays of a library
     return dataset

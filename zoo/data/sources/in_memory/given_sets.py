@@ -21,8 +21,8 @@ from zoo.config import DataConfig
 from zoo.data.decoding.image_files import count_bits, open_image
 from zoo.data.decoding.pixel_values import depth_of
 from zoo.data.sets import ALL, DIGEST, DatasetSet, Integers, Opened, SampleSet, Texts, TextSet
-from zoo.data.sources.in_memory.rows import Columns as OfColumns
-from zoo.data.sources.in_memory.rows import Given, Keys, aliased, open_rows
+from zoo.data.sources.in_memory.given_rows import ColumnTable as OfColumns
+from zoo.data.sources.in_memory.given_rows import Given, Keys, aliased, open_rows
 from zoo.data.sources.row_values import Chosen, Label, take_label
 from zoo.data.sources.tables.columns import Columns, choose, is_image, kind_of
 from zoo.data.sources.tables.gathering import gather
