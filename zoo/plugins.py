@@ -98,8 +98,7 @@ class Registry:
     noun: str
     """What people call one of them."""
     package: str
-    """The folder, as Python names it. A module in it has one of them, but `base`, which has what they have in common; the name is the
-    module's, with hyphens."""
+    """The folder, as Python names it. Each module in it has one of them, whose name is the module's, with hyphens."""
     attribute: str
     """What a module calls it."""
     check: Callable[[Any], str | None] = lambda value: None
@@ -147,7 +146,7 @@ class Registry:
 @cache
 def _modules(package: str) -> dict[str, str]:
     folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
-    found = sorted(module.name for module in pkgutil.iter_modules([str(folder)]) if module.name != "base")
+    found = sorted(module.name for module in pkgutil.iter_modules([str(folder)]))
     return {name.replace("_", "-"): f"{package}.{name}" for name in found}
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from zoo.backbones.images import ImagePreprocess
 from zoo.config import FinetuneConfig
-from zoo.data.augmentations.augmentation import train_transform
+from zoo.data.augmentation import train_transform
 from zoo.errors import ConfigError, UnknownName
 from zoo.plugins import AUGMENTATIONS
 from zoo.types import Kind
@@ -158,7 +158,7 @@ def test_what_is_erased_has_the_mean_colour():
 
 PLUGIN = """
 import torch
-from zoo.data.augmentations.augmentation import Augmentation
+from zoo.data.augmentation import Augmentation
 
 class Upside(Augmentation):
     def image(self, preprocess):

@@ -11,11 +11,11 @@ from packages import install
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from zoo.config import FinetuneConfig
+from zoo.training.tracker import Growing, Start
 from zoo.training.trackers import Trackers
 from zoo.training.trackers.metrics_file import MetricsFile
 from zoo.training.trackers.tensorboard import TensorBoard
 from zoo.training.trackers.terminal import Terminal
-from zoo.training.trackers.tracker import Growing, Start
 
 RECORD = {
     "metrics": {"accuracy": 0.5, "log_loss": None},
@@ -131,7 +131,7 @@ def test_one_line_an_evaluation_where_there_is_no_terminal():
 
 
 PLUGIN = """
-from zoo.training.trackers.tracker import Tracker
+from zoo.training.tracker import Tracker
 
 class Counting(Tracker):
     told = []

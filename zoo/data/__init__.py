@@ -1,6 +1,6 @@
 """Samples and their targets: opened, checked, split, varied, and served in batches."""
 
-from zoo.data.augmentations.augmentation import train_transform
+from zoo.data.augmentation import train_transform
 from zoo.data.decoding.audio_files import open_sound
 from zoo.data.decoding.image_files import open_image
 from zoo.data.loading.loaders import Batch, EvalBatches, TrainBatches

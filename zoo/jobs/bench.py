@@ -16,7 +16,7 @@ from zoo import engines, memory
 from zoo.adaptation import boundary
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import Resolved
-from zoo.data.augmentations.augmentation import train_transform
+from zoo.data.augmentation import train_transform
 from zoo.data.loading.loaders import EvalBatches
 from zoo.data.loading.worker_count import workers
 from zoo.data.sets import SampleSet

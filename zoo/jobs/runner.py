@@ -40,8 +40,8 @@ from zoo.training.loop import Job
 from zoo.training.method import Method
 from zoo.training.probe import pools, solved_head, sweep
 from zoo.training.probe.pools import Pool
+from zoo.training.tracker import Start
 from zoo.training.trackers import Trackers
-from zoo.training.trackers.tracker import Start
 
 log = logging.getLogger("zoo")
 

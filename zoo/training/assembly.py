@@ -35,7 +35,7 @@ from zoo.training import checkpoint, micro_batches
 from zoo.training.features.row_batches import EvalRows, TrainRows
 from zoo.training.loop import Job
 from zoo.training.probe.sweep import balanced
-from zoo.training.trackers.tracker import Start
+from zoo.training.tracker import Start
 from zoo.types import Kind, Task
 
 log = logging.getLogger("zoo")

@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 
 from zoo.backbones.audio import AudioPreprocess
 from zoo.backbones.images import ImagePreprocess
-from zoo.data.augmentations.augmentation import Augmentation, Transform, between, vary_audio
+from zoo.data.augmentation import Augmentation, Transform, between, vary_audio
 
 GAIN = 6.0
 """Decibels by which an audio clip is made louder or softer, at most; a factor of two. Our own choice."""

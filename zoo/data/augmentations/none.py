@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo.backbones.backbone import Preprocess
-from zoo.data.augmentations.augmentation import Augmentation, Transform
+from zoo.data.augmentation import Augmentation, Transform
 
 
 class Nothing(Augmentation):

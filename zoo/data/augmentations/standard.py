@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 
 from zoo.backbones.audio import AudioPreprocess
 from zoo.backbones.images import ImagePreprocess
-from zoo.data.augmentations.augmentation import Augmentation, Transform, below, between, vary_audio
+from zoo.data.augmentation import Augmentation, Transform, below, between, vary_audio
 from zoo.data.augmentations.light import compose, crop, gain, shift
 
 LEAST, RATIO = 0.35, 4 / 3

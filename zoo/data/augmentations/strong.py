@@ -7,7 +7,7 @@ from torchvision.transforms import v2
 
 from zoo.backbones.audio import AudioPreprocess
 from zoo.backbones.images import ImagePreprocess
-from zoo.data.augmentations.augmentation import Augmentation, Transform, below, between, vary_audio
+from zoo.data.augmentation import Augmentation, Transform, below, between, vary_audio
 from zoo.data.augmentations.light import compose, crop
 from zoo.data.augmentations.standard import LEAST, RATIO, vary
 

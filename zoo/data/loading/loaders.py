@@ -121,7 +121,7 @@ class TrainBatches:
             samples: at least one.
             preprocess: the backbone's.
             batch_size: samples in a step, over all ranks and micro-batches.
-            augment: how they are varied (`zoo.data.augmentations.augmentation`).
+            augment: how they are varied (`zoo.data.augmentation`).
             accumulate: micro-batches that a rank splits its chunk of a step into.
             least: samples that every micro-batch has at least; a shorter tail of an epoch joins the step before it.
             sampling: which samples, in what order; None: every sample once an epoch, at random.

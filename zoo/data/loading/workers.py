@@ -35,7 +35,7 @@ from torch.utils.data import Dataset, get_worker_info
 from zoo import interrupts, registry
 from zoo.backbones import generator
 from zoo.backbones.backbone import Preprocess
-from zoo.data.augmentations.augmentation import train_transform
+from zoo.data.augmentation import train_transform
 from zoo.data.loading.samplers import batch_seed, sample_seed
 from zoo.data.sets import DatasetSet, SampleSet
 from zoo.errors import ConfigError, DataError, ZooError

@@ -24,7 +24,7 @@ from zoo.adaptation.model import AdaptedModel
 from zoo.backbones import generator
 from zoo.cache import KEY, Integers, Keys, Shards, Space
 from zoo.config import FinetuneConfig
-from zoo.data.augmentations.augmentation import train_transform
+from zoo.data.augmentation import train_transform
 from zoo.data.sets import SampleSet
 from zoo.data.splits import Splits
 from zoo.training.method import room, seconds

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from zoo.config import FinetuneConfig
 from zoo.plugins import TRACKERS
-from zoo.training.trackers.tracker import Start, Tracker
+from zoo.training.tracker import Start, Tracker
 
 log = logging.getLogger("zoo")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from zoo.config import FinetuneConfig
-from zoo.training.trackers.tracker import Growing, Start, Tracker
+from zoo.training.tracker import Growing, Start, Tracker
 
 log = logging.getLogger("zoo")
 

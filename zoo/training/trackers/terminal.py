@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from zoo.config import FinetuneConfig
 from zoo.streams import lasting
-from zoo.training.trackers.tracker import Start, Tracker
+from zoo.training.tracker import Start, Tracker
 
 
 class Terminal(Tracker):
