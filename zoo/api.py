@@ -246,7 +246,7 @@ def predict_to(
         threshold: probability from which a label holds, where several may; None: each label's own, as chosen in training.
         engine: what runs the network: `auto` is the one that is expected to be done first, `torch` gives `predict`'s very bits.
 
-    Raises: OutputError if `out` holds answers already; ConfigError; and as `predict`.
+    Raises: OutputError if `out` holds predictions already; ConfigError; and as `predict`.
     """
     target = named(out)
     saved_config.read(named(path))  # before the imports that take seconds

@@ -45,7 +45,7 @@ class ConfigError(ZooError):
 
 
 class UnknownName(ConfigError):
-    """A name that nothing answers to; the message offers the nearest ones."""
+    """A name that nothing has; the message offers the nearest ones."""
 
     def __init__(self, kind: str, name: str, names: Iterable[str], hint: str = "") -> None:
         offer = nearest(name, names)

@@ -1,4 +1,4 @@
-"""A trained model ready to answer: paths, images, texts, audio clips or tensors in, labels and probabilities out."""
+"""A trained model ready to predict: paths, images, texts, audio clips or tensors in, labels and probabilities out."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from zoo import engines, memory, runs
 from zoo.adaptation import saved, saved_config
 from zoo.adaptation.model import AdaptedModel
-from zoo.backbones.audio import Sound
+from zoo.backbones.audio import AudioClip
 from zoo.backbones.backbone import Backbone
 from zoo.backbones.images import ImagePreprocess
-from zoo.data import open_image, open_sound, sources
+from zoo.data import open_audio, open_image, sources
 from zoo.data.inputs import InputRows, is_encoded, request_for, rows_of, sample_of, samples_of
 from zoo.data.sources.in_memory.given_sets import image_from
 from zoo.data.sources.source import Named, Source, flaw
@@ -35,7 +35,7 @@ from zoo.folders import exists
 from zoo.registry import HeadFactory
 from zoo.types import Kind, Labels, Prediction, Predictions, Schema, Task
 
-Input = str | os.PathLike[str] | Image.Image | Tensor | Sound | np.ndarray | tuple[Any, Any]
+Input = str | os.PathLike[str] | Image.Image | Tensor | AudioClip | np.ndarray | tuple[Any, Any]
 
 log = logging.getLogger("zoo")
 
@@ -44,7 +44,7 @@ _BATCHES = {Kind.IMAGE: 4, Kind.TEXT: 64, Kind.AUDIO: 8}
 
 
 class Predictor(nn.Module):
-    """A fine-tuned model with its labels and preprocessing, in eval mode. Calling it gives logits, `predict` gives answers."""
+    """A fine-tuned model with its labels and preprocessing, in eval mode. Calling it gives logits, `predict` gives predictions."""
 
     def __init__(self, model: AdaptedModel, thresholds: Sequence[float] | None = None) -> None:
         """thresholds: for multilabel, from which probability each label holds; None: 0.5."""
@@ -114,7 +114,7 @@ class Predictor(nn.Module):
         Args:
             inputs: one or many. Of a model for images: a path, a PIL image, an array `[H, W, 3] uint8`, or a tensor: `[3, H, W] uint8`
                 is preprocessed like an image, `[3, size, size] float32` is taken as preprocessed already. Of one for texts: a text, or a
-                tuple of two. Of one for audio clips: a path, a `Sound`, or a tuple of samples (`[T]` or `[channels, T]`) and rate. Or
+                tuple of two. Of one for audio clips: a path, an `AudioClip`, or a tuple of samples (`[T]` or `[channels, T]`) and rate. Or
                 a data frame, a dictionary of columns or a `datasets.Dataset` with the columns that training read.
             batch_size: samples in one forward pass.
             skip_unreadable: where an input cannot be read, go on: in its place stands a prediction that says why (`error`).
@@ -133,22 +133,22 @@ class Predictor(nn.Module):
     def stream(self, inputs: Iterable[Named], *, batch_size: int = 32) -> Iterator[Prediction]:
         """A prediction for each named input in order, in memory that does not grow; where there is none, its `error` says why.
 
-        Some batches are read at once, sorted by length, so that they have little padding; while they are answered, the next are read.
+        Some batches are read at once, sorted by length, so that they have little padding; while they are predicted, the next are read.
         """
         waiting: deque[tuple[list[str], list[Future[Tensor | DataError]]]] = deque()
         with ThreadPoolExecutor() as pool:
             for chunk in _chunks(inputs, self.at_once(batch_size)):
                 waiting.append(([name for name, _ in chunk], [pool.submit(self._try_prepare, *pair) for pair in chunk]))
                 if len(waiting) > 1:
-                    yield from self._answers(*waiting.popleft(), batch_size)
+                    yield from self._predictions(*waiting.popleft(), batch_size)
             while waiting:
-                yield from self._answers(*waiting.popleft(), batch_size)
+                yield from self._predictions(*waiting.popleft(), batch_size)
 
     def at_once(self, batch_size: int) -> int:
         """How many inputs `stream` reads at once: of these, batches are made."""
         return _BATCHES[self.kind] * batch_size
 
-    def _answers(
+    def _predictions(
         self, names: Sequence[str], samples: Sequence[Future[Tensor | DataError]], batch_size: int
     ) -> Iterator[Prediction]:
         results: list[Any] = [sample.result() for sample in samples]
@@ -184,7 +184,7 @@ class Predictor(nn.Module):
             return item
         if self.kind is Kind.AUDIO:
             return (
-                open_sound(item, name if isinstance(item, bytes) else None)
+                open_audio(item, name if isinstance(item, bytes) else None)
                 if isinstance(item, (str, os.PathLike, bytes))
                 else item
             )
@@ -231,7 +231,7 @@ class Predictor(nn.Module):
 
 
 def prediction(name: str, outputs: Tensor, labels: Labels, task: Task, thresholds: Sequence[float] | None = None) -> Prediction:
-    """The answer in a row of outputs, `[C] float64`. thresholds: of each label, for multilabel; None: 0.5."""
+    """The prediction in a row of outputs, `[C] float64`. thresholds: of each label, for multilabel; None: 0.5."""
     if task is Task.REGRESSION:
         return Prediction(name, values=dict(zip(labels.names, outputs.tolist(), strict=True)))
     shares = outputs.softmax(dim=0) if task is Task.CLASSIFICATION else outputs.sigmoid()
@@ -251,7 +251,7 @@ def without_prediction(name: str, reason: str, labels: Labels, task: Task) -> Pr
     return Prediction(name, None, values=values, error=reason)
 
 
-_SINGLE = (str, os.PathLike, bytes, Tensor, Image.Image, Sound, tuple)
+_SINGLE = (str, os.PathLike, bytes, Tensor, Image.Image, AudioClip, tuple)
 """What is one input, though some of these can be gone through."""
 
 
@@ -339,7 +339,7 @@ def find(kind: Kind, inputs: Iterable[Any], column: str | None = None, schema: S
         column: of tables, the one with the inputs (two with a comma for pairs of texts); None: those of `schema`, else guessed.
         schema: what the model read.
 
-    Raises: DataError if a path does not exist (before anything is answered, where the inputs are a list), data have nothing of this
+    Raises: DataError if a path does not exist (before anything is predicted, where the inputs are a list), data have nothing of this
     kind, or cannot be read.
     """
     if isinstance(inputs, InputRows):

@@ -185,7 +185,7 @@ def test_a_hub_that_keeps_failing_is_given_up(serve: Callable[..., type[StandIn]
 def test_the_page_of_a_network_that_wants_a_login_is_told(serve: Callable[..., type[StandIn]], tmp_path: Path) -> None:
     answer, _ = fetch(serve(first=["portal"] * 20).address, tmp_path)
     assert answer.startswith("Unavailable ")
-    assert "what answered is not the Hub, but perhaps the login page of a network" in answer
+    assert "what responded is not the Hub, but perhaps the login page of a network" in answer
 
 
 def test_what_only_some_may_see_is_asked_for_with_the_token(serve: Callable[..., type[StandIn]], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from transformers import ASTFeatureExtractor, AutoFeatureExtractor, Wav2Vec2Feat
 
 from zoo import backbones
 from zoo.backbones import audio, networks, restore_preprocess
-from zoo.backbones.audio import AudioPreprocess, Sound
+from zoo.backbones.audio import AudioClip, AudioPreprocess
 from zoo.backbones.audio_networks import norm_over_time
 from zoo.errors import ConfigError, UnknownName, WeightsError
 
@@ -186,7 +186,7 @@ def test_what_lies_above_the_rate_does_not_come_back_as_another_tone():
 
 def test_channels_are_averaged():
     left, right = tone(300), noise()
-    sample = waveform().prepare(Sound(np.stack([left, right]), RATE))
+    sample = waveform().prepare(AudioClip(np.stack([left, right]), RATE))
     np.testing.assert_allclose(sample[0], (left + right) / 2, atol=1e-7)
     assert torch.equal(waveform().prepare((left, RATE)), torch.from_numpy(left)[None])
 

@@ -4,11 +4,11 @@ import json
 import math
 from pathlib import Path
 
-from zoo.cli.answer import Answer, cell, plain, table
+from zoo.cli.output import Output, cell, plain, table
 
 
 def test_people_read_stdout(capsys):
-    Answer({"a": 1}, table([{"name": "x" * 300, "parameters_m": 1234567}]), "[bold]text[/bold]", notes=["a\nb"]).print(json=False)
+    Output({"a": 1}, table([{"name": "x" * 300, "parameters_m": 1234567}]), "[bold]text[/bold]", notes=["a\nb"]).print(json=False)
     out, err = capsys.readouterr()
     assert "x" * 300 in out
     assert "parameters m" in out
@@ -18,7 +18,7 @@ def test_people_read_stdout(capsys):
 
 
 def test_programs_read_the_last_line_of_stdout(capsys):
-    Answer({"a": math.nan, "path": Path("x"), "é": [math.inf, (1, 2.5)]}, "for people").print(json=True)
+    Output({"a": math.nan, "path": Path("x"), "é": [math.inf, (1, 2.5)]}, "for people").print(json=True)
     out, err = capsys.readouterr()
     assert out.count("\n") == 1
     assert json.loads(out) == {"a": None, "path": "x", "é": [None, [1, 2.5]]}

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.decoding.audio_files import check_sound, open_sound
+from zoo.data.decoding.audio_files import check_audio, open_audio
 from zoo.errors import DataError
 
 SOURCES = (
@@ -51,8 +51,8 @@ Samples = NDArray[np.float32]
 def check(path: Path) -> tuple[str, str]:
     """Ours against each reader that can read the file."""
     try:
-        known = check_sound(path)
-        sound = open_sound(path)
+        known = check_audio(path)
+        sound = open_audio(path)
     except DataError as error:
         return "refused", str(error).removeprefix(f"{path}: ")
     ours = sound.samples[0]

@@ -11,7 +11,7 @@ import torch
 from sounding import RATE, TINY_SOUND, chirp, noise, tone, write
 
 from zoo import backbones
-from zoo.data.decoding.audio_files import check_sound, open_sound
+from zoo.data.decoding.audio_files import check_audio, open_audio
 from zoo.data.decoding.audio_frames import clips
 from zoo.data.decoding.formats import opened_file
 from zoo.data.sources.class_folders.listing import list_folder
@@ -58,7 +58,7 @@ def seen(data, tmp_path):
     """A file's samples, which are as many when it is checked."""
     path = tmp_path / "a.sound"
     path.write_bytes(data)
-    sound, checked = open_sound(path), check_sound(path)
+    sound, checked = open_audio(path), check_audio(path)
     assert (sound.samples.shape, sound.rate) == ((1, checked.length), checked.rate)
     return sound.samples[0]
 
@@ -66,7 +66,7 @@ def seen(data, tmp_path):
 def refused(data, reason, tmp_path):
     path = tmp_path / "a.sound"
     path.write_bytes(data)
-    for read in (open_sound, check_sound):
+    for read in (open_audio, check_audio):
         with pytest.raises(DataError, match=reason) as caught:
             read(path)
         assert str(caught.value).startswith(f"{path}: ")
@@ -76,7 +76,7 @@ def broken(data, tmp_path):
     """Whether a file is said to end inside a frame."""
     path = tmp_path / "a.sound"
     path.write_bytes(data)
-    return check_sound(path).broken
+    return check_audio(path).broken
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 24_000, 32_000, 44_100])
@@ -108,7 +108,7 @@ def test_mp3s_joined_give_all_of_them(tmp_path):
 def test_an_mp3_of_several_channels_joined_with_one_of_one(tmp_path):
     joined = mp3(tone(440)) + mp3(tone(440), tone(440))
     assert len(seen(joined, tmp_path)) == 2 * RATE
-    assert check_sound(tmp_path / "a.sound").channels == 2
+    assert check_audio(tmp_path / "a.sound").channels == 2
 
 
 def test_joined_mp3s_of_two_rates_are_refused(tmp_path):
@@ -224,11 +224,11 @@ def test_codecs_that_cannot_seek(tmp_path, form, subtype):
 def test_channels_that_cancel_each_other(tmp_path, name):
     sound = chirp(200, 2000)
     path = write(tmp_path / name, sound, -0.99 * sound)
-    assert check_sound(path).cancels
-    np.testing.assert_allclose(open_sound(path).samples[0][500:-500], sound[500:-500], atol=0.1 if name == "a.mp3" else 1e-4)
-    assert not check_sound(write(tmp_path / name, sound, -0.8 * sound)).cancels
-    assert not check_sound(write(tmp_path / name, sound, np.zeros_like(sound))).cancels
-    assert not check_sound(write(tmp_path / name, np.zeros_like(sound), np.zeros_like(sound))).cancels
+    assert check_audio(path).cancels
+    np.testing.assert_allclose(open_audio(path).samples[0][500:-500], sound[500:-500], atol=0.1 if name == "a.mp3" else 1e-4)
+    assert not check_audio(write(tmp_path / name, sound, -0.8 * sound)).cancels
+    assert not check_audio(write(tmp_path / name, sound, np.zeros_like(sound))).cancels
+    assert not check_audio(write(tmp_path / name, np.zeros_like(sound), np.zeros_like(sound))).cancels
 
 
 def test_channels_in_memory_that_cancel_each_other():
@@ -266,10 +266,10 @@ def test_a_long_recording_is_checked_in_little_memory(tmp_path):
             file.write(np.repeat(noise(1.0, rate, second)[:, None], 8, axis=1))
     tracemalloc.start()
     try:
-        assert check_sound(path).length == 60 * rate
+        assert check_audio(path).length == 60 * rate
         checked = tracemalloc.get_traced_memory()[1]
         tracemalloc.reset_peak()
-        assert open_sound(path).samples.nbytes == 4 * 60 * rate
+        assert open_audio(path).samples.nbytes == 4 * 60 * rate
         opened = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

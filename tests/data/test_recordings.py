@@ -15,9 +15,9 @@ from sounding import RATE, TINY_SOUND, chirp, noise, tone, write
 from zoo import backbones
 from zoo.config import build
 from zoo.data import EvalBatches, TrainBatches, open_splits, train_transform
-from zoo.data.decoding.audio_files import CheckedSound, check_sound, open_sound, suffixes
+from zoo.data.decoding.audio_files import CheckedAudio, check_audio, open_audio, suffixes
 from zoo.data.decoding.image_files import suffixes as picture_suffixes
-from zoo.data.sets import SoundFiles
+from zoo.data.sets import AudioFiles
 from zoo.data.sources.class_folders.listing import find_files, list_folder
 from zoo.data.sources.class_folders.reading import read_listing
 from zoo.errors import ConfigError, DataError
@@ -37,7 +37,7 @@ def root(tmp_path):
 
 def refused(path, reason):
     """Assert that a file is refused, when opened and when checked, in one line that begins with its name."""
-    for action in (open_sound, check_sound):
+    for action in (open_audio, check_audio):
         with pytest.raises(DataError) as caught:
             action(path)
         assert str(caught.value) == f"{path}: {reason}"
@@ -65,23 +65,23 @@ def test_any_format_and_width(tmp_path, name, options, tolerance):
     left, right = tone(440, 0.5), chirp(200, 800, 0.5)
     path = write(tmp_path / name, left, right, **options)
     assert path.suffix in suffixes()
-    assert check_sound(path).channels == 2
-    sound = open_sound(path)
+    assert check_audio(path).channels == 2
+    sound = open_audio(path)
     assert (sound.rate, sound.samples.dtype, sound.samples.shape[0]) == (RATE, np.float32, 1)
     assert sound.samples.shape[1] == pytest.approx(8000, abs=0 if tolerance < 0.1 else 2400)
     middle = slice(1000, 7000)
     np.testing.assert_allclose(sound.samples[0, middle], ((left + right) / 2)[middle], atol=tolerance)
     for source in (path.read_bytes(), io.BytesIO(path.read_bytes())):
-        assert np.array_equal(open_sound(source).samples, sound.samples)
+        assert np.array_equal(open_audio(source).samples, sound.samples)
 
 
 def test_what_is_known_of_a_file(tmp_path):
     path = write(tmp_path / "a.wav", tone(440, 0.5, 8000), tone(880, 0.5, 8000), rate=8000)
-    found = check_sound(path)
+    found = check_audio(path)
     assert (found.length, found.rate, found.channels, found.silent, found.seconds) == (4000, 8000, 2, False, 0.5)
     path.write_bytes(path.read_bytes() + b"\0")
-    assert check_sound(path).sha256 != found.sha256
-    assert check_sound(write(tmp_path / "b.wav", np.full(100, 0.25, np.float32))).silent
+    assert check_audio(path).sha256 != found.sha256
+    assert check_audio(write(tmp_path / "b.wav", np.full(100, 0.25, np.float32))).silent
 
 
 def test_what_is_no_recording(tmp_path):
@@ -132,7 +132,7 @@ def test_a_wav_that_was_written_into_a_pipe(tmp_path):
     content = bytearray(path.read_bytes())
     content[4:8] = content[40:44] = b"\xff\xff\xff\xff"
     path.write_bytes(content)
-    np.testing.assert_allclose(open_sound(path).samples[0], tone(440), atol=1e-4)
+    np.testing.assert_allclose(open_audio(path).samples[0], tone(440), atol=1e-4)
 
 
 def test_a_flipped_byte_in_a_flac(tmp_path):
@@ -141,13 +141,13 @@ def test_a_flipped_byte_in_a_flac(tmp_path):
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(DataError, match="damaged or cut off|cut off"):
-        open_sound(path)
+        open_audio(path)
 
 
 def test_without_the_decoder_the_error_says_what_to_install(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(ConfigError, match=r"pip install 'zoo-finetune\[audio\]'"):
-        open_sound(root / "tone/0.wav")
+        open_audio(root / "tone/0.wav")
     with pytest.raises(ConfigError, match=r"pip install 'zoo-finetune\[audio\]'"):
         read_listing(list_folder(root), 1.0)
 
@@ -229,9 +229,9 @@ def test_a_record_is_restored_whole(root, tmp_path):
     path = root / "tone/0.wav"
     os.utime(path, (1e9, 1e9))
     names = ["tone/0.wav"]
-    found = [check_all(root, names, lambda name: check_sound(root / name), tmp_path / "cache", Kind.AUDIO)[0] for _ in range(2)]
-    assert found[0] == found[1] == check_sound(path)
-    assert isinstance(found[1], CheckedSound)
+    found = [check_all(root, names, lambda name: check_audio(root / name), tmp_path / "cache", Kind.AUDIO)[0] for _ in range(2)]
+    assert found[0] == found[1] == check_audio(path)
+    assert isinstance(found[1], CheckedAudio)
     assert [type(value) for value in vars(found[1]).values()] == [str, int, int, int, bool, bool, bool]
 
 
@@ -245,7 +245,7 @@ def test_a_recording_that_was_replaced_since_it_was_checked(root):
 
 def test_splits_of_recordings(root):
     splits = open_splits(build({"data": str(root)}))
-    assert isinstance(splits.train, SoundFiles)
+    assert isinstance(splits.train, AudioFiles)
     assert splits.labels.names == ("noise", "tone")
     assert {name: len(samples) for name, samples in splits.parts().items()} == {"train": 8, "val": 2, "test": 2}
     sound, target = splits.train[0]
@@ -286,7 +286,7 @@ def drawn(vary, item, seed):
 def test_varied_by_the_seed_alone(family, augment):
     preprocess = preprocess_of(family)
     vary = train_transform(preprocess, augment)
-    item = open_sound(_wav(tone(440) + noise()))
+    item = open_audio(_wav(tone(440) + noise()))
     first, second, third = (drawn(vary, item, seed) for seed in (1, 1, 2))
     assert torch.equal(first, second)
     assert not torch.equal(first, third)
@@ -359,6 +359,6 @@ def test_a_wav_of_the_standard_library(tmp_path):
         file.setsampwidth(2)
         file.setframerate(22_050)
         file.writeframes((tone(440, 0.5, 22_050) * 32767).astype("<i2").tobytes())
-    sound = open_sound(path)
+    sound = open_audio(path)
     assert sound.rate == 22_050
     np.testing.assert_allclose(sound.samples[0], tone(440, 0.5, 22_050), atol=1e-4)

@@ -73,7 +73,7 @@ def sent(number):
 HARMS = {
     "killed": (sent(signal.SIGKILL), "was ended by SIGKILL"),
     "crashed": (sent(signal.SIGSEGV), "was ended by SIGSEGV"),
-    "hangs": (sent(signal.SIGSTOP), "has not answered for 1 s"),
+    "hangs": (sent(signal.SIGSTOP), "has not responded for 1 s"),
     "raises": (lambda runtime: runtime.ask("drop", session=0), "failed: 0"),
 }
 

@@ -74,7 +74,7 @@ def test_a_model_that_does_not_beat_the_majority_is_warned_about():
     constant = np.tile([1.0, 0.0, 0.0], (10, 1))
     report = evaluate(targets, constant, LABELS)
     assert report.baseline.value == 0.9
-    assert any("0.9000 does not beat always answering 'cat'" in warning for warning in report.warnings)
+    assert any("0.9000 does not beat always predicting 'cat'" in warning for warning in report.warnings)
     better = evaluate(np.array([0, 0, 1, 1, 2]), np.eye(3)[[0, 0, 1, 0, 2]], LABELS)
     assert not any("does not beat" in warning for warning in better.warnings)
 

@@ -144,7 +144,7 @@ def test_silence_is_waited_for_and_no_longer(monkeypatch):
     runtime = RuntimeProcess("onnxruntime")
     os.kill(runtime.pid, signal.SIGSTOP)
     began = time.monotonic()
-    with pytest.raises(EngineFailed, match="has not answered for 2 s"):
+    with pytest.raises(EngineFailed, match="has not responded for 2 s"):
         runtime.ask("nothing", 2.0)
     assert time.monotonic() - began >= 2
     assert gone(runtime.pid)

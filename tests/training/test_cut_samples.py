@@ -11,7 +11,7 @@ from tiny import TINY_TEXT, text_folder
 import zoo
 from zoo import backbones, registry
 from zoo.data.notices import lines
-from zoo.data.sets import DIGEST, SoundFiles, TextSet
+from zoo.data.sets import DIGEST, AudioFiles, TextSet
 from zoo.data.splits import facts
 from zoo.data.splits.facts import cut_off
 
@@ -27,8 +27,8 @@ def texts(*words: str) -> TextSet:
     )
 
 
-def sounds(*milliseconds: int) -> SoundFiles:
-    return SoundFiles(
+def sounds(*milliseconds: int) -> AudioFiles:
+    return AudioFiles(
         targets=np.zeros(len(milliseconds), dtype=np.int64),
         digests=np.zeros(len(milliseconds), dtype=DIGEST),
         root=Path("sounds"),

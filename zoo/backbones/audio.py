@@ -115,11 +115,11 @@ Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Sound:
+class AudioClip:
     """An audio clip as it was made."""
 
     samples: Samples
-    """`[channels, T]`, full scale from -1 to 1; of a file, `[1, T]` (`zoo.data.open_sound`)."""
+    """`[channels, T]`, full scale from -1 to 1; of a file, `[1, T]` (`zoo.data.open_audio`)."""
     rate: int
     """Samples a second."""
 
@@ -157,19 +157,19 @@ class AudioPreprocess(Preprocess):
     std: float = 1.0
     """Of the filter bank's values in training; what is left is divided by twice `std`, as AST does."""
 
-    def prepare(self, item: Sound | tuple[Samples, int]) -> Tensor:
+    def prepare(self, item: AudioClip | tuple[Samples, int]) -> Tensor:
         """`[W, T]` or `[W, F, mels]`, `float32`. The mean of the channels is cut, resampled (soxr, HQ), and made a spectrogram.
 
         item: an audio clip, or (samples `[T]` or `[channels, T]`, rate). Raises: ValueError for anything else, or no samples.
         """
         return self.finish(self.mono(item))
 
-    def mono(self, item: Sound | tuple[Samples, int]) -> Sound:
+    def mono(self, item: AudioClip | tuple[Samples, int]) -> AudioClip:
         """The mean of the channels, or the loudest where they cancel each other, `[1, T]`.
 
         Raises: ValueError if there is nothing, or what is not a number.
         """
-        if isinstance(item, Sound):
+        if isinstance(item, AudioClip):
             item = (item.samples, item.rate)
         if not isinstance(item, tuple) or len(item) != 2:
             raise ValueError(f"a {type(item).__name__}; expected an audio clip, or a tuple of samples and their rate")
@@ -181,11 +181,11 @@ class AudioPreprocess(Preprocess):
             mixed = samples[channel : channel + 1]
         if not np.isfinite(mixed).all():
             raise ValueError("samples that are NaN or infinite")
-        return Sound(mixed, rate)
+        return AudioClip(mixed, rate)
 
-    def finish(self, sound: Sound) -> Tensor:
+    def finish(self, clip: AudioClip) -> Tensor:
         """What `prepare` does with one channel. Raises: ConfigError where the resampler is not installed."""
-        windows = [self._resample(window, sound.rate) for window in self._cut(sound.samples[0], sound.rate)]
+        windows = [self._resample(window, clip.rate) for window in self._cut(clip.samples[0], clip.rate)]
         return self.collate([self._shape(torch.from_numpy(window))[None] for window in windows]).flatten(0, 1)
 
     def collate(self, samples: Sequence[Tensor]) -> Tensor:

@@ -113,7 +113,7 @@ _AUDIOSET = (-4.2677393, 4.5689974)
 """Mean and standard deviation of AudioSet's filter banks, as `ASTFeatureExtractor` has them."""
 
 
-class SoundBackbone(Backbone):
+class AudioBackbone(Backbone):
     """One of transformers' encoders of audio clips. Names of `net` are those of transformers' live modules, not of its files."""
 
     preprocess: AudioPreprocess
@@ -194,7 +194,7 @@ class SoundBackbone(Backbone):
         return pool(states, present, self.preprocess.pooling)
 
 
-def sound_backbone(loaded: Network, max_seconds: float | None, truncation: str, pooling: str | None) -> SoundBackbone:
+def audio_backbone(loaded: Network, max_seconds: float | None, truncation: str, pooling: str | None) -> AudioBackbone:
     """An encoder of audio clips with every option settled.
 
     Raises: ConfigError for an impossible option; UnknownName; WeightsError if what belongs to the weights is missing or does not fit.
@@ -204,7 +204,7 @@ def sound_backbone(loaded: Network, max_seconds: float | None, truncation: str, 
         raise ConfigError(f"{spec.name} ({type(loaded.net).__name__}) takes audio clips in a way that zoo does not know")
     if spec.feature_dim not in (None, config.hidden_size):
         raise ConfigError(f"{spec.name}: features are {config.hidden_size} wide; expected {spec.feature_dim}")
-    return SoundBackbone(loaded, _preprocess(loaded, max_seconds, truncation, pooling))
+    return AudioBackbone(loaded, _preprocess(loaded, max_seconds, truncation, pooling))
 
 
 def _config(loaded: Network) -> Any:

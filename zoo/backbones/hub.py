@@ -27,7 +27,7 @@ from zoo.errors import ConfigError
 
 log = logging.getLogger("zoo")
 
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
 SECONDS = "ZOO_HUB_SECONDS"
 """Variable of the environment: seconds for which a Hub that fails is asked again, or that stays silent is waited for. Default: 60."""
@@ -36,7 +36,7 @@ WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
 PASSING = (429, 500, 502, 503, 504)
 """HTTP statuses that another try may not have."""
 ANY = (httpx2.HTTPError, OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError)
-"""What the Hub's client raises when an answer is missing, is a refusal, or is not what it expected."""
+"""What the Hub's client raises when a response is missing, is a refusal, or is not what it expected."""
 
 _TO_DO = {
     401: "it does not accept the token; log in again with `hf auth login`",
@@ -56,7 +56,7 @@ def patience() -> float:
     return float(text)
 
 
-def again(call: Callable[[], Answer]) -> Answer:
+def again(call: Callable[[], Response]) -> Response:
     """What `call` gives. Where it fails by what may pass (a status of `PASSING`, a connection that breaks), it is called again.
 
     Raises: what the last call raised.
@@ -77,7 +77,7 @@ def again(call: Callable[[], Answer]) -> Answer:
 
 @contextlib.contextmanager
 def _until(end: float) -> Iterator[None]:
-    """Inside, the Hub's client does not see an answer that asks it to wait beyond `end` (of `time.monotonic`): that is an error at once."""
+    """Inside, a response that asks to wait beyond `end` (of `time.monotonic`) is an error at once."""
 
     def refuse(response: httpx2.Response) -> None:
         if response.status_code in (408, *PASSING) and time.monotonic() + _asked_for(response) > end:
@@ -105,7 +105,7 @@ def waiting() -> Iterator[None]:
 
 
 def status_of(error: BaseException) -> int | None:
-    """HTTP status of the answer behind an exception."""
+    """HTTP status of the response behind an exception."""
     return getattr(_response(error), "status_code", None)
 
 
@@ -118,7 +118,7 @@ def reason(error: BaseException) -> str:
         return f"it fails, also when asked again; give the same command later (status {status})"
     if any(isinstance(one, (json.JSONDecodeError, FileMetadataError)) for one in _chain(error)):
         return (
-            "what answered is not the Hub, but perhaps the login page of a network; log in there, or set HF_ENDPOINT to a mirror"
+            "what responded is not the Hub, but perhaps the login page of a network; log in there, or set HF_ENDPOINT to a mirror"
         )
     return _cause(error)
 
@@ -144,7 +144,7 @@ def _passes(error: BaseException) -> bool:
 
 
 def _asked_for(response: object) -> float:
-    """Seconds that the Hub asks to wait, by `RateLimit` (of an answer 429) or `Retry-After`, as its client reads them; 0: none."""
+    """Seconds that the Hub asks to wait, by `RateLimit` (of a response 429) or `Retry-After`, as its client reads them; 0: none."""
     headers = getattr(response, "headers", {})
     limit = upstream.rate_limit(headers) if getattr(response, "status_code", 0) == 429 else None
     if limit is not None and limit.remaining == 0:
@@ -154,7 +154,7 @@ def _asked_for(response: object) -> float:
 
 
 def _response(error: BaseException) -> object:
-    """The answer behind an exception, or None."""
+    """The response behind an exception, or None."""
     responses = (getattr(one, "response", None) for one in _chain(error))
     return next((response for response in responses if response is not None), None)
 
@@ -183,7 +183,7 @@ def _without_secrets(text: str) -> str:
 
 
 PATIENCE = 3.0
-"""Seconds within which the Hub has to answer the first request."""
+"""Seconds within which the Hub has to respond to the first request."""
 
 
 class Unavailable(Exception):
@@ -209,7 +209,7 @@ def expected_sha256(path: Path) -> str | None:
 
 
 def reach(repository: str, name: str) -> None:
-    """Make sure that the Hub answers. Raises: Unavailable if it does not, or may not be asked."""
+    """Make sure that the Hub responds. Raises: Unavailable if it does not, or may not be asked."""
     if constants.is_offline_mode():
         raise Unavailable("HF_HUB_OFFLINE forbids to ask the Hub")
     _status(hf_hub_url(repository, name))
@@ -252,7 +252,7 @@ def fetch_anew(repository: str, path: Path) -> Path:
 
 
 def _status(url: str) -> int:
-    """HTTP status of a HEAD request, redirections not followed. Raises: Unavailable if there is no answer in time, or failures only."""
+    """HTTP status of a HEAD request, redirections not followed. Raises: Unavailable if there is no response in time, or failures only."""
     token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else login_token()
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     try:
@@ -264,24 +264,24 @@ def _status(url: str) -> int:
 
 
 def _head(url: str, headers: dict[str, str]) -> int:
-    answers: list[int | Exception] = []
+    responses: list[int | Exception] = []
 
     def ask() -> None:
         try:
-            answer = get_session().head(url, headers=headers, timeout=PATIENCE, follow_redirects=False)
-            if answer.status_code in PASSING:
-                answer.raise_for_status()
-            answers.append(answer.status_code)
+            response = get_session().head(url, headers=headers, timeout=PATIENCE, follow_redirects=False)
+            if response.status_code in PASSING:
+                response.raise_for_status()
+            responses.append(response.status_code)
         except ANY as error:
-            answers.append(error)
+            responses.append(error)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(PATIENCE + 0.5)
-    answer = answers[0] if answers else TimeoutError()
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    response = responses[0] if responses else TimeoutError()
+    if isinstance(response, Exception):
+        raise response
+    return response
 
 
 def _download(repository: str, name: str, revision: str | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""Backbones from transformers: its encoders of texts, with their tokenizers; those of audio clips are built in `sound_networks`."""
+"""Backbones from transformers: its encoders of texts, with their tokenizers; those of audio clips are built in `audio_networks`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
 from zoo.backbones import backbone, stages
-from zoo.backbones.audio_networks import sound_backbone
+from zoo.backbones.audio_networks import audio_backbone
 from zoo.backbones.backbone import TRUNCATIONS, Backbone
 from zoo.backbones.digest import digest
 from zoo.backbones.networks import POOLINGS, Network, average_windows, open_network, pool
@@ -86,7 +86,7 @@ def load(spec: BackboneSpec, weights: str | None, given: backbone.Options, *, dr
     loaded = open_network(spec, weights, seed)
     backbone.check_options(loaded.spec, given)
     if loaded.spec.kind is Kind.AUDIO:
-        return sound_backbone(loaded, given["max_seconds"], given["truncation"], given["pooling"])
+        return audio_backbone(loaded, given["max_seconds"], given["truncation"], given["pooling"])
     return _text_backbone(loaded, given["max_length"], given["truncation"], given["pooling"], given["tokenizer"])
 
 

@@ -1,6 +1,6 @@
 """Where a backbone's weights come from: a file or folder, an installed package, the Hub's local cache, the Hub. No torch here.
 
-The first place that has them wins. The network is not asked unless nothing local has them, and then answers within seconds or not
+The first place that has them wins. The network is not asked unless nothing local has them, and then responds within seconds or not
 at all (`zoo/backbones/hub.py`).
 """
 

@@ -1,4 +1,4 @@
-"""The `zoo` command. One module a verb, imported when it is called: it calls `zoo.api` and hands back an `Answer`.
+"""The `zoo` command. One module a verb, imported when it is called: it calls `zoo.api` and hands back an `Output`.
 
 Nothing here imports torch. Whatever goes wrong is one line on stderr, `zoo: ...`, and the exit status says whose turn it is:
 2, the user can mend it; 1, a run failed or zoo has a fault; 130, 143 and 129, Ctrl-C, SIGTERM and SIGHUP. With `--json` the last line of
@@ -20,9 +20,9 @@ from cyclopts import CycloptsError
 from cyclopts.exceptions import MissingArgumentError, RepeatArgumentError, UnknownCommandError, UnusedCliTokensError
 
 from zoo import interrupts
-from zoo.cli.answer import Answer
 from zoo.cli.app import build
 from zoo.cli.flags import NONE, STDIN, Common
+from zoo.cli.output import Output
 from zoo.errors import UnknownName, ZooError, escaped, one_line
 from zoo.streams import lasting, silence
 
@@ -62,19 +62,19 @@ def _main(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> None:
-    """Parse, call the verb, print its answer."""
+    """Parse, call the verb, print what it gives."""
     if words[:1] == ["predict"]:
         words = [STDIN if word == "-" else word for word in words]
     command, bound, _ = build(words[0] if words else "").parse_args(words, exit_on_error=False, print_error=False, verbose=False)
     common = cast(Common, bound.arguments.get("common", NONE))
     with _messages(), contextlib.redirect_stdout(sys.stderr) if common.json else contextlib.nullcontext():
-        answer = command(*bound.args, **bound.kwargs)
-    if _answers() and isinstance(answer, Answer):  # help and version print for themselves
-        answer.print(json=common.json)
+        output = command(*bound.args, **bound.kwargs)
+    if _prints() and isinstance(output, Output):  # help and version print for themselves
+        output.print(json=common.json)
 
 
-def _answers() -> bool:
-    """Under torchrun, one process answers for all."""
+def _prints() -> bool:
+    """Under torchrun, one process prints for all."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -119,7 +119,7 @@ def _report(error: BaseException, *, debug: bool, as_json: bool) -> int:
         status, text = 1, f"unexpected {kind}: {' '.join(str(error).split())}{hint}"
     text = text.replace(STDIN, "-")
     print(f"zoo: {one_line(text)}", file=sys.stderr, flush=True)
-    if as_json and _answers():
+    if as_json and _prints():
         print(json.dumps({"error": one_line(text), "kind": kind, "exit_status": status}), file=lasting(sys.stdout), flush=True)
     return status
 

@@ -1,7 +1,7 @@
 """Samples and their targets: opened, checked, split, varied, and served in batches."""
 
 from zoo.data.augmentation import train_transform
-from zoo.data.decoding.audio_files import open_sound
+from zoo.data.decoding.audio_files import open_audio
 from zoo.data.decoding.image_files import open_image
 from zoo.data.loading.loaders import Batch, EvalBatches, TrainBatches
 from zoo.data.loading.samplers import order, steps_per_epoch
@@ -18,9 +18,9 @@ __all__ = [
     "Splits",
     "TrainBatches",
     "from_datasets",
+    "open_audio",
     "open_for_evaluation",
     "open_image",
-    "open_sound",
     "open_splits",
     "order",
     "read_splits",

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.backbones.audio import AudioPreprocess, Samples, Sound
+from zoo.backbones.audio import AudioClip, AudioPreprocess, Samples
 from zoo.backbones.backbone import Preprocess
 from zoo.backbones.images import ImagePreprocess
 from zoo.errors import ConfigError
@@ -41,9 +41,9 @@ def vary_audio(
     gets."""
 
     def varied(item: Any) -> Tensor:
-        sound = preprocess.mono(item)
-        samples: Samples = vary(torch.from_numpy(sound.samples[0]), sound.rate).numpy()[None]
-        return mask(preprocess.finish(Sound(samples, sound.rate)))
+        clip = preprocess.mono(item)
+        samples: Samples = vary(torch.from_numpy(clip.samples[0]), clip.rate).numpy()[None]
+        return mask(preprocess.finish(AudioClip(samples, clip.rate)))
 
     return varied
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zoo.backbones.audio import Sound
+from zoo.backbones.audio import AudioClip
 from zoo.config import DataConfig
 from zoo.data.sources.in_memory.given_rows import equal_columns, is_column
 from zoo.data.sources.row_values import Chosen, is_absent
@@ -229,7 +229,7 @@ def _is_medium(kind: Kind, value: Any) -> bool:
     """Whether a value is an image or an audio clip itself, not its path."""
     if kind is Kind.IMAGE:
         return isinstance(value, Image.Image | bytes | Path) or is_encoded(value)
-    return kind is Kind.AUDIO and isinstance(value, Sound | Path | Mapping)
+    return kind is Kind.AUDIO and isinstance(value, AudioClip | Path | Mapping)
 
 
 def samples_of(items: Iterable[Any], kind: Kind, schema: Schema | None = None) -> Iterator[Named]:

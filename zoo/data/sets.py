@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from zoo.backbones.audio import Sound
-from zoo.data.decoding.audio_files import open_sound
+from zoo.backbones.audio import AudioClip
+from zoo.data.decoding.audio_files import open_audio
 from zoo.data.decoding.image_files import open_image
 from zoo.data.on_disk import DiskStrings, Strings, characters
 from zoo.data.targets import Targets
@@ -116,7 +116,7 @@ class FileSet(SampleSet):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SoundFiles(SampleSet):
+class AudioFiles(SampleSet):
     """Files of audio clips under one folder; one whose bytes are no longer those of its digest is an error."""
 
     kind = Kind.AUDIO
@@ -134,8 +134,8 @@ class SoundFiles(SampleSet):
     def name(self, index: int) -> str:
         return os.fsdecode(bytes(self.names[index]))
 
-    def item(self, index: int, at_least: int | None = None) -> Sound:
-        return open_sound(self.root / self.name(index), sha256=self.digest(index))
+    def item(self, index: int, at_least: int | None = None) -> AudioClip:
+        return open_audio(self.root / self.name(index), sha256=self.digest(index))
 
     @property
     def sizes(self) -> Integers:

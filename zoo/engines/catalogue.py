@@ -99,7 +99,7 @@ class CompiledEngine(TorchEngine):
 
 
 def prepare_torch(net: nn.Module, example: Tensor, device: torch.device, channels_last: bool, precision: str) -> TorchEngine:
-    """torch's engine for batches of `example`'s size. It shares memory with `net`: it answers for weights that do not change."""
+    """torch's engine for batches of `example`'s size. It shares memory with `net`: it is for weights that do not change."""
     twin = detached(net, device, torch.channels_last if channels_last else torch.contiguous_format)
     return TorchEngine(twin, len(example), device, channels_last, precision)
 

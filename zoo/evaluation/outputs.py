@@ -1,4 +1,4 @@
-"""What a metric looks at: the true answers and the model's outputs, checked once. One class a task, and `from_logits` for them all."""
+"""What a metric looks at: the targets and the model's outputs, checked once. One class a task, and `from_logits` for them all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo.evaluation.array_checks import Floats, Ints
 from zoo.types import Task
 
 THRESHOLD = 0.5
-"""The probability from which a label is said to be there, unless another is given: the more probable of the two answers."""
+"""The probability from which a label is said to be there, unless another is given: the more probable of the two outcomes."""
 
 
 class Undefined(Exception):

@@ -30,7 +30,7 @@ class Baseline:
     metric: str
     """What both are measured by."""
     answer: str
-    """What is answered without looking, as in `always answering the most frequent class`."""
+    """The prediction that it always gives: `always predicting the most frequent class`."""
     value: float
     """What that gives on these samples."""
     model: float | None
@@ -48,7 +48,7 @@ class Baseline:
 
 def majority(accuracy: float, share: float) -> Baseline:
     """The baseline of classification; `share` is that of the most frequent class."""
-    return Baseline("accuracy", "always answering the most frequent class", share, accuracy, True)
+    return Baseline("accuracy", "always predicting the most frequent class", share, accuracy, True)
 
 
 def baseline(outputs: AnyOutputs, found: dict[str, float | None]) -> Baseline:
@@ -58,7 +58,7 @@ def baseline(outputs: AnyOutputs, found: dict[str, float | None]) -> Baseline:
     if isinstance(outputs, MultilabelOutputs):
         metric, share = "mean_average_precision", float(outputs.support.mean() / len(outputs))
         return Baseline(metric, "giving every sample the same probabilities", share, found[metric], True)
-    return Baseline("rmse", "always answering the mean", float(outputs.targets.std(axis=0).mean()), found["rmse"], False)
+    return Baseline("rmse", "always predicting the mean", float(outputs.targets.std(axis=0).mean()), found["rmse"], False)
 
 
 def remarks(outputs: AnyOutputs, labels: Labels, against: Baseline) -> Iterator[str]:
@@ -76,7 +76,7 @@ def _of_classes(outputs: Outputs, labels: Labels, against: Baseline) -> Iterator
     if not against.beaten:
         common = labels.names[int(outputs.support.argmax())]
         yield (
-            f"The accuracy of {accuracy:.4f} does not beat always answering {common!r}, "
+            f"The accuracy of {accuracy:.4f} does not beat always predicting {common!r}, "
             f"which gives {against.value:.4f} on these samples."
         )
     absent = outputs.support == 0
@@ -239,7 +239,7 @@ def evaluate(
     intervals: bool = True,
     seed: int = 0,
 ) -> Report:
-    """Report on samples whose true answers are `targets` and whose outputs are `logits`, of the shapes that `outputs.from_logits` says.
+    """Report on samples with these `targets` and whose outputs are `logits`, of the shapes that `outputs.from_logits` says.
 
     All of zoo's metrics of the task are computed, and `extra_metrics`; with `intervals`, each gets a 95 % bootstrap interval, equal
     for the same seed. Nothing is averaged over batches.

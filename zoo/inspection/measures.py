@@ -16,7 +16,7 @@ from PIL import Image
 
 from zoo import cache
 from zoo.cache import Shards, Space
-from zoo.data.sets import DatasetSet, Integers, SoundFiles
+from zoo.data.sets import AudioFiles, DatasetSet, Integers
 from zoo.data.splits import duplicates
 from zoo.data.splits.duplicates import LOOK
 from zoo.errors import DataError
@@ -90,7 +90,7 @@ def _measure_images(raw: Raw, place: Path | None) -> Measures:
 
 def _measure_audio(raw: Raw) -> Measures:
     """What was found when the files were checked."""
-    parts = [samples for samples in raw.parts.values() if isinstance(samples, SoundFiles)]
+    parts = [samples for samples in raw.parts.values() if isinstance(samples, AudioFiles)]
     milliseconds, rates, channels = (
         np.concatenate([getattr(samples, name) for samples in parts]) for name in ("milliseconds", "rates", "channels")
     )

@@ -1,4 +1,4 @@
-"""A model's answers in a file."""
+"""`zoo predict --out`: a model's predictions in a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zoo.data.inputs import InputRows, request_for
 from zoo.data.sources.source import Named
 from zoo.errors import EngineFailed
 from zoo.inference import Predictor
-from zoo.jobs import prediction_file as answers
+from zoo.jobs import prediction_file
 from zoo.jobs.prediction_file import Written
 from zoo.types import Kind, Prediction
 
@@ -40,7 +40,7 @@ def predict_to(
     batch_size: int,
 ) -> Written:
     """Predict for the inputs, as `zoo.inference.several` takes them, into a file; see `zoo.api.predict_to`."""
-    answers.check_target(out)
+    prediction_file.check_target(out)
     lock = locks.alone(out.with_name(f"{out.name}.lock"), f"{out} is being written")
     with lock, interrupts.hinting("the same command goes on where it was"):
         predictor = inference.load(path, threshold=threshold, weights=weights)
@@ -49,13 +49,13 @@ def predict_to(
         once = isinstance(many, list) and any(inference.is_stdin(one) for one in many)
         found = inference.find(predictor.kind, many, column, predictor.schema)
         first = list(itertools.islice(found, FIRST))
-        begun_with = answers.begun_with(out).get("engine", "auto")
+        begun_with = prediction_file.begun_with(out).get("engine", "auto")
         if engine == "auto":
             # Which is the fastest is found by timing, and a call that goes on is to give what an unbroken one gives.
             engine = begun_with
         expected = inference.count(predictor.kind, many) if engine == "auto" else len(first)
         if predictor.accelerate(first, engine=engine, expected=expected, batch_size=batch_size) != engine == begun_with:
-            answers.forget(out)  # the engine cannot be had any more
+            prediction_file.forget(out)  # the engine cannot be had any more
         identity = {
             "model": folders.sha256(path / saved.WEIGHTS),
             "config of the model": folders.sha256(path / saved_config.CONFIG),
@@ -65,7 +65,7 @@ def predict_to(
         } | _known(predictor.kind, many)
 
         def write(named: Iterable[Named]) -> Written:
-            return answers.write(
+            return prediction_file.write(
                 lambda some: _by_one_engine(predictor, some, batch_size, once),
                 named,
                 out,
@@ -79,7 +79,7 @@ def predict_to(
         try:
             return write(itertools.chain(first, found))
         except EngineFailed:
-            answers.forget(out)
+            prediction_file.forget(out)
             return write(inference.find(predictor.kind, many, column, predictor.schema))
 
 
@@ -89,15 +89,15 @@ def _by_one_engine(predictor: Predictor, inputs: Iterable[Named], batch_size: in
     Raises: EngineFailed where torch has taken over from an engine, unless the inputs come `once` only, as those of stdin.
     """
     began_with = predictor.engine
-    for answer in predictor.stream(inputs, batch_size=batch_size):
+    for prediction in predictor.stream(inputs, batch_size=batch_size):
         if predictor.engine != began_with and not once:
             raise EngineFailed(f"the engine {began_with} has failed")
-        yield answer
+        yield prediction
 
 
 def _known(kind: Kind, inputs: InputRows | Sequence[Any]) -> dict[str, Any]:
     """By what the inputs are known again: their names; of a file, such as a table, its size and time too, as its rows may have changed; of
-    a folder the names, sizes and times of the files in it. (Texts are compared as they are read: `answers.write`.)"""
+    a folder the names, sizes and times of the files in it. (Texts are compared as they are read: `prediction_file.write`.)"""
     if isinstance(inputs, InputRows):
         return {"list of inputs": _digest([inputs.what, len(inputs), *inputs.chosen.inputs])}
     names = [os.fspath(one) if isinstance(one, (str, os.PathLike)) else type(one).__name__ for one in inputs]

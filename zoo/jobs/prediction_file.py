@@ -28,9 +28,9 @@ from zoo.types import Prediction, Task
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 SECONDS = 2.0
-"""Between two marks of progress at least: so much work, or what is answered at once, a kill may cost."""
+"""Between two marks of progress at least: so much work, or what is predicted at once, a kill may cost."""
 
-Answer = Callable[[Iterable[Named]], Iterator[Prediction]]
+Predict = Callable[[Iterable[Named]], Iterator[Prediction]]
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Written:
 
 
 def check_target(out: Path) -> None:
-    """Raises: ConfigError if the name says no format; OutputError if there are answers already, or no folder for them."""
+    """Raises: ConfigError if the name says no format; OutputError if the file exists already, or its folder does not."""
     if out.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"--out {out}: answers are written as {', '.join(SUFFIXES)}; name the file so")
+        raise ConfigError(f"--out {out}: predictions are written as {', '.join(SUFFIXES)}; name the file so")
     if folders.exists(out) and not folders.exists(_progress(out)):
         raise OutputError(f"{out} exists and is not overwritten; name another file, or remove it")
     if not folders.is_folder(out.parent):
@@ -69,13 +69,13 @@ def begun_with(out: Path) -> dict[str, Any]:
 
 
 def forget(out: Path) -> None:
-    """Have `write` begin anew, whatever a call that was stopped has answered."""
+    """Have `write` begin anew, whatever a call that was stopped has done."""
     if _progress(out).exists():
         _State(_progress(out), {}, out).mark(0, 0)
 
 
 def write(
-    answer: Answer,
+    predict: Predict,
     inputs: Iterable[Named],
     out: Path,
     *,
@@ -85,18 +85,18 @@ def write(
     at_once: int = 1,
     top: int | None = 1,
 ) -> Written:
-    """Answer all inputs into a file, in their order; go on where a killed call with the same identity stopped.
+    """Write a prediction for each input into a file, in their order; go on where a killed call with the same identity stopped.
 
     Args:
-        answer: named inputs to predictions, in order.
+        predict: named inputs to predictions, in order.
         labels: names of the classes, labels or values.
-        identity: everything that the answers depend on, as plain values by names for people: the model's digest, options. The inputs
-            that were answered before are compared by their names, and texts by themselves.
-        at_once: inputs that `answer` takes at once: it goes on after a multiple of them, so that an input has the same others beside it in
+        identity: everything that the predictions depend on, as plain values by names for people: the model's digest, options. The inputs
+            that were predicted before are compared by their names, and texts by themselves.
+        at_once: inputs that `predict` takes at once: it goes on after a multiple of them, so that an input has the same others beside it in
             its batch as in an undisturbed call, and its probabilities the same last digits.
         top: as of `columns`.
 
-    Raises: OutputError; ConfigError if what is there was begun with other options or inputs; whatever `answer` raises.
+    Raises: OutputError; ConfigError if what is there was begun with other options or inputs; whatever `predict` raises.
     """
     check_target(out)
     began = time.monotonic()
@@ -107,8 +107,8 @@ def write(
     state.skip(coming)
     try:
         with lines.open("ab") as good, state.bad.open("ab") as bad:
-            for one in answer(state.noted(coming)):
-                state.answer()
+            for one in predict(state.noted(coming)):
+                state.count()
                 good.write(_line(values(one, kinds, labels, task), lines, header=state.done == 0))
                 if one.error is None:
                     state.answered += 1
@@ -142,11 +142,11 @@ class _State:
     left_out: int = 0
     saved: float = 0.0
     seen: str = ""
-    """Digest of the inputs that were answered in earlier calls."""
+    """Digest of the inputs that were predicted in earlier calls."""
     inputs: Any = field(default_factory=hashlib.sha256)
-    """The same of all that are answered by now."""
+    """The same of all that are predicted by now."""
     ahead: deque[bytes] = field(default_factory=deque)
-    """What is known of the inputs that were read, and have no answer yet."""
+    """What is known of the inputs that were read, and have no prediction yet."""
 
     @property
     def done(self) -> int:
@@ -188,20 +188,20 @@ class _State:
         )
 
     def skip(self, inputs: Iterator[Named]) -> None:
-        """Pass over what has been answered. Raises: ConfigError if it is not what was answered."""
+        """Pass over what has been predicted. Raises: ConfigError if it is not what was predicted."""
         for pair in itertools.islice(inputs, self.done):
             self.inputs.update(_known(pair))
         if self.done and self.inputs.hexdigest() != self.seen:
             raise self.other(f"input among the first {self.done:,}")
 
     def noted(self, inputs: Iterable[Named]) -> Iterator[Named]:
-        """The same inputs, each noted until it is answered."""
+        """The same inputs, each noted until it is predicted."""
         for pair in inputs:
             self.ahead.append(_known(pair))
             yield pair
 
-    def answer(self) -> None:
-        """Count the next input as answered."""
+    def count(self) -> None:
+        """Count the next input as predicted."""
         self.inputs.update(self.ahead.popleft())
 
     def save(self, good: IO[bytes], bad: IO[bytes], *, force: bool = False) -> None:

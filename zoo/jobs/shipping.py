@@ -76,7 +76,7 @@ def shipped(trained: Trained) -> Run:
 def ship(trained: Trained) -> Run:
     """Measure what was trained, on the file that ships, and write the card, `report.json` and `result.json`.
 
-    The test samples are looked at here for the first time. Raises: RunFailed if the file does not answer as the model did.
+    The test samples are looked at here for the first time. Raises: RunFailed if the outputs of the file are not those of the model.
     """
     run, splits, task = trained.run, trained.splits, trained.splits.task
     config = run.resolved().config
@@ -143,7 +143,7 @@ def choose_thresholds(targets: Targets, logits: NDArray[np.float64]) -> list[flo
 
 
 class Measure(contextlib.AbstractContextManager["Measure"]):
-    """The outputs of a model that was loaded again. Where its backbone is inert, its head answers on the features of that backbone,
+    """The outputs of a model that was loaded again. Where its backbone is inert, its head is run on the features of that backbone,
     which is known by its digest: those that the cache has need not be computed again."""
 
     def __init__(self, model: AdaptedModel, config: FinetuneConfig) -> None:

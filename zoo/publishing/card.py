@@ -35,10 +35,10 @@ _USES = {
     Kind.AUDIO: ('["clip.wav"]', "CLIPS", "CLIPS/CLASS/*: "),
 }
 """By kind: what to predict from, what to evaluate on, and how that is laid out."""
-_ANSWERS = {
-    Task.CLASSIFICATION: "answer.label, answer.probability",
-    Task.MULTILABEL: "answer.label, answer.probabilities",
-    Task.REGRESSION: "answer.values",
+_PREDICTION = {
+    Task.CLASSIFICATION: "prediction.label, prediction.probability",
+    Task.MULTILABEL: "prediction.label, prediction.probabilities",
+    Task.REGRESSION: "prediction.values",
 }
 
 
@@ -129,7 +129,7 @@ def _words(facts: CardFacts, weights_sha256: str) -> dict[str, Any]:
         "useless": report.baseline.beaten is False,
         "intended_use": measured.intended_use(config, report),
         "example": example,
-        "answer": _ANSWERS[report.task],
+        "prediction": _PREDICTION[report.task],
         "layout": config["layout"],
         "adapter_words": _adapter_words(config),
         "data_summary": _data_summary(facts),

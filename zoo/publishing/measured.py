@@ -105,15 +105,15 @@ def _purpose(report: Report) -> str:
 
 
 def intended_use(config: Mapping[str, Any], report: Report) -> str:
-    """What it is for, what it takes in, and what it answers to what it is not for."""
+    """What it is for, what it takes in, and what it predicts for what it is not for."""
     kind, names = kind_of(config), [escape(name) for name in report.labels.names]
     nouns, noun = kind.nouns, kind.nouns.removesuffix("s")
     listed = ", ".join(names[:FOLDED]) + (f" and {len(names) - FOLDED} more, listed below" if len(names) > FOLDED else "")
-    purpose, answer, otherwise = {
+    purpose, predicts, otherwise = {
         Task.CLASSIFICATION: (
             f"To tell apart {nouns} of these {len(names)} classes: {listed}.",
             "gives a probability for each class",
-            f"It always answers with one of its classes, also for {kind.one} of something else; the probabilities say how sure it is "
+            f"It always predicts one of its classes, also for {kind.one} of something else; the probabilities say how sure it is "
             "only as far as the calibration below goes.",
         ),
         Task.MULTILABEL: (
@@ -124,11 +124,11 @@ def intended_use(config: Mapping[str, Any], report: Report) -> str:
         Task.REGRESSION: (
             f"To predict from {kind.one}: {listed}.",
             "gives numbers in the unit of the training data",
-            f"It answers any {noun} with a number, also one unlike those it was trained on, and does not say how sure it is.",
+            f"It predicts a number for any {noun}, also one unlike those it was trained on, and does not say how sure it is.",
         ),
     }[report.task]
     takes = _input(config["preprocess"], kind)
-    return f"{purpose} {takes}, and {answer}. It is meant for {nouns} like those it was trained on.\n\n{otherwise}"
+    return f"{purpose} {takes}, and {predicts}. It is meant for {nouns} like those it was trained on.\n\n{otherwise}"
 
 
 def _input(preprocess: Mapping[str, Any], kind: Kind) -> str:

@@ -140,7 +140,7 @@ def _commit(api: HfApi, folder: Path, names: list[str], repository: str, force: 
         operations = [CommitOperationAdd(name, folder / name) for name in names]
         try:
             api.create_commit(repository, operations, commit_message=MESSAGE, parent_commit=before.sha)
-        except hub.ANY:  # the answer may be what was lost, and not the commit
+        except hub.ANY:  # the response may be what was lost, and not the commit
             now = look()
             if not all(_listed(now, folder, name) for name in names):
                 raise

@@ -1,7 +1,7 @@
 """A library in a process of its own, seen from the process that started it.
 
 It is started, not forked: it shares nothing with this one but a socket and two pieces of memory, and imports nothing of the program that
-uses zoo. Whatever ends it, or keeps it from answering, is an `EngineFailed` here.
+uses zoo. Whatever ends it, or keeps it from responding, is an `EngineFailed` here.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ class RuntimeProcess:
         began = time.monotonic()
         try:
             self._inputs.array(samples.shape, samples.dtype)[...] = samples
-            answer = self.ask("run", limit, session=session, shape=samples.shape, dtype=samples.dtype.name)
-            rows: NDArray[np.float32] = self._outputs.array(answer["shape"], np.float32).copy()
+            response = self.ask("run", limit, session=session, shape=samples.shape, dtype=samples.dtype.name)
+            rows: NDArray[np.float32] = self._outputs.array(response["shape"], np.float32).copy()
         except OSError as error:
             raise EngineFailed(f"the engine {self._title} has no memory for its samples: {first_line(error)}") from error
         self._slowest = max(self._slowest or 0.0, time.monotonic() - began)
@@ -128,21 +128,21 @@ class RuntimeProcess:
         return self._inputs
 
     def ask(self, what: str, limit: float = FIRST, **said: Any) -> dict[str, Any]:
-        """Its answer to a command, within so many seconds. Raises: EngineFailed, after which the process is no more, unless it has
-        answered that it cannot."""
+        """Its response to a command, within so many seconds. Raises: EngineFailed, after which the process is no more, unless it has
+        responded that it cannot."""
         if not self._end.alive:
             raise EngineFailed(f"the engine {self._title} has ended")
         try:
             self._link.sendall(json.dumps({"do": what, **said}).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(self._line(limit))
+            response: dict[str, Any] = json.loads(self._line(limit))
         except OSError as error:
             raise EngineFailed(self._ended()) from error
-        except BaseException:  # an answer may still come, to a question that nobody asks any more
+        except BaseException:  # a response may still come, to a question that nobody asks any more
             self.close()
             raise
-        if "error" in answer:
-            raise EngineFailed(f"the engine {self._title} failed: {answer['error']}")
-        return answer
+        if "error" in response:
+            raise EngineFailed(f"the engine {self._title} failed: {response['error']}")
+        return response
 
     def _line(self, limit: float) -> bytes:
         """Raises: ConnectionError if the process has gone; EngineFailed if it says nothing."""
@@ -155,7 +155,7 @@ class RuntimeProcess:
                     self._unread += received
                 line, self._unread = self._unread, b""
                 return line
-        raise EngineFailed(f"the engine {self._title} has not answered for {limit:.0f} s")
+        raise EngineFailed(f"the engine {self._title} has not responded for {limit:.0f} s")
 
     def _ended(self) -> str:
         """What became of the process, whose socket is closed."""

@@ -129,7 +129,7 @@ class Servant(Protocol):
     """Something that has a library."""
 
     def do(self, command: dict[str, Any], inputs: Shared, outputs: Shared) -> dict[str, Any]:
-        """Whatever the command says; its answer."""
+        """Whatever the command says; its response."""
 
 
 SERVANTS: dict[str, Callable[[], Servant]] = {
@@ -152,11 +152,11 @@ def serve(name: str, channel: int, inputs: int, outputs: int, parent: int) -> No
         _end_with(parent)
     with socket.socket(fileno=channel) as link, contextlib.suppress(ConnectionError):
         shared = Shared(inputs), Shared(outputs)
-        for answer in _answers(name, link, *shared):
-            link.sendall(json.dumps(answer).encode() + b"\n")
+        for response in _responses(name, link, *shared):
+            link.sendall(json.dumps(response).encode() + b"\n")
 
 
-def _answers(name: str, link: socket.socket, inputs: Shared, outputs: Shared) -> Iterator[dict[str, Any]]:
+def _responses(name: str, link: socket.socket, inputs: Shared, outputs: Shared) -> Iterator[dict[str, Any]]:
     servant: Servant | None = None
     problem = ""
     try:

@@ -155,7 +155,7 @@ def _start(run_path: Path, folder: Path, rank: int, world: int, lock: int | None
     command = [sys.executable, "-m", "zoo.jobs.worker", str(run_path), str(folder), str(os.getpid())]
     command += [] if lock is None else [str(lock)]
     handed = () if lock is None else (lock,)
-    # stdout is the answer's; what workers have to say is for people. (2 is stderr, also where `sys.stderr` is not a file: in a notebook.)
+    # stdout is for the result; what workers have to say is for people. (2 is stderr, also where `sys.stderr` is not a file: in a notebook.)
     with interrupts.withheld():
         return subprocess.Popen(command, env=environment, stdout=2, pass_fds=handed)  # noqa: S603 - our own
 

@@ -94,7 +94,7 @@ def _is_behind(cut: Cut) -> bool:
 
 
 def _between(cut: Cut, model: AdaptedModel, config: FinetuneConfig, rows: int) -> Method:
-    """`rows` if what is saved is worth the room, and the room is there. The answer is settled: a resumed run finds another room."""
+    """`rows` if what is saved is worth the room, and the room is there. The choice is settled: a resumed run finds another room."""
     example = model.backbone.preprocess.example(1).to(next(model.parameters()).device)
     with torch.no_grad():
         activations = cut.prefix(example)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from zoo.cli import flags
-from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
+from zoo.cli.output import Output, table
 from zoo.options import BENCH
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def bench(
     *,
     options: Annotated[Flags | None, Parameter(name="*")] = None,
     common: Common = flags.NONE,
-) -> Answer:
+) -> Output:
     """Measure how fast this machine reads your data, runs the network and solves the head, beside its peak.
 
     Try:
@@ -40,7 +40,7 @@ def bench(
     rows = [{**part, "of_peak": None if part["of_peak"] is None else f"{part['of_peak']:.0%}"} for part in values["parts"]]
     limit = measured.matmul_gflops / measured.memory_gb_per_second
     side = "the arithmetic" if measured.intensity > limit else "the memory"
-    return Answer(
+    return Output(
         values,
         f"{measured.backbone}, {settled}, {measured.device}, {measured.threads} threads",
         table(rows),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import App
 
 from zoo.cli import flags
-from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
+from zoo.cli.output import Output, table
 
 if TYPE_CHECKING:
     from zoo.cache import Entry
@@ -19,7 +19,7 @@ cache = App(name="cache", help="Show, check and clear what is kept for other run
 
 
 @cache.command
-def info(*, cache: str | None = None, common: Common = flags.NONE) -> Answer:
+def info(*, cache: str | None = None, common: Common = flags.NONE) -> Output:
     """Say where the cache is, and how much is in it.
 
     Try:
@@ -35,11 +35,11 @@ def info(*, cache: str | None = None, common: Common = flags.NONE) -> Answer:
     rows = [_total(kind, [entry for entry in entries if entry.kind == kind]) for kind in kinds]
     total = sum(entry.bytes for entry in entries)
     shown = table([{**row, "bytes": _size(row["bytes"])} for row in rows]) if rows else "it is empty"
-    return Answer({"folder": str(place), "bytes": total, "kinds": rows}, f"{place}: {_size(total)}", shown)
+    return Output({"folder": str(place), "bytes": total, "kinds": rows}, f"{place}: {_size(total)}", shown)
 
 
 @cache.command(name="list")
-def list_entries(*, cache: str | None = None, common: Common = flags.NONE) -> Answer:
+def list_entries(*, cache: str | None = None, common: Common = flags.NONE) -> Output:
     """List what is in the cache, what was used last first.
 
     Try:
@@ -62,13 +62,13 @@ def list_entries(*, cache: str | None = None, common: Common = flags.NONE) -> An
         }
         for entry in entries
     ]
-    return Answer(
+    return Output(
         {"folder": str(place), "entries": [_plain(entry) for entry in entries]}, table(rows) if rows else f"{place}: empty"
     )
 
 
 @cache.command
-def verify(*, cache: str | None = None, common: Common = flags.NONE) -> Answer:
+def verify(*, cache: str | None = None, common: Common = flags.NONE) -> Output:
     """Check every byte that is kept against its digest; what is damaged is removed, and will be computed again.
 
     A run checks what it uses by itself.
@@ -82,13 +82,13 @@ def verify(*, cache: str | None = None, common: Common = flags.NONE) -> Answer:
     from zoo import api
 
     damaged = [str(path) for path in api.verify_cache(cache)]
-    return Answer({"damaged": damaged}, *(f"removed {path}" for path in damaged), f"{len(damaged)} files were damaged")
+    return Output({"damaged": damaged}, *(f"removed {path}" for path in damaged), f"{len(damaged)} files were damaged")
 
 
 @cache.command
 def clear(
     kind: str | None = None, /, *, older_than: float = 0.0, cache: str | None = None, common: Common = flags.NONE
-) -> Answer:
+) -> Output:
     """Remove what is in the cache; what a run is computing just now stays.
 
     Try:
@@ -104,7 +104,7 @@ def clear(
 
     removed = api.clear_cache(kind, older_than_days=older_than, cache=cache)
     total = sum(entry.bytes for entry in removed)
-    return Answer(
+    return Output(
         {"removed": [_plain(entry) for entry in removed], "bytes": total}, f"removed {len(removed)} entries, {_size(total)}"
     )
 

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from zoo.cli import flags
-from zoo.cli.answer import Answer
 from zoo.cli.app import build
 from zoo.cli.flags import Common
+from zoo.cli.output import Output
 from zoo.errors import ConfigError, OutputError
 
 Shell = Literal["bash", "zsh", "fish", "powershell"]
@@ -21,7 +21,7 @@ def completion(
     *,
     install: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     common: Common = flags.NONE,
-) -> Answer:
+) -> Output:
     """Print the completion script of a shell, or install it for you.
 
     Try:
@@ -41,9 +41,9 @@ def completion(
     app = build()
     if not install:
         script = app.generate_completion(shell=chosen)
-        return Answer({"shell": chosen, "script": script}, script.rstrip("\n"))
+        return Output({"shell": chosen, "script": script}, script.rstrip("\n"))
     try:
         path = app.install_completion(shell=chosen)
     except OSError as error:
         raise OutputError(f"{error.filename}: cannot be written: {error.strerror}") from error
-    return Answer({"shell": chosen, "path": str(path)}, f"installed in {path}; it works in the next shell")
+    return Output({"shell": chosen, "path": str(path)}, f"installed in {path}; it works in the next shell")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from zoo.cli import flags
-from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
+from zoo.cli.output import Output, table
 from zoo.folders import expanded
 from zoo.options import INSPECT
 
@@ -36,7 +36,7 @@ def inspect(
     out: Annotated[Path | None, Parameter(converter=flags.place)] = None,
     options: Annotated[Flags | None, Parameter(name="*")] = None,
     common: Common = flags.NONE,
-) -> Answer:
+) -> Output:
     """Say what is in some data and what is wrong with it, and write it as one page.
 
     Counts by split and class, sizes, what cannot be read, identical and nearly
@@ -57,7 +57,7 @@ def inspect(
 
     page = out or Path(f"{_name(path)}-report.html")
     report = api.inspect(path, backbone, page=page, **(options or {}))
-    return Answer(
+    return Output(
         {**report.to_dict(), "page": str(page)},
         f"{report.source}: {report.total:,} {report.kind.nouns}, {report.task.value}",
         *_counts(report),

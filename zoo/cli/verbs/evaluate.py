@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from zoo.cli import flags
-from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
+from zoo.cli.output import Output, table
 from zoo.options import EVALUATE
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def evaluate(
     weights: str | None = None,
     options: Annotated[Flags | None, Parameter(name="*")] = None,
     common: Common = flags.NONE,
-) -> Answer:
+) -> Output:
     """Measure a fine-tuned model on labelled samples.
 
     Try:
@@ -47,10 +47,10 @@ def evaluate(
     """
     from zoo import api
 
-    return _answer(api.evaluate(best, data, metric=metric, weights=weights, batch_size=batch_size, **(options or {})))
+    return _output(api.evaluate(best, data, metric=metric, weights=weights, batch_size=batch_size, **(options or {})))
 
 
-def _answer(report: Report) -> Answer:
+def _output(report: Report) -> Output:
     measured = [_row(name, one) for name, one in report.values.items()]
     whole = report.to_dict()
     rows = whole["per_class"] or whole["per_label"] or whole["per_value"]
@@ -58,7 +58,7 @@ def _answer(report: Report) -> Answer:
     numbers = {name: one.value for name, one in report.values.items()}
     against = report.baseline
     lines = (f"{report.n:,} samples; {against.answer}: {against.metric} {against.value:.4f}", *report.warnings)
-    return Answer({**numbers, "report": whole}, table(measured), "", table(parts), "", *lines)
+    return Output({**numbers, "report": whole}, table(measured), "", table(parts), "", *lines)
 
 
 _DRAWN = ("residuals", "low", "high", "grid")

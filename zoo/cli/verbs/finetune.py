@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from zoo.cli import flags
-from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
+from zoo.cli.output import Output, table
 
 if TYPE_CHECKING:
     from zoo.jobs.dry_run import DryRun
@@ -28,7 +28,7 @@ def finetune(
     dry_run: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     options: Annotated[Flags | None, Parameter(name="*")] = None,
     common: Common = flags.NONE,
-) -> Answer:
+) -> Output:
     """Fine-tune a backbone on your images, texts or audio clips, and keep the best model with its card in the run's folder.
 
     Try:
@@ -56,7 +56,7 @@ def finetune(
     return finished(api.finetune(recipe=recipe, config=config_file, **given))
 
 
-def finished(run: Run) -> Answer:
+def finished(run: Run) -> Output:
     """What came out of a run: its results, and where the model and its card are."""
     summary = run.summary()
     rows = [
@@ -65,13 +65,13 @@ def finished(run: Run) -> Answer:
         if not isinstance(value, dict | list)
     ]
     card = run.best / "README.md"
-    return Answer(summary, table(rows), f"\nmodel card: {card}" if card.is_file() else "")
+    return Output(summary, table(rows), f"\nmodel card: {card}" if card.is_file() else "")
 
 
-def _dry(dry: DryRun) -> Answer:
+def _dry(dry: DryRun) -> Output:
     options = [{"option": name, "value": value, "from": origin} for name, value, origin in dry.config_rows]
     tensors = [{"tensor": name, "group": group, "shape": "x".join(map(str, shape))} for name, group, shape in dry.trainable]
-    return Answer(
+    return Output(
         dry.to_dict(),
         table(options),
         "",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 from zoo.cli import flags
-from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
+from zoo.cli.output import Output, table
 from zoo.errors import ConfigError
 
 What = Literal["backbones", "heads", "strategies", "recipes", "metrics"]
 Kind = Literal["image", "text", "audio"]
 
 
-def list(what: What = "backbones", /, *, filter: str = "", kind: Kind | None = None, common: Common = flags.NONE) -> Answer:
+def list(what: What = "backbones", /, *, filter: str = "", kind: Kind | None = None, common: Common = flags.NONE) -> Output:
     """List what can be named.
 
     Try:
@@ -31,4 +31,4 @@ def list(what: What = "backbones", /, *, filter: str = "", kind: Kind | None = N
     if kind is not None and what != "backbones":
         raise ConfigError(f"--kind {kind} is for backbones; leave it out to list {what}")
     rows = api.list_backbones(filter, kind) if what == "backbones" else getattr(api, f"list_{what}")(filter)
-    return Answer({what: rows}, table(rows) if rows else f"no {what} match {filter!r}" + (f" and kind {kind}" if kind else ""))
+    return Output({what: rows}, table(rows) if rows else f"no {what} match {filter!r}" + (f" and kind {kind}" if kind else ""))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from zoo.cli import flags
-from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
+from zoo.cli.output import Output, table
 from zoo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,20 +32,20 @@ def predict(
     batch_size: Annotated[int, Parameter(converter=flags.exactly)] = 32,
     weights: str | None = None,
     common: Common = flags.NONE,
-) -> Answer:
+) -> Output:
     """Say what is in images, texts or audio clips. What cannot be read is named on stderr.
 
-    With --out, any number of inputs is answered in little memory, and a call
+    With --out, any number of inputs is predicted in little memory, and a call
     that was stopped goes on where it was. The file has a row for each input;
     what cannot be read has none but its reason, and is listed in
     OUT.unreadable.csv.
 
     Try:
         zoo predict runs/resnet50-linear-probe-photos-1/best cat.jpg dogs/
-        zoo predict published/ dogs/ --top 3 --csv > answers.csv
+        zoo predict published/ dogs/ --top 3 --csv > predictions.csv
         zoo predict reviews-model/ "a waste of two hours" "go and see it"
-        zoo predict reviews-model/ reviews.csv --column body --out answers.parquet
-        zoo predict mails-model/ - --out answers.csv < mails.txt
+        zoo predict reviews-model/ reviews.csv --column body --out predictions.parquet
+        zoo predict mails-model/ - --out predictions.csv < mails.txt
 
     Args:
         best: The `best` folder of a run, or a published folder.
@@ -53,7 +53,7 @@ def predict(
             UTF-8).
         top: How many classes to give for an input, most probable first. [default: 1; all with --json]
         threshold: Probability from which a label holds, where several may. [default: each label's own]
-        out: File for the answers: .csv, .jsonl or .parquet.
+        out: File for the predictions: .csv, .jsonl or .parquet.
         column: Column of a table that has the inputs; two with a comma for pairs of texts. [default: what training read, if it
             is there, else guessed]
         engine: What runs the network with --out: torch, compile, onnxruntime, openvino; auto is the one expected to be done first.
@@ -85,41 +85,41 @@ def predict(
             batch_size=batch_size,
         )
         went_on = f"; went on after {written.found:,}" if written.found else ""
-        lines = [f"{written.answered:,} answers in {written.path}, {written.seconds:.1f} s{went_on}"]
+        lines = [f"{written.answered:,} predictions in {written.path}, {written.seconds:.1f} s{went_on}"]
         lines += [f"{written.left_out:,} inputs have none: {written.unreadable}"] if written.left_out else []
-        return Answer({**vars(written), "path": str(written.path), "unreadable": str(written.unreadable or "")}, *lines)
-    answers = api.predict(best, inputs, column=column, threshold=threshold, weights=weights, batch_size=batch_size)
-    found = {"predictions": [_values(answer, top) for answer in answers], "unreadable": list(answers.unreadable)}
-    rows = [row for answer in answers for row in _rows(answer, top or 1)]
-    return Answer(found, _csv(rows) if csv else table(rows), notes=[f"zoo: {reason}" for reason in answers.unreadable])
+        return Output({**vars(written), "path": str(written.path), "unreadable": str(written.unreadable or "")}, *lines)
+    predictions = api.predict(best, inputs, column=column, threshold=threshold, weights=weights, batch_size=batch_size)
+    found = {"predictions": [_values(prediction, top) for prediction in predictions], "unreadable": list(predictions.unreadable)}
+    rows = [row for prediction in predictions for row in _rows(prediction, top or 1)]
+    return Output(found, _csv(rows) if csv else table(rows), notes=[f"zoo: {reason}" for reason in predictions.unreadable])
 
 
-def _values(answer: Prediction, top: int | None) -> dict[str, Any]:
-    if answer.error is not None:
-        return {"input": answer.input, "label": None, "error": answer.error}
-    if answer.values:
-        return {"input": answer.input, "values": answer.values}
+def _values(prediction: Prediction, top: int | None) -> dict[str, Any]:
+    if prediction.error is not None:
+        return {"input": prediction.input, "label": None, "error": prediction.error}
+    if prediction.values:
+        return {"input": prediction.input, "values": prediction.values}
     return {
-        "input": answer.input,
-        "label": answer.label,
-        "probability": answer.probability,
-        "probabilities": dict(list(answer.probabilities.items())[:top]),
+        "input": prediction.input,
+        "label": prediction.label,
+        "probability": prediction.probability,
+        "probabilities": dict(list(prediction.probabilities.items())[:top]),
     }
 
 
-def _rows(answer: Prediction, top: int) -> list[dict[str, Any]]:
+def _rows(prediction: Prediction, top: int) -> list[dict[str, Any]]:
     """Of one input: its most probable classes, its values, or the labels that hold; nothing, if it could not be read."""
-    if answer.error is not None:
+    if prediction.error is not None:
         return []
-    if answer.values:
-        return [{"input": answer.input, "value": name, "predicted": value} for name, value in answer.values.items()]
-    ranked = list(answer.probabilities.items())
-    if answer.holds is not None:
-        ranked = [(label, answer.probabilities[label]) for label in answer.holds] or [("", ranked[0][1])]
+    if prediction.values:
+        return [{"input": prediction.input, "value": name, "predicted": value} for name, value in prediction.values.items()]
+    ranked = list(prediction.probabilities.items())
+    if prediction.holds is not None:
+        ranked = [(label, prediction.probabilities[label]) for label in prediction.holds] or [("", ranked[0][1])]
     else:
         ranked = ranked[:top]
     return [
-        {"input": answer.input, "rank": rank, "label": label, "probability": probability}
+        {"input": prediction.input, "rank": rank, "label": label, "probability": probability}
         for rank, (label, probability) in enumerate(ranked, start=1)
     ]
 

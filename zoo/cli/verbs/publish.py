@@ -8,8 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from zoo.cli import flags
-from zoo.cli.answer import Answer
 from zoo.cli.flags import Common
+from zoo.cli.output import Output
 
 
 def publish(
@@ -20,7 +20,7 @@ def publish(
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     public: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     common: Common = flags.NONE,
-) -> Answer:
+) -> Output:
     """Put a fine-tuned model and its card in a folder, or on the Hub (privately, unless --public is given).
 
     Try:
@@ -36,4 +36,4 @@ def publish(
     from zoo import api
 
     place = api.publish(best, to, force=force, private=not public)
-    return Answer({"published": place}, f"published: {place}")
+    return Output({"published": place}, f"published: {place}")

@@ -8,14 +8,14 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from zoo.cli import flags
-from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
+from zoo.cli.output import Output, table
 
 recipes = App(name="recipes", help="List, show, copy and check recipes.", help_format="plaintext")
 
 
 @recipes.command(name="list")
-def list_recipes(*, filter: str = "", common: Common = flags.NONE) -> Answer:
+def list_recipes(*, filter: str = "", common: Common = flags.NONE) -> Output:
     """List the named recipes.
 
     Args:
@@ -24,11 +24,11 @@ def list_recipes(*, filter: str = "", common: Common = flags.NONE) -> Answer:
     from zoo import api
 
     rows = api.list_recipes(filter)
-    return Answer({"recipes": rows}, table(rows) if rows else f"no recipes match {filter!r}")
+    return Output({"recipes": rows}, table(rows) if rows else f"no recipes match {filter!r}")
 
 
 @recipes.command
-def show(name: Annotated[str, Parameter(completer=flags.COMPLETERS["copied"])], /, *, common: Common = flags.NONE) -> Answer:
+def show(name: Annotated[str, Parameter(completer=flags.COMPLETERS["copied"])], /, *, common: Common = flags.NONE) -> Output:
     """Print a recipe, with the source of each number.
 
     Try:
@@ -40,7 +40,7 @@ def show(name: Annotated[str, Parameter(completer=flags.COMPLETERS["copied"])], 
     from zoo import api
 
     text = api.recipe_text(name)
-    return Answer({"name": name, "text": text}, text.rstrip("\n"))
+    return Output({"name": name, "text": text}, text.rstrip("\n"))
 
 
 @recipes.command
@@ -51,7 +51,7 @@ def copy(
     *,
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     common: Common = flags.NONE,
-) -> Answer:
+) -> Output:
     """Copy a recipe, or the training loop, to change it.
 
     Try:
@@ -66,11 +66,11 @@ def copy(
     from zoo import api
 
     path = api.copy_recipe(name, to, force=force)
-    return Answer({"name": name, "path": str(path)}, f"copied to {path}")
+    return Output({"name": name, "path": str(path)}, f"copied to {path}")
 
 
 @recipes.command
-def validate(file: str, /, *, common: Common = flags.NONE) -> Answer:
+def validate(file: str, /, *, common: Common = flags.NONE) -> Output:
     """Check a recipe: its keys, the types and ranges of its values, and the names in it.
 
     Try:
@@ -82,4 +82,4 @@ def validate(file: str, /, *, common: Common = flags.NONE) -> Answer:
     from zoo import api
 
     values = api.validate_recipe(file)
-    return Answer({"recipe": file, "values": values}, f"{file}: {len(values)} values, all good")
+    return Output({"recipe": file, "values": values}, f"{file}: {len(values)} values, all good")

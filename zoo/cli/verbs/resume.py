@@ -8,12 +8,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from zoo.cli import flags
-from zoo.cli.answer import Answer
 from zoo.cli.flags import Common
+from zoo.cli.output import Output
 from zoo.cli.verbs.finetune import finished
 
 
-def resume(run: Annotated[Path, Parameter(converter=flags.place)], /, *, common: Common = flags.NONE) -> Answer:
+def resume(run: Annotated[Path, Parameter(converter=flags.place)], /, *, common: Common = flags.NONE) -> Output:
     """Go on with a run from its last whole checkpoint, with the options it was started with.
 
     Try:

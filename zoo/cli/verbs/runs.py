@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from zoo.cli import flags
-from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
+from zoo.cli.output import Output, table
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from zoo.runs import Run
 
 
-def runs(folder: Annotated[Path, Parameter(converter=flags.place)] = Path("runs"), /, *, common: Common = flags.NONE) -> Answer:
+def runs(folder: Annotated[Path, Parameter(converter=flags.place)] = Path("runs"), /, *, common: Common = flags.NONE) -> Output:
     """List the runs of a folder, oldest first.
 
     Try:
@@ -30,7 +30,7 @@ def runs(folder: Annotated[Path, Parameter(converter=flags.place)] = Path("runs"
 
     notes: list[str] = []
     rows = [row for run in api.list_runs(folder) if (row := _row(run, notes))]
-    return Answer({"runs": rows}, table(rows) if rows else f"no runs in {folder}", notes=notes)
+    return Output({"runs": rows}, table(rows) if rows else f"no runs in {folder}", notes=notes)
 
 
 def _row(run: Run, notes: list[str]) -> dict[str, Any] | None:

@@ -7,8 +7,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from zoo.cli import flags
-from zoo.cli.answer import Answer, table
 from zoo.cli.flags import Common
+from zoo.cli.output import Output, table
 
 
 def show(
@@ -17,7 +17,7 @@ def show(
     *,
     strategy: Annotated[str | None, Parameter(name=("--strategy", "--freeze"), completer=flags.COMPLETERS["strategy"])] = None,
     common: Common = flags.NONE,
-) -> Answer:
+) -> Output:
     """Show a backbone: its card, its stages, what a strategy would train, and its architecture. Needs no weights.
 
     Try:
@@ -33,4 +33,4 @@ def show(
     shown = api.show(backbone, strategy)
     stages = [{"stage": name, "tensors": tensors, "parameters": count} for name, tensors, count in shown.stages]
     plan = () if shown.plan is None else (table(shown.plan), "", str(shown.trains), "")
-    return Answer(shown.to_dict(), shown.card, table(stages), "", *plan, shown.summary_text)
+    return Output(shown.to_dict(), shown.card, table(stages), "", *plan, shown.summary_text)

@@ -13,7 +13,7 @@ from zoo.data.augmentations.standard import LEAST, RATIO, vary
 
 TIME_MASKS, TIME_SHARE = 2, 0.1
 """Stretches of at most a tenth that are masked: half of the greatest share of SpecAugment's policy SM (arxiv.org/abs/1904.08779, table
-1: p = 0.2), which is for sentences; what tells a sound may be short."""
+1: p = 0.2), which is for sentences; what tells one class of audio from another may be short."""
 BAND_MASKS, BAND_SHARE = 2, 0.2
 """Groups of bands of a spectrogram, of at most a fifth: 15 of 80 in the same policy."""
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.backbones.audio import Samples, Sound, mean_of_channels, standing_in
+from zoo.backbones.audio import AudioClip, Samples, mean_of_channels, standing_in
 from zoo.data.decoding import audio_frames
 from zoo.data.decoding.formats import opened_file
 from zoo.errors import ConfigError, DataError
@@ -149,8 +149,8 @@ MAX_SAMPLES = 1 << 28
 
 
 @dataclass(frozen=True)
-class CheckedSound:
-    """What is known of a file of sound once it has been read and decoded as a whole."""
+class CheckedAudio:
+    """What is known of an audio file once it has been read and decoded as a whole."""
 
     sha256: str
     """Digest of the file's bytes."""
@@ -172,7 +172,7 @@ class CheckedSound:
         return self.length / self.rate
 
 
-def open_sound(source: Source, name: str | None = None, sha256: str = "") -> Sound:
+def open_audio(source: Source, name: str | None = None, sha256: str = "") -> AudioClip:
     """An audio clip at its own rate, as float32 from -1 to 1: the mean of its channels, or the loudest where they cancel each other.
 
     Args:
@@ -189,15 +189,15 @@ def open_sound(source: Source, name: str | None = None, sha256: str = "") -> Sou
         return _read(io.BytesIO(source if isinstance(source, bytes) else source.read()))
 
 
-def check_sound(path: Path, name: str | None = None) -> CheckedSound:
+def check_audio(path: Path, name: str | None = None) -> CheckedAudio:
     """Read and decode a file once, exactly as training will: what passes here can be opened. Nothing is kept of it.
 
-    Raises: as `open_sound`.
+    Raises: as `open_audio`.
     """
     with _naming(name or str(path)), opened_file(path) as (file, digest):
         parts = clips(file)
         heard = list(dict.fromkeys(one for one, _ in _hear(parts)))
-        return CheckedSound(
+        return CheckedAudio(
             sha256=digest,
             length=sum(one.length for one in heard),
             rate=heard[0].rate,
@@ -209,7 +209,7 @@ def check_sound(path: Path, name: str | None = None) -> CheckedSound:
 
 
 def suffixes() -> frozenset[str]:
-    """Endings of the names of files of sound, in lower case, with their dot."""
+    """Endings of the names of audio files, in lower case, with their dot."""
     return SUFFIXES
 
 
@@ -264,7 +264,7 @@ def _hear(parts: Clips) -> Iterator[tuple[Hearing, Samples]]:
         raise ValueError("no samples")
 
 
-def _read(file: IO[bytes]) -> Sound:
+def _read(file: IO[bytes]) -> AudioClip:
     """Raises: ValueError; whatever soundfile raises."""
     kept: dict[Hearing, bytearray] = {}
     for one, block in _hear(clips(file)):
@@ -273,7 +273,7 @@ def _read(file: IO[bytes]) -> Sound:
         if (channel := one.stand_in) is not None:
             samples[:] = b"".join(block[:, channel].tobytes() for block in Decoder(one.file).blocks())
     joined = next(iter(kept.values())) if len(kept) == 1 else bytearray().join(kept.values())
-    return Sound(np.frombuffer(joined, np.float32)[None], next(iter(kept)).rate)
+    return AudioClip(np.frombuffer(joined, np.float32)[None], next(iter(kept)).rate)
 
 
 @contextlib.contextmanager

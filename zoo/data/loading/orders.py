@@ -174,7 +174,7 @@ def _size(name: str, count: int) -> int:
 
 
 def _registered(name: str, samples: SampleSet, seed: int) -> Order:
-    """A user's sampler, whose answers are checked."""
+    """A user's sampler, whose orders are checked."""
     function = registry.function("sampler", name)
 
     def ask(epoch: int) -> Integers:
@@ -185,7 +185,7 @@ def _registered(name: str, samples: SampleSet, seed: int) -> Order:
 
 
 def _batches(name: str, samples: SampleSet, seed: int) -> Draw:
-    """A user's batch sampler, whose answers are checked."""
+    """A user's batch sampler, whose orders are checked."""
     function = registry.function("batch_sampler", name)
 
     def ask(epoch: int) -> list[Integers]:
@@ -215,9 +215,9 @@ def _indices(place: str, given: Any, count: int) -> Integers:
     return found.astype(np.int64)
 
 
-def _check_pure(place: str, answers: list[Any]) -> None:
-    """Raises: ConfigError if the answers for one epoch differ: no other process, and no resumed run, would see the same samples."""
-    if answers[0] != answers[1]:
+def _check_pure(place: str, orders: list[Any]) -> None:
+    """Raises: ConfigError if the orders for one epoch differ: no other process, and no resumed run, would see the same samples."""
+    if orders[0] != orders[1]:
         raise ConfigError(
             f"{place}: asked twice for one epoch, it gave two orders; draw from a generator seeded with (seed, epoch)"
         )

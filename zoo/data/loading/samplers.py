@@ -157,7 +157,7 @@ def evaluation_shares(count: int, batch_size: int, rank: int = 0, world: int = 1
     """A rank's batches of all samples once, in order: those at `rank`, `rank + world`, ...
 
     Every rank has as many batches of the same sizes; where its samples run out, the last sample of all stands in at weight 0:
-    whoever gathers the answers keeps one for each index.
+    whoever gathers the outputs keeps one for each index.
     """
     length = -(-count // world)
     places = np.arange(length, dtype=np.int64) * world + rank

@@ -103,7 +103,7 @@ def _licence(parts: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def _patient(name: str) -> Iterator[None]:
-    """Where the Hub does not answer within seconds, let the library look into its cache alone: its own retries take minutes."""
+    """Where the Hub does not respond within seconds, let the library look into its cache alone: its own retries take minutes."""
     import datasets
 
     before = datasets.config.HF_HUB_OFFLINE

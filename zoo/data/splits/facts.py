@@ -17,7 +17,7 @@ from zoo.backbones.backbone import Preprocess
 from zoo.backbones.texts import TextPreprocess
 from zoo.data import targets
 from zoo.data.notices import Notice, NoticeEntry
-from zoo.data.sets import Opened, SampleSet, SoundFiles
+from zoo.data.sets import AudioFiles, Opened, SampleSet
 from zoo.types import Kind, Labels, Schema, Task
 
 _IMBALANCED = 10
@@ -161,7 +161,7 @@ def cut_off(parts: Mapping[str, SampleSet], preprocess: Preprocess) -> list[Noti
         cut = [(name, index) for name, index in looked_at if preprocess.truncated(parts[name].item(index))]
         return _notices(parts, cut, f"have more than {preprocess.max_length} tokens", preprocess.truncation, len(looked_at))
     if isinstance(preprocess, AudioPreprocess) and preprocess.truncation != "window":
-        files = {name: samples for name, samples in parts.items() if isinstance(samples, SoundFiles)}
+        files = {name: samples for name, samples in parts.items() if isinstance(samples, AudioFiles)}
         limit = 1000 * preprocess.max_seconds
         cut = [(name, index) for name, one in files.items() for index in np.flatnonzero(one.milliseconds > limit).tolist()]
         most = f"last longer than {preprocess.max_seconds:g} seconds"

@@ -138,7 +138,7 @@ def as_evaluate(name: str, num_classes: int | None = None, task: Task = Task.CLA
     """One of zoo's metrics as an `evaluate.Metric`, for other people's tools. Needs no network.
 
     `compute(predictions=..., references=...)` with class indices; metrics on probabilities take `prediction_scores`, rows of
-    probabilities `[N, C]` that sum to 1. Answers `{name: value}`; the value is None where undefined, with the reason beside it.
+    probabilities `[N, C]` that sum to 1. Gives `{name: value}`; the value is None where undefined, with the reason beside it.
     Without `num_classes`, the classes that occur are all there are. For multilabel, references and predictions are rows of 0 and 1,
     and the scores are each label's own; for regression they are numbers, or rows of them. Raises: UnknownName, ConfigError.
     """

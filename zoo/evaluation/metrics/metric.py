@@ -1,7 +1,7 @@
 """What a metric is: a plain function over arrays, with a declared direction; and the arithmetic of many resamples that metrics share.
 
 Most have a second form for the bootstrap, over many resamples at once: a function of the outputs and of `[N, R] float64` weights,
-where weight [i, r] says how often sample i occurs in resample r; the answer is `[R] float64`, NaN where that resample has none.
+where weight [i, r] says how often sample i occurs in resample r; its result is `[R] float64`, NaN where that resample has none.
 Metrics that average over classes average over those that occur in a resample (a small class is missing from some by chance); on
 the whole data they are defined only if every class occurs.
 """

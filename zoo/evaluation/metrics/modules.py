@@ -150,13 +150,13 @@ def from_module(module: Any, *, key: str | None = None, higher_is_better: bool |
     inputs, needs = _inputs(module, title)
 
     def compute(outputs: AnyOutputs) -> Any:
-        answer = module.compute(**inputs(outputs))
-        if not isinstance(answer, dict):
-            return answer
-        chosen = key if key is not None else next(iter(answer)) if len(answer) == 1 else None
-        if chosen not in answer:
-            raise ConfigError(f"metric {title!r} gives {', '.join(map(repr, answer))}; name one of them: evaluate:PATH:KEY")
-        return answer[chosen]
+        result = module.compute(**inputs(outputs))
+        if not isinstance(result, dict):
+            return result
+        chosen = key if key is not None else next(iter(result)) if len(result) == 1 else None
+        if chosen not in result:
+            raise ConfigError(f"metric {title!r} gives {', '.join(map(repr, result))}; name one of them: evaluate:PATH:KEY")
+        return result[chosen]
 
     return Metric(
         title, f"{title}, a module of the evaluate library", direction, guarded(title, compute),
@@ -188,7 +188,7 @@ def guarded(name: str, function: Callable[[AnyOutputs], Any]) -> Callable[[AnyOu
 
     def value(outputs: AnyOutputs) -> float:
         try:
-            answer = function(outputs)
+            result = function(outputs)
         except (ConfigError, DataError, Undefined):
             raise
         except Exception as error:
@@ -196,13 +196,13 @@ def guarded(name: str, function: Callable[[AnyOutputs], Any]) -> Callable[[AnyOu
             raise ConfigError(
                 f"metric {name!r} failed with {type(error).__name__}: {reason}; mend it or choose another"
             ) from error
-        if answer is None:
+        if result is None:
             raise Undefined("the metric gave None")
-        if np.ndim(answer) != 0 or not isinstance(np.asarray(answer).item(), (int, float)):
-            raise ConfigError(f"metric {name!r} gave {type(answer).__name__}; expected one number")
-        if not np.isfinite(answer):
-            raise Undefined(f"the metric gave {float(answer)}")
-        return float(answer)
+        if np.ndim(result) != 0 or not isinstance(np.asarray(result).item(), (int, float)):
+            raise ConfigError(f"metric {name!r} gave {type(result).__name__}; expected one number")
+        if not np.isfinite(result):
+            raise Undefined(f"the metric gave {float(result)}")
+        return float(result)
 
     return value
 

@@ -124,7 +124,7 @@ SHIPPED: dict[str, Metric] = {
             False, _mae, high=float("inf"), resampled=_mae_resampled,
         ),
         _metric(
-            "r2", "R2: share of the variance that is explained; 0 is always answering the mean, 1 is best",
+            "r2", "R2: share of the variance that is explained; 0 is always predicting the mean, 1 is best",
             True, _r2, low=float("-inf"), resampled=_r2_resampled,
         ),
         _metric(

@@ -20,7 +20,7 @@ import numpy as np
 
 from zoo import cache
 from zoo.cache import KEY, Space
-from zoo.data.decoding.audio_files import CheckedSound
+from zoo.data.decoding.audio_files import CheckedAudio
 from zoo.data.decoding.image_files import Checked
 from zoo.errors import DataError
 from zoo.types import Kind
@@ -30,7 +30,7 @@ log = logging.getLogger("zoo")
 _RECORD = np.dtype(
     [("sha256", "S64"), ("width", "<u4"), ("height", "<u4"), ("animated", "?"), ("bits", "u1"), ("upper", "?"), ("bands", "?")]
 )
-_SOUND_RECORD = np.dtype(
+_AUDIO_RECORD = np.dtype(
     [
         ("sha256", "S64"),
         ("length", "<u8"),
@@ -41,9 +41,9 @@ _SOUND_RECORD = np.dtype(
         ("broken", "?"),
     ]
 )
-_FORMS: dict[Kind, tuple[type[Checked] | type[CheckedSound], np.dtype[Any], dict[str, Any]]] = {
+_FORMS: dict[Kind, tuple[type[Checked] | type[CheckedAudio], np.dtype[Any], dict[str, Any]]] = {
     Kind.IMAGE: (Checked, _RECORD, {"record": 2}),
-    Kind.AUDIO: (CheckedSound, _SOUND_RECORD, {"record": "sound 3"}),
+    Kind.AUDIO: (CheckedAudio, _AUDIO_RECORD, {"record": "sound 3"}),
 }
 """Of each kind: what is known of a file, its fields in the cache in their order, and what tells records of other versions apart."""
 _MANY = 2000
@@ -51,7 +51,7 @@ _MANY = 2000
 _SETTLED = 2.0
 """Seconds that a file must have rested."""
 
-Known = Checked | CheckedSound
+Known = Checked | CheckedAudio
 """What is known of a file that was read and decoded."""
 Check = Callable[[str], Known | DataError]
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.decoding.audio_files import CheckedSound, check_sound
+from zoo.data.decoding.audio_files import CheckedAudio, check_audio
 from zoo.data.decoding.image_files import Checked, check_file
 from zoo.data.decoding.pixel_values import FULL, depth_of, too_bright
 from zoo.data.notices import Notice, NoticeEntry, first
-from zoo.data.sets import ALL, DIGEST, FileSet, Integers, Opened, SampleSet, SoundFiles
+from zoo.data.sets import ALL, DIGEST, AudioFiles, FileSet, Integers, Opened, SampleSet
 from zoo.data.sources.class_folders.file_checks import Known, check_all
 from zoo.data.sources.class_folders.listing import Listing
 from zoo.data.targets import Targets
@@ -70,7 +70,7 @@ def read_files(
 
     Raises: DataError if more than the share cannot be read, naming the first.
     """
-    check = check_file if kind is Kind.IMAGE else check_sound
+    check = check_file if kind is Kind.IMAGE else check_audio
 
     def tried(name: str) -> Known | DataError:
         try:
@@ -112,9 +112,9 @@ def file_set(
     }
     if kind is Kind.IMAGE:
         return FileSet(**common, bit_depth=bit_depth)
-    sounds = [(round(1000 * found.seconds), found.rate, found.channels) for _, found in kept if isinstance(found, CheckedSound)]
-    milliseconds, rates, channels = np.array(sounds, dtype=np.int64).reshape(-1, 3).T
-    return SoundFiles(**common, milliseconds=milliseconds, rates=rates, channels=channels)
+    clips = [(round(1000 * found.seconds), found.rate, found.channels) for _, found in kept if isinstance(found, CheckedAudio)]
+    milliseconds, rates, channels = np.array(clips, dtype=np.int64).reshape(-1, 3).T
+    return AudioFiles(**common, milliseconds=milliseconds, rates=rates, channels=channels)
 
 
 def bit_depth_of(results: Iterable[Known | DataError], asked: int | None) -> int | None:
@@ -141,7 +141,7 @@ def file_notices(
     """What a person should know of the files: a line each. splits: those of the files, by name, where their names do not say it."""
     found = list(zip(names, results, strict=True))
     images = [(name, one) for name, one in found if isinstance(one, Checked)]
-    sounds = [(name, one) for name, one in found if isinstance(one, CheckedSound)]
+    clips = [(name, one) for name, one in found if isinstance(one, CheckedAudio)]
     bad = [(name, f": {_reason(name, one)}") for name, one in found if isinstance(one, DataError)]
     some: list[tuple[Sequence[tuple[str, Any]], str, str, str]] = [
         (bad, "cannot be read", " and left out", "left out"),
@@ -154,15 +154,15 @@ def file_notices(
         ([one for one in images if one[1].animated], "of several frames", f", of which {_FRAME}", _FRAME),
         ([one for one in images if one[1].bands], f"with {_BANDS}", ", which are left out", "these bands are left out"),
         (
-            [one for one in sounds if one[1].channels > 1 and not one[1].cancels],
+            [one for one in clips if one[1].channels > 1 and not one[1].cancels],
             "of several channels",
             ", which are averaged",
             "averaged",
         ),
-        ([one for one in sounds if one[1].cancels], "whose channels cancel each other", f", so that {_LOUDEST}", _LOUDEST),
-        ([one for one in sounds if one[1].broken], f"that {_BROKEN}", ", so that some of them may be missing", "kept"),
-        ([one for one in sounds if one[1].silent], "in which nothing is heard", "", "kept"),
-        ([one for one in sounds if one[1].seconds < _SHORT], f"shorter than {_SHORT} seconds", "", "kept"),
+        ([one for one in clips if one[1].cancels], "whose channels cancel each other", f", so that {_LOUDEST}", _LOUDEST),
+        ([one for one in clips if one[1].broken], f"that {_BROKEN}", ", so that some of them may be missing", "kept"),
+        ([one for one in clips if one[1].silent], "in which nothing is heard", "", "kept"),
+        ([one for one in clips if one[1].seconds < _SHORT], f"shorter than {_SHORT} seconds", "", "kept"),
     ]
     known = splits or {}
     notices: list[str] = []
@@ -171,7 +171,7 @@ def file_notices(
         if entries:
             before = f"{len(entries):,} {kind.nouns} {why}{rest}: "
             notices.append(Notice.naming(before, entries, what="file", why=why, done=done))
-    return notices + _depths(images, bit_depth, known) + _lengths_and_rates([one for _, one in sounds])
+    return notices + _depths(images, bit_depth, known) + _lengths_and_rates([one for _, one in clips])
 
 
 _FRAME, _LOUDEST = "only the first is used", "the loudest is used"
@@ -254,12 +254,12 @@ def _outside(listing: Listing) -> list[str]:
     ]
 
 
-def _lengths_and_rates(sounds: list[CheckedSound]) -> list[str]:
-    """One line on all audio clips: a class that has another length or rate than the others is told by it, not by its sound."""
-    if not sounds:
+def _lengths_and_rates(clips: list[CheckedAudio]) -> list[str]:
+    """One line on all audio clips: a class that has another length or rate than the others is told by it, and not by what is heard."""
+    if not clips:
         return []
-    seconds = [one.seconds for one in sounds]
-    rates = sorted(Counter(one.rate for one in sounds).items(), key=lambda item: (-item[1], item[0]))
+    seconds = [one.seconds for one in clips]
+    rates = sorted(Counter(one.rate for one in clips).items(), key=lambda item: (-item[1], item[0]))
     counts = ", ".join(f"{count:,} at {rate / 1000:g} kHz" for rate, count in rates)
     lasting = f"audio clips of {min(seconds):.3g} to {max(seconds):.3g} s, half of them over {median(seconds):.3g} s"
     return [f"{lasting}; {counts}, resampled where the backbone takes another rate"]

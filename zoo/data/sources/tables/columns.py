@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from zoo.data.decoding import audio_files as sounds
+from zoo.data.decoding import audio_files
 from zoo.data.decoding.image_files import suffixes
 from zoo.data.sources.row_values import Chosen, is_missing, plain, split_of
 from zoo.data.sources.tables.row_sources import Values
@@ -48,9 +48,9 @@ class Columns:
     text: tuple[str, ...] | None = None
     """One, or two for pairs of texts."""
     image: str | None = None
-    """Holds paths of pictures, relative to the table."""
+    """Holds paths of images, relative to the table."""
     audio: str | None = None
-    """Holds paths of recordings, relative to the table."""
+    """Holds paths of audio clips, relative to the table."""
     label: tuple[str, ...] | None = None
     """One; or several, all of 0 and 1 (multilabel) or all of numbers (regression)."""
     delimiter: str | None = None
@@ -284,7 +284,7 @@ class _Sample:
         raise ConfigError(f"{self.place}: which column holds the labels? Name it with --label (columns: {columns})")
 
     def path_kind(self, name: str) -> Kind | None:
-        """Whether most of the values are pictures, or end like names of pictures or recordings; that the files exist is checked row by
+        """Whether most of the values are images, or end like names of image or audio files; that the files exist is checked row by
         row."""
         if name not in self._path_kinds:
             self._path_kinds[name] = self._path_kind(self.values(name)[:_SAMPLED])
@@ -296,7 +296,7 @@ class _Sample:
             return Kind.IMAGE
         names = [str(one).strip() for one in values if isinstance(one, (str, PurePath))]
         endings = [os.path.splitext(one)[1].lower() for one in names if len(one) < 1000]  # noqa: PTH122 - a tenth of the time of a path
-        for kind, known in ((Kind.IMAGE, suffixes()), (Kind.AUDIO, sounds.suffixes())):
+        for kind, known in ((Kind.IMAGE, suffixes()), (Kind.AUDIO, audio_files.suffixes())):
             if values and 2 * sum(ending in known for ending in endings) > len(values):
                 return kind
         return None
@@ -342,12 +342,12 @@ class _Sample:
 
 
 def kind_of(sample: Sequence[Values], name: str) -> Kind:
-    """What a column holds: what is neither pictures nor paths is texts."""
+    """What a column holds: what is neither images nor paths is texts."""
     return _Sample("", sample).path_kind(name) or Kind.TEXT
 
 
 def is_image(value: Any) -> bool:
-    """Whether a value is a picture in memory: decoded, or as the bytes of a file, as `datasets` has it."""
+    """Whether a value is an image in memory: decoded, or as the bytes of a file, as `datasets` has it."""
     encoded = isinstance(value, dict) and isinstance(value.get("bytes"), bytes)
     return encoded or isinstance(value, Image.Image) or len(getattr(value, "shape", ())) >= 2
 

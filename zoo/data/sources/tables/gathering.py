@@ -190,19 +190,19 @@ def gather(
     gathered.unreadable.sort()
     _check_share(place, gathered, max_unreadable)
     whole = labelled.all() and not resolved.flawed
-    sound = slice(None) if whole else np.flatnonzero(labelled & ~flawed)  # a slice copies nothing
-    inputs: tuple[Strings, ...] = tuple(spool.done()[sound] for spool in gathered.spools)
-    inputs = inputs or tuple(_join(chunks)[sound] for chunks in gathered.inputs)
-    codes, numbers = codes[sound], numbers[sound]
-    splits = np.frombuffer(bytes(gathered.splits), np.uint8)[sound]
-    names = _Names(parts, np.frombuffer(bytes(gathered.parts), np.uint8)[sound], numbers)
+    kept = slice(None) if whole else np.flatnonzero(labelled & ~flawed)  # a slice copies nothing
+    inputs: tuple[Strings, ...] = tuple(spool.done()[kept] for spool in gathered.spools)
+    inputs = inputs or tuple(_join(chunks)[kept] for chunks in gathered.inputs)
+    codes, numbers = codes[kept], numbers[kept]
+    splits = np.frombuffer(bytes(gathered.splits), np.uint8)[kept]
+    names = _Names(parts, np.frombuffer(bytes(gathered.parts), np.uint8)[kept], numbers)
     if trainable:
         check_enough(place, resolved, resolved.targets[codes])
     unreadable = [line for *_, line in gathered.unreadable]
     divided = chosen.split is not None or len(parts) > 1
     notices = [chosen.notice] if chosen.notice else []
     notices += gathered.notices + resolved.notices + _doubts(chosen.kind, inputs, labels, resolved, codes, splits, names, divided)
-    groups = None if chosen.group is None else np.array(gathered.groups, np.int64)[sound]
+    groups = None if chosen.group is None else np.array(gathered.groups, np.int64)[kept]
     if groups is not None:
         notices.append(_grouped(str(chosen.group), groups))
     if unreadable:

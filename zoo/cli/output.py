@@ -1,4 +1,4 @@
-"""What a verb answers: values for programs, and tables and lines for people.
+"""What a verb gives: values for programs, and tables and lines for people.
 
 Without `--json`, people read stdout. With it, the last line of stdout is one JSON object and everything for people is on stderr.
 """
@@ -21,7 +21,7 @@ WIDE = 10_000
 """Columns of an output that is not a terminal: nothing is folded or cut for a program that reads it."""
 
 
-class Answer:
+class Output:
     """`values` for programs, `parts` (texts and tables, in order) for people, and `notes`, lines that always go to stderr."""
 
     def __init__(self, values: Mapping[str, Any], *parts: Table | str, notes: Sequence[str] = ()) -> None:
