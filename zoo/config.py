@@ -65,12 +65,12 @@ class ModelConfig:
     image_size: Annotated[int | None, Range(8, 4096), Kind.IMAGE, BENCH, INSPECT] = None
     """Side of the square image that the backbone sees, in pixels. Default: the backbone's own."""
     max_length: Annotated[int | None, Range(4, 1 << 20), Kind.TEXT, INSPECT] = None
-    """Tokens of a text that the backbone sees, special ones included. Default: as many as it can, or was trained for."""
+    """Largest number of tokens of a text, special tokens included. Default: the length that the backbone was trained with, at most 512."""
     truncation: Annotated[Literal["head", "tail", "head+tail", "window"], Kind.TEXT, Kind.AUDIO, INSPECT] = "head"
-    """What is kept of a text (or audio clip) that is longer: its beginning, its end, both, or all of it in windows whose features are
+    """Which part of a longer text (or audio clip) is kept: its beginning, its end, both, or all of it in windows whose features are
     averaged."""
     pooling: Annotated[Literal["cls", "mean", "max", "last"] | None, Kind.TEXT, Kind.AUDIO, INSPECT] = None
-    """How the features of a text's tokens (or an audio clip's frames) become one vector. Default: the family's way."""
+    """How the features of a text's tokens (or an audio clip's frames) are pooled into one vector. Default: the family's way."""
     max_seconds: Annotated[float | None, Range(0.01, 1e5), Kind.AUDIO, INSPECT] = None
     """Seconds of an audio clip that the backbone sees. Default: the family's."""
     drop_path: Annotated[float, Range(0, 0.99)] = 0.0
@@ -83,8 +83,8 @@ class ModelConfig:
     """How a linear head on an inert backbone is fitted: solved to its optimum, with the L2 penalty and the scaling of the features
     chosen on samples that were held out (see `refit`); or stepped by the optimiser, as every other head is."""
     head_start: Literal["auto", "solved", "random"] = "auto"
-    """Where a head that is trained in steps begins: solved on the features of the backbone as it is, or at random values. auto: solved
-    where the head is linear, the weights are pretrained, and more than the head is trained."""
+    """Initial values of a head that is trained in steps: those of the head that is solved on the features of the backbone as it is, or
+    random ones. auto: solved where the head is linear, the weights are pretrained, and more than the head is trained."""
     batch_norm: Literal["auto", "live", "frozen"] = "auto"
     """Under strategy full: whether batch-norm normalises by the statistics of a batch while training (`live`), or by those that it came
     with (`frozen`). auto: frozen where the weights are pretrained."""
@@ -114,24 +114,24 @@ class DataConfig:
     label: Annotated[str | None, EVALUATE, INSPECT] = None
     """Column that holds the label; several with commas where each is a label of its own. Default: guessed."""
     label_delimiter: Annotated[str | None, EVALUATE, INSPECT] = None
-    """What parts several labels in one field, such as `|` or `;`."""
+    """Separator of several labels in one field, such as `|` or `;`."""
     streaming: Annotated[bool, SAME_RESULT] = False
     """Keep the texts of a table (or what a Python iterable gives) on the disk instead of in memory, and read each when it is needed; order
     and results are the same."""
     split: Annotated[str | None, EVALUATE, INSPECT] = None
-    """Column that says train, val or test. Default: one of this name, if there is."""
+    """Column that assigns each row to train, val or test. Default: the column `split`, if there is one."""
     group: Annotated[str | None, INSPECT] = None
-    """Column that says which samples belong together, such as those of one patient or one session: they are never in two of the sets, nor
-    in two folds of a cross-validation. Default: each sample stands alone."""
+    """Column whose equal values mark samples that belong together, such as those of one patient or one session: they are never spread over
+    two sets, nor over two folds of a cross-validation. Default: each sample is a group of its own."""
     task: Annotated[Literal["auto", "classification", "multilabel", "regression"], INSPECT] = "auto"
-    """What is predicted; auto: what the labels look like."""
+    """What is predicted; auto: inferred from the labels."""
     val_fraction: Annotated[float, Range(0, 0.9)] = 0.15
-    """Share of the samples set aside to choose the best model by, where the data has no `val` part; 0 to 1."""
+    """Fraction of the samples that is set aside as the validation set, where the data have none; 0 to 1."""
     test_fraction: Annotated[float, Range(0, 0.9)] = 0.15
-    """Share set aside to measure the chosen model, where the data has no parts; 0 to 1."""
+    """Fraction of the samples that is set aside as the test set, where the data have no splits; 0 to 1."""
     bit_depth: Annotated[int | None, Range(1, 16)] = None
     """Bits that the grey values of 16-bit images use, such as 12: 0 to 4,095 is then scaled to black and white. Default: the fewest of 8,
-    10, 12, 14 and 16 that hold all values of the data; it travels with the model."""
+    10, 12, 14 and 16 that hold all values of the data; it is saved with the model."""
     max_unreadable: Annotated[float, Range(0, 1), EVALUATE] = 0.01
     """Share of unreadable samples that are left out; more is an error. Each is named in notices.csv of the run."""
     leaks: Literal["error", "warn", "ignore"] = "warn"
@@ -142,13 +142,13 @@ class DataConfig:
     """Augmented views of each training sample whose features are computed once and kept; epoch e trains on view e modulo so many.
     Default: where samples are augmented, each epoch varies them anew, and nothing is kept."""
     keep_decoded: Annotated[Literal["auto", "always", "never"], SAME_RESULT] = "auto"
-    """Whether decoded images are kept in the cache for later epochs; auto: where decoding is what training waits for, as timed."""
+    """Whether decoded images are kept in the cache for later epochs; auto: where timing shows that training waits for decoding."""
     keep_features: Annotated[Literal["auto", "always", "never"], SAME_RESULT] = "auto"
     """Whether what comes before the first stage that trains is computed once and kept for all epochs; never: every step runs the whole
     network; auto: behind an inert backbone, always; between stages, where it is a fifth or more of the network's multiplications and
     there is room."""
     class_weights: Literal["none", "balanced"] = "none"
-    """What a training sample counts: one, or in inverse proportion to the size of its class (scikit-learn's `balanced`)."""
+    """Weight of a training sample: 1, or inversely proportional to the size of its class (scikit-learn's `balanced`)."""
     num_workers: Annotated[int | None, Range(0, 256), SAME_RESULT, BENCH, INSPECT] = None
     """Processes that read samples, for each training process. Default: chosen by timing, at most 8 and at most one less than the cores."""
 
@@ -158,7 +158,7 @@ class LoaderConfig:
     """Loading"""
 
     shuffle: Annotated[bool | None, STEPS] = None
-    """Whether each epoch has an order of its own; no is `sampler sequential`. Default: yes, unless a sampler is named."""
+    """Shuffle the training samples anew in each epoch; without it, as `sampler sequential`. Default: yes, unless a sampler is named."""
     sampler: Annotated[str | None, STEPS, NAMES_CODE] = None
     """Which training samples an epoch has, and in what order: random, sequential, weighted (classes alike, by drawing with replacement),
     balanced-batch (classes alike in every batch), stratified (classes in every batch as in the whole), length-grouped (samples of like
@@ -172,7 +172,7 @@ class LoaderConfig:
     """What makes a training batch of prepared samples: a registered name, or module:function. Default: the backbone's own way, as in
     every evaluation."""
     timeout: Annotated[float | None, Range(0, 1e6), SAME_RESULT, FOR_WORKERS] = None
-    """Seconds that a process may take to read a batch; 0: as long as it likes. Default: 300."""
+    """Seconds that a process may take to read a batch; 0: no limit. Default: 300."""
     worker_init_fn: Annotated[str | None, SAME_RESULT, FOR_WORKERS, NAMES_CODE] = None
     """What each process that reads runs first, with its number: a registered name, or module:function. Default: nothing."""
     prefetch_factor: Annotated[int | None, Range(1, 1 << 16), SAME_RESULT, FOR_WORKERS] = None
@@ -202,7 +202,7 @@ class OptimConfig:
     """Micro-batches that a process splits its share of a step into, to save memory; the result is the same, but for live batch norm, whose
     statistics are those of a micro-batch, and dropout and drop-path, whose masks are drawn for each."""
     optimizer: Annotated[str, Choice(OPTIMIZERS), STEPS] = "adamw"
-    """What makes a step of the gradients: AdamW, or SGD with Nesterov momentum."""
+    """Optimizer: AdamW, or SGD with Nesterov momentum."""
     lr: Annotated[float, Range(1e-12, 100), STEPS] = 1e-3
     """Peak learning rate of the head."""
     backbone_lr_scale: Annotated[float, Range(1e-9, 1e3), STEPS] = 1.0
@@ -228,23 +228,23 @@ class SelectionConfig:
     """Selection and checkpoints"""
 
     metric: Annotated[str | None, Listed("metrics")] = None
-    """What `best` means (`zoo list metrics`), or evaluate:DIR for a local module of the evaluate library. Default: the task's own
-    (accuracy; mean_average_precision of several labels; rmse of values)."""
+    """Metric by which the best model is selected (`zoo list metrics`), or evaluate:DIR for a local module of the evaluate library. Default:
+    the task's own (accuracy; mean_average_precision of several labels; rmse of values)."""
     refit: Annotated[Literal["auto", "train", "train+val"], SOLVED] = "auto"
     """What a solved head is fitted to in the end: the training samples, or these and the validation samples, after it was chosen by
     cross-validation on both; auto: both where zoo set the validation samples aside, else the training samples."""
     eval_every: Annotated[float, Range(1e-3, 1e6), STEPS] = 1.0
     """Epochs between evaluations; the last step is always evaluated."""
     patience: Annotated[int | None, Range(1, 1 << 20), STEPS] = None
-    """Evaluations without a better one after which training stops. Default: never."""
+    """Evaluations without improvement after which training stops. Default: never."""
     min_delta: Annotated[float, Range(0, 1e9), STEPS] = 0.0
     """Improvement over the best that resets the patience."""
     checkpoint_every: Annotated[int | None, Range(1, 1 << 30), STEPS, SAME_RESULT] = None
     """Steps between checkpoints. Default: at each evaluation."""
     keep: Annotated[int, Range(1, 1 << 20), STEPS, SAME_RESULT] = 2
-    """Checkpoints kept to resume from; the best model is kept apart."""
+    """Number of checkpoints that are kept for resuming; the best model is kept separately."""
     max_minutes: Annotated[float | None, Range(1e-3, 1e6), STEPS, SAME_RESULT] = None
-    """Training stops cleanly after so long, evaluates and publishes what it has. Default: no limit."""
+    """Time limit of training, after which it stops cleanly; the best model so far is evaluated and kept. Default: no limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,21 +259,22 @@ class MachineConfig:
     device: Annotated[Literal["auto", "cpu", "cuda"], SAME_RESULT, BENCH, INSPECT] = "auto"
     """Where to compute; auto: a GPU if there is one."""
     compile: bool = False
-    """Compile the training step by torch.compile: it takes a minute at the start, and pays on a GPU or in long runs."""
+    """Compile the training step with torch.compile: it takes about a minute at the start, and pays off on a GPU or in long runs."""
     engine: Annotated[Literal["auto", "torch", "compile", "onnxruntime", "openvino"], SAME_RESULT, BENCH, INSPECT] = "auto"
-    """What runs the inert part of a network (the last two come with `pip install 'zoo-finetune[cpu]'`); auto: the one that has computed
-    these features before, else the fastest as timed once on this machine, with its preparation, that agrees with torch."""
+    """What runs the inert part of a network (the last two come with `pip install 'zoo-finetune[cpu]'`); auto: the one that computed these
+    features before, else the fastest, preparation included, of those that agree with torch, as timed once on this machine."""
     feature_batch_size: Annotated[int | None, Range(1, 1 << 16), SAME_RESULT] = None
     """Samples in a forward pass where features are computed once. Default: 32 of texts and audio clips; of images 16 on a CPU, and on a GPU
     64 or as many as it has room for."""
     cache: Annotated[str | None, SAME_RESULT, INSPECT] = None
-    """Folder where features and the like are kept for other runs, or `off`. Default: $ZOO_CACHE, else zoo/ in your cache folder."""
+    """Folder of the cache (features, measured decisions, converted networks), or `off`. Default: $ZOO_CACHE, else zoo/ in your cache
+    folder."""
     cache_gb: Annotated[float, Range(1e-6, 1e9), SAME_RESULT] = 50.0
-    """Size in GB at which the cache forgets what was unused for the longest."""
+    """Size limit of the cache in GB; what was used least recently is removed first."""
     processes: Annotated[int, Range(1, 1024), SAME_RESULT] = 1
     """Training processes on this machine, one a GPU. They share each step's batch; see `accumulate` for what that changes."""
     seed: Annotated[int, Range(0, 2**32 - 1), BENCH, INSPECT] = 0
-    """Source of every random choice: the split, the order, the augmentation, the head's initial weights."""
+    """Seed of every random choice: the split, the order, the augmentation, the head's initial weights."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,8 +55,8 @@ def test_a_finished_run_says_where_its_card_is(run, capsys):
 
 def test_a_report_has_a_key_for_each_metric(capsys):
     report = measure([0, 1, 1, 0], np.eye(2)[[0, 1, 0, 0]], Labels(("cat", "[dog]")), seed=1)
-    answer = evaluate._answer(report)
-    answer.print(json=True)
+    output = evaluate._output(report)
+    output.print(json=True)
     out, err = capsys.readouterr()
     values = json.loads(out)
     assert values["accuracy"] == 0.75
@@ -69,10 +69,10 @@ def test_a_report_has_a_key_for_each_metric(capsys):
 
 
 def test_predictions_as_values_and_csv():
-    answer = Prediction("a, b.jpg", "cat", 0.75, {"cat": 0.75, "dog": 0.25})
-    assert predict._values(answer, None)["probabilities"] == {"cat": 0.75, "dog": 0.25}
-    assert predict._values(answer, 1)["probabilities"] == {"cat": 0.75}
-    text = predict._csv([*predict._rows(answer, 2), *predict._rows(answer, 1)])
+    output = Prediction("a, b.jpg", "cat", 0.75, {"cat": 0.75, "dog": 0.25})
+    assert predict._values(output, None)["probabilities"] == {"cat": 0.75, "dog": 0.25}
+    assert predict._values(output, 1)["probabilities"] == {"cat": 0.75}
+    text = predict._csv([*predict._rows(output, 2), *predict._rows(output, 1)])
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [(row["input"], row["rank"], row["label"], float(row["probability"])) for row in rows] == [
         ("a, b.jpg", "1", "cat", 0.75),

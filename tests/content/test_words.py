@@ -14,9 +14,21 @@ NOT = {
     "recording": "audio clip",
     "recordings": "audio clips",
 }
-"""Words that are not used, and what is said in their place."""
-ELSEWHERE = {"zoo/data/sources/tables/columns.py"}
-"""Lists names that users give to columns."""
+NOT_IN_CODE = {
+    "sound": "audio clip",
+    "sounds": "audio clips",
+    "answer": "prediction, response or result",
+    "answers": "predictions, responses or results",
+    "answering": "predicting or responding",
+}
+"""Words that are not used, and what is said in their place; the latter may be in cards, which tell of networks and of what they heard."""
+CARDS = ("model_cards", "adapters")
+ELSEWHERE = {
+    "zoo/data/sources/tables/columns.py",  # lists names that users give to columns
+    "zoo/evaluation/report.py",  # writes the key `baseline.answer` of reports
+    "zoo/data/decoding/audio_frames.py",  # a frame may be without sound
+    "zoo/data/sources/class_folders/file_checks.py",  # names a format of the cache
+}
 
 
 def written() -> list[Path]:
@@ -29,13 +41,13 @@ def test_a_help_text_says_what_is_the_default() -> None:
     assert [name for name, option in options().items() if "Empty:" in option.help] == []
 
 
-@pytest.mark.parametrize("word", NOT)
+@pytest.mark.parametrize("word", [*NOT, *NOT_IN_CODE])
 def test_one_word_a_concept(word: str) -> None:
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in written()
-        if str(path.relative_to(ROOT)) not in ELSEWHERE
+        if str(path.relative_to(ROOT)) not in ELSEWHERE and (word in NOT or path.parts[len(ROOT.parts)] not in CARDS)
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        if re.search(rf"(?<![a-z]){word}(?![a-z])", line.lower())
+        if re.search(rf"(?<![a-z.]){word}(?![a-z])", line.lower())
     ]
-    assert not found, f"say {NOT[word]}: " + "; ".join(found[:10])
+    assert not found, f"say {(NOT | NOT_IN_CODE)[word]}: " + "; ".join(found[:10])

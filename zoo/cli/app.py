@@ -30,9 +30,9 @@ def build(first: str = "") -> App:
     can say what each does."""
     app = App(
         name="zoo",
-        help="""Fine-tune a named pretrained backbone on your own images, and publish it with a card whose numbers are true.
+        help="""Fine-tune a pretrained backbone on your own images, texts or audio clips, and publish it with a model card.
 
-        `zoo VERB --help` shows what a verb takes, with examples.
+        `zoo VERB --help` shows the options of a verb, with examples.
         """,
         help_format="plaintext",
         version=lambda: zoo.__version__,

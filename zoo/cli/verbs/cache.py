@@ -15,7 +15,9 @@ from zoo.cli.output import Output, table
 if TYPE_CHECKING:
     from zoo.cache import Entry
 
-cache = App(name="cache", help="Show, check and clear what is kept for other runs.", help_format="plaintext")
+cache = App(
+    name="cache", help="Show, check and clear the cache of features, decisions and converted networks.", help_format="plaintext"
+)
 
 
 @cache.command
@@ -40,7 +42,7 @@ def info(*, cache: str | None = None, common: Common = flags.NONE) -> Output:
 
 @cache.command(name="list")
 def list_entries(*, cache: str | None = None, common: Common = flags.NONE) -> Output:
-    """List what is in the cache, what was used last first.
+    """List the entries of the cache, most recently used first.
 
     Try:
         zoo cache list
@@ -69,7 +71,7 @@ def list_entries(*, cache: str | None = None, common: Common = flags.NONE) -> Ou
 
 @cache.command
 def verify(*, cache: str | None = None, common: Common = flags.NONE) -> Output:
-    """Check every byte that is kept against its digest; what is damaged is removed, and will be computed again.
+    """Check every file against its digest; damaged ones are removed, and computed again when needed.
 
     A run checks what it uses by itself.
 
@@ -89,7 +91,7 @@ def verify(*, cache: str | None = None, common: Common = flags.NONE) -> Output:
 def clear(
     kind: str | None = None, /, *, older_than: float = 0.0, cache: str | None = None, common: Common = flags.NONE
 ) -> Output:
-    """Remove what is in the cache; what a run is computing just now stays.
+    """Remove entries of the cache; what a run is computing now stays.
 
     Try:
         zoo cache clear features

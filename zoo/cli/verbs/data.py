@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     Flags = flags.typed(INSPECT)
 
-data = App(name="data", help="Look at your data before anything is trained on them.", help_format="plaintext")
+data = App(name="data", help="Inspect data before training.", help_format="plaintext")
 
 
 @data.command
@@ -37,7 +37,7 @@ def inspect(
     options: Annotated[Flags | None, Parameter(name="*")] = None,
     common: Common = flags.NONE,
 ) -> Output:
-    """Say what is in some data and what is wrong with it, and write it as one page.
+    """Report what is in some data and what is wrong with it, on one HTML page.
 
     Counts by split and class, sizes, what cannot be read, identical and nearly
     identical samples, those with different labels or in several splits, and

@@ -40,7 +40,7 @@ def evaluate(
 
     Args:
         best: The `best` folder of a run, or a published folder.
-        data: As for `zoo finetune --data`: a folder, a table, hf:NAME, or builtin:digits. [default: what the run set aside for its test]
+        data: As for `zoo finetune --data`: a folder, a table, hf:NAME, or builtin:digits. [default: the test set of the run]
         metric: Name of a metric (`zoo list metrics`), or evaluate:DIR; may be given more than once. [default: all of them]
         batch_size: Samples in one forward pass.
         weights: File or folder of the pretrained weights, for a folder that holds the trained tensors alone.

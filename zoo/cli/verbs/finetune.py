@@ -36,15 +36,14 @@ def finetune(
         zoo finetune resnet50 --freeze lora:16 --data photos/ --dry-run
         zoo finetune all-MiniLM-L6-v2 --freeze backbone --data reviews.csv --text body --label class
 
-    A value comes from its flag, else from the recipe, else from the family's
-    recipe for the strategy, else it is the default shown here. `none` empties
-    an option that may be empty.
+    Precedence: flag, --recipe, the family's recipe for the strategy, the default
+    shown here. `none` unsets an option that may be unset.
 
     Args:
         backbone: A name (`zoo list backbones`), any of timm's as timm/NAME, or one of the Hub's as hf/ORGANISATION/NAME. [default: the
             recipe's, else resnet50]
         recipe: Named recipe (`zoo recipes list`), or a path that ends in .yaml.
-        config: The config.yaml of a run, to run the same again; flags go before it.
+        config: The config.yaml of a run, to repeat it; flags take precedence.
         dry_run: Show the options with their origins, the data and what would train; train one batch, and keep nothing.
     """
     from zoo import api

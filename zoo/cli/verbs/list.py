@@ -14,7 +14,7 @@ Kind = Literal["image", "text", "audio"]
 
 
 def list(what: What = "backbones", /, *, filter: str = "", kind: Kind | None = None, common: Common = flags.NONE) -> Output:
-    """List what can be named.
+    """List the backbones, heads, strategies, recipes or metrics that can be named.
 
     Try:
         zoo list backbones --filter vit

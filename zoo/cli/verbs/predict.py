@@ -33,12 +33,12 @@ def predict(
     weights: str | None = None,
     common: Common = flags.NONE,
 ) -> Output:
-    """Say what is in images, texts or audio clips. What cannot be read is named on stderr.
+    """Predict the classes, labels or values of images, texts or audio clips.
 
-    With --out, any number of inputs is predicted in little memory, and a call
-    that was stopped goes on where it was. The file has a row for each input;
-    what cannot be read has none but its reason, and is listed in
-    OUT.unreadable.csv.
+    Inputs that cannot be read are named on stderr. With --out, memory does not
+    grow with the number of inputs, and a call that was stopped continues when it
+    is repeated. The file has a row for each input; one that cannot be read has
+    its reason in place of a prediction, and is listed in OUT.unreadable.csv.
 
     Try:
         zoo predict runs/resnet50-linear-probe-photos-1/best cat.jpg dogs/
@@ -52,11 +52,11 @@ def predict(
         inputs: Files and folders of images or audio clips; texts; tables of either; or `-` for the lines of stdin (in
             UTF-8).
         top: How many classes to give for an input, most probable first. [default: 1; all with --json]
-        threshold: Probability from which a label holds, where several may. [default: each label's own]
+        threshold: Probability at which a label of a multilabel model is predicted. [default: each label's own]
         out: File for the predictions: .csv, .jsonl or .parquet.
         column: Column of a table that has the inputs; two with a comma for pairs of texts. [default: what training read, if it
             is there, else guessed]
-        engine: What runs the network with --out: torch, compile, onnxruntime, openvino; auto is the one expected to be done first.
+        engine: What runs the network with --out: torch, compile, onnxruntime, openvino; auto: the one expected to finish first.
         csv: Print comma-separated values: input, rank, label, probability.
         batch_size: Inputs in one forward pass.
         weights: File or folder of the pretrained weights, for a folder that holds the trained tensors alone.

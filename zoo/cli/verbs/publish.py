@@ -21,7 +21,7 @@ def publish(
     public: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     common: Common = flags.NONE,
 ) -> Output:
-    """Put a fine-tuned model and its card in a folder, or on the Hub (privately, unless --public is given).
+    """Copy a fine-tuned model and its card into a folder, or upload them to the Hub (privately, unless --public is given).
 
     Try:
         zoo publish runs/resnet50-linear-probe-photos-1/best --to ./published

@@ -14,7 +14,7 @@ from zoo.cli.verbs.finetune import finished
 
 
 def resume(run: Annotated[Path, Parameter(converter=flags.place)], /, *, common: Common = flags.NONE) -> Output:
-    """Go on with a run from its last whole checkpoint, with the options it was started with.
+    """Resume a run from its last complete checkpoint, with the options it was started with.
 
     Try:
         zoo resume runs/resnet50-linear-probe-photos-1

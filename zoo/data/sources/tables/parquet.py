@@ -224,7 +224,7 @@ def _rows(path: Path, form: str, batches: Callable[[], Batches], *, tolerant: bo
             rows = zip(*(values for values, _ in columns)) if columns else itertools.repeat((), batch.num_rows)  # noqa: B905
             plain: Iterator[Values | DataError] = (dict(zip(names, row)) for row in rows)  # noqa: B905 - two million checks of what is so
             if any(wrong for _, wrong in columns):
-                plain = itertools.starmap(functools.partial(_sound, path, tolerant), enumerate(plain, number + 1))
+                plain = itertools.starmap(functools.partial(_intact, path, tolerant), enumerate(plain, number + 1))
             yield from enumerate(plain, number + 1)
             number += batch.num_rows
     except (pyarrow.ArrowException, ValueError, OSError) as error:
@@ -234,7 +234,7 @@ def _rows(path: Path, form: str, batches: Callable[[], Batches], *, tolerant: bo
         raise DataError(f"{path}: cut off, damaged, or not {form}{after}: {first_line(error)}") from error
 
 
-def _sound(path: Path, tolerant: bool, number: int, values: Any) -> Values | DataError:
+def _intact(path: Path, tolerant: bool, number: int, values: Any) -> Values | DataError:
     """A row of whose values some may be a DataError."""
     if tolerant:
         return {name: None if isinstance(value, DataError) else value for name, value in values.items()}

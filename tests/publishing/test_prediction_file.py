@@ -24,7 +24,7 @@ from zoo import api, backbones, inference, locks
 from zoo.adaptation.model import AdaptedModel
 from zoo.cli import main
 from zoo.errors import ConfigError, OutputError
-from zoo.jobs import prediction_file as answers
+from zoo.jobs import prediction_file
 from zoo.types import Labels, Prediction, Task
 
 LABELS = Labels(("ant", "bee", "cat"))
@@ -67,7 +67,7 @@ def files(folder: Path) -> set[str]:
 
 
 def test_comma_separated(best: Path, photos: Path, expected: list[Prediction], tmp_path: Path) -> None:
-    out = tmp_path / "answers.csv"
+    out = tmp_path / "predictions.csv"
     written = api.predict_to(out, best, [str(photos)], batch_size=4)
     assert (written.answered, written.left_out, written.found) == (COUNT - 1, 1, 0)
     with out.open(newline="") as lines:
@@ -80,15 +80,15 @@ def test_comma_separated(best: Path, photos: Path, expected: list[Prediction], t
     assert unreadable["label"] == unreadable["probability"] == ""
     shares = [float(row["probability"]) for row in rows if not row["error"]]
     assert shares == pytest.approx([one.probability for one in expected if one.error is None], abs=tolerance())
-    assert written.unreadable == tmp_path / "answers.csv.unreadable.csv"
+    assert written.unreadable == tmp_path / "predictions.csv.unreadable.csv"
     with written.unreadable.open(newline="") as lines:
         (row,) = csv.DictReader(lines)
     assert f"{UNREADABLE:02d}.png: not an image" in row["reason"]
-    assert files(tmp_path) == {"answers.csv", "answers.csv.unreadable.csv"}
+    assert files(tmp_path) == {"predictions.csv", "predictions.csv.unreadable.csv"}
 
 
 def test_json_lines_with_all_probabilities(best: Path, photos: Path, expected: list[Prediction], tmp_path: Path) -> None:
-    out = tmp_path / "answers.jsonl"
+    out = tmp_path / "predictions.jsonl"
     api.predict_to(out, best, [str(photos)], top=None)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert list(rows[0]) == ["input", "label", "probability", *(f"probability of {name}" for name in LABELS.names), "error"]
@@ -106,7 +106,7 @@ def test_parquet_with_the_two_most_probable(best: Path, photos: Path, expected: 
         str(photos / f"{UNREADABLE:02d}.png"),
         *(str(path) for path in sorted(photos.iterdir()) if path.stem != f"{UNREADABLE:02d}"),
     ]
-    written = api.predict_to(tmp_path / "answers.parquet", best, given, top=2)
+    written = api.predict_to(tmp_path / "predictions.parquet", best, given, top=2)
     assert (written.answered, written.left_out) == (COUNT - 1, 1)
     first, *rows = parquet.read_table(written.path).to_pylist()
     assert first == dict.fromkeys(first) | {"input": given[0], "error": expected[UNREADABLE].error}
@@ -117,26 +117,26 @@ def test_parquet_with_the_two_most_probable(best: Path, photos: Path, expected: 
 
 
 def test_without_any_that_cannot_be_read_there_is_one_file(best: Path, photos: Path, tmp_path: Path) -> None:
-    written = api.predict_to(tmp_path / "answers.parquet", best, [str(photos / "00.png"), str(photos / "01.png")])
+    written = api.predict_to(tmp_path / "predictions.parquet", best, [str(photos / "00.png"), str(photos / "01.png")])
     assert (written.answered, written.left_out, written.unreadable) == (2, 0, None)
-    assert files(tmp_path) == {"answers.parquet"}
+    assert files(tmp_path) == {"predictions.parquet"}
 
 
 def test_a_name_that_is_not_utf8(best: Path, tmp_path: Path) -> None:
     (tmp_path / "odd").mkdir()
     Image.new("RGB", (32, 32)).save(tmp_path / "odd" / "caf\udce9.png")
-    api.predict_to(tmp_path / "answers.csv", best, [str(tmp_path / "odd")])
-    assert b"caf\xe9.png" in (tmp_path / "answers.csv").read_bytes()
-    api.predict_to(tmp_path / "answers.parquet", best, [str(tmp_path / "odd")])
-    (row,) = parquet.read_table(tmp_path / "answers.parquet").to_pylist()
+    api.predict_to(tmp_path / "predictions.csv", best, [str(tmp_path / "odd")])
+    assert b"caf\xe9.png" in (tmp_path / "predictions.csv").read_bytes()
+    api.predict_to(tmp_path / "predictions.parquet", best, [str(tmp_path / "odd")])
+    (row,) = parquet.read_table(tmp_path / "predictions.parquet").to_pylist()
     assert row["input"].endswith(r"caf\xe9.png")
 
 
 _WORKER = """
 import sys, time
 from zoo import api, inference
-from zoo.jobs import prediction_file as answers
-answers.SECONDS = 0.0
+from zoo.jobs import prediction_file
+prediction_file.SECONDS = 0.0
 slow = inference.prediction
 inference.prediction = lambda *row: time.sleep(0.02) or slow(*row)
 api.predict_to(sys.argv[1], sys.argv[2], sys.argv[3:], batch_size=2)
@@ -159,10 +159,10 @@ def kill(out: Path, best: Path, *inputs: str) -> None:
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_killed_it_goes_on_to_the_same_bytes(best: Path, photos: Path, tmp_path: Path, suffix: str) -> None:
     (tmp_path / "undisturbed").mkdir()
-    whole = api.predict_to(tmp_path / "undisturbed" / f"answers.{suffix}", best, [str(photos)], batch_size=2)
-    out = tmp_path / f"answers.{suffix}"
+    whole = api.predict_to(tmp_path / "undisturbed" / f"predictions.{suffix}", best, [str(photos)], batch_size=2)
+    out = tmp_path / f"predictions.{suffix}"
     kill(out, best, str(photos))
-    with (tmp_path / f"answers.{suffix}{'.jsonl' if suffix == 'parquet' else ''}").open("ab") as torn:
+    with (tmp_path / f"predictions.{suffix}{'.jsonl' if suffix == 'parquet' else ''}").open("ab") as torn:
         torn.write(b"half a row, as a kill in the midst of writing leaves it")
     written = api.predict_to(out, best, [str(photos)], batch_size=2)
     assert 12 <= written.found < COUNT
@@ -174,7 +174,7 @@ def test_killed_it_goes_on_to_the_same_bytes(best: Path, photos: Path, tmp_path:
 
 def test_other_options_than_it_was_begun_with_are_refused(best: Path, photos: Path, tmp_path: Path) -> None:
     """Or than another table, though it has the name."""
-    table, out = tmp_path / "images.csv", tmp_path / "answers.csv"
+    table, out = tmp_path / "images.csv", tmp_path / "predictions.csv"
     table.write_text("path\n" + "".join(f"{photos}/{number:02d}.png\n" for number in range(COUNT)))
     kill(out, best, str(table))
     before = out.read_bytes()
@@ -186,7 +186,7 @@ def test_other_options_than_it_was_begun_with_are_refused(best: Path, photos: Pa
     ):
         words: dict[str, Any] = {"inputs": [str(table)], "batch_size": 2, **options}
         with pytest.raises(
-            ConfigError, match=f"was begun with another {said}; name another --out, or remove it and answers.csv.prog"
+            ConfigError, match=f"was begun with another {said}; name another --out, or remove it and predictions.csv.prog"
         ):
             api.predict_to(out, best, words.pop("inputs"), **words)
     table.write_text(table.read_text() + f"{photos}/00.png\n")
@@ -197,7 +197,7 @@ def test_other_options_than_it_was_begun_with_are_refused(best: Path, photos: Pa
 
 def test_a_folder_that_changed_is_not_gone_on_with(best: Path, photos: Path, tmp_path: Path) -> None:
     """One file more, one of other content, another model of the same name: nothing is answered twice, and nothing by two models."""
-    folder, model, out = tmp_path / "photos", tmp_path / "model", tmp_path / "answers.csv"
+    folder, model, out = tmp_path / "photos", tmp_path / "model", tmp_path / "predictions.csv"
     shutil.copytree(photos, folder)
     shutil.copytree(best, model)
     kill(out, model, str(folder))
@@ -225,22 +225,22 @@ def test_a_folder_that_changed_is_not_gone_on_with(best: Path, photos: Path, tmp
 
 
 def test_lines_of_another_program_are_compared_as_they_come(tmp_path: Path) -> None:
-    out = tmp_path / "answers.csv"
+    out = tmp_path / "predictions.csv"
     with pytest.raises(Interrupted):
         write(out, ["a", "b"], after=1)
-    with pytest.raises(ConfigError, match=r"answers\.csv was begun with another input among the first 1; name another --out"):
+    with pytest.raises(ConfigError, match=r"predictions\.csv was begun with another input among the first 1; name another --out"):
         write(out, ["x", "b"])
     assert write(out, ["a", "changed later"]).answered == 2
 
 
 def test_two_calls_do_not_write_one_file_at_once(best: Path, photos: Path, tmp_path: Path) -> None:
-    out = tmp_path / "answers.csv"
-    with locks.alone(tmp_path / "answers.csv.lock", f"{out} is being written"):
+    out = tmp_path / "predictions.csv"
+    with locks.alone(tmp_path / "predictions.csv.lock", f"{out} is being written"):
         with pytest.raises(OutputError, match=rf"^{out} is being written by process {os.getpid()}; wait until it has ended"):
             api.predict_to(out, best, [str(photos)])
-        assert files(tmp_path) == {"answers.csv.lock"}
+        assert files(tmp_path) == {"predictions.csv.lock"}
     api.predict_to(out, best, [str(photos)])
-    assert files(tmp_path) == {"answers.csv", "answers.csv.unreadable.csv"}
+    assert files(tmp_path) == {"predictions.csv", "predictions.csv.unreadable.csv"}
 
 
 class Interrupted(Exception):
@@ -259,15 +259,15 @@ def stopping(after: int) -> Callable[[Iterable[tuple[str, Any]]], Iterator[Predi
     return answer
 
 
-def write(out: Path, inputs: list[str], after: int = 1000, **identity: Any) -> answers.Written:
+def write(out: Path, inputs: list[str], after: int = 1000, **identity: Any) -> prediction_file.Written:
     named = [(name, name) for name in inputs]
-    return answers.write(stopping(after), named, out, labels=["length"], task=Task.REGRESSION, identity=identity)
+    return prediction_file.write(stopping(after), named, out, labels=["length"], task=Task.REGRESSION, identity=identity)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_what_stopped_before_the_first_answer_binds_to_nothing(tmp_path: Path, suffix: str) -> None:
     """Such as a path that does not exist: it is mended, and asked again."""
-    out = tmp_path / f"answers.{suffix}"
+    out = tmp_path / f"predictions.{suffix}"
     with pytest.raises(Interrupted):
         write(out, ["a"], after=0, given="a")
     assert write(out, ["b", "ccc"], given="b and c").answered == 2
@@ -286,31 +286,31 @@ def test_nothing_of_the_user_s_is_overwritten(tmp_path: Path) -> None:
 
 
 def test_files_that_were_cut_or_a_damaged_mark_are_refused(tmp_path: Path) -> None:
-    out = tmp_path / "answers.csv"
+    out = tmp_path / "predictions.csv"
     with pytest.raises(Interrupted):
         write(out, ["a", "b"], after=1)
     whole = out.read_bytes()
     out.write_bytes(whole[:-1])
-    with pytest.raises(OutputError, match=r"answers\.csv: shorter than answers\.csv\.progress\.json says"):
+    with pytest.raises(OutputError, match=r"predictions\.csv: shorter than predictions\.csv\.progress\.json says"):
         write(out, ["a", "b"])
     out.write_bytes(whole)
-    mark = tmp_path / "answers.csv.progress.json"
+    mark = tmp_path / "predictions.csv.progress.json"
     mark.write_text(mark.read_text()[:-9])
-    with pytest.raises(OutputError, match=r"answers\.csv\.progress\.json: damaged; remove it and"):
+    with pytest.raises(OutputError, match=r"predictions\.csv\.progress\.json: damaged; remove it and"):
         write(out, ["a", "b"])
 
 
 def test_targets_that_cannot_be(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"answers are written as \.csv, \.jsonl, \.parquet; name the file so"):
-        write(tmp_path / "answers.xlsx", ["a"])
+    with pytest.raises(ConfigError, match=r"predictions are written as \.csv, \.jsonl, \.parquet; name the file so"):
+        write(tmp_path / "predictions.xlsx", ["a"])
     with pytest.raises(OutputError, match="there is no folder"):
-        write(tmp_path / "nowhere" / "answers.csv", ["a"])
+        write(tmp_path / "nowhere" / "predictions.csv", ["a"])
 
 
 def test_rows_of_each_task() -> None:
     def row(one: Prediction, task: Task, top: int | None) -> dict[str, Any]:
         labels = LABELS.names if task is not Task.REGRESSION else list(one.values)
-        found = answers.values(one, answers.columns(labels, task, top), labels, task)
+        found = prediction_file.values(one, prediction_file.columns(labels, task, top), labels, task)
         assert found.pop("error") is None
         return found
 
@@ -333,8 +333,8 @@ def test_rows_of_each_task() -> None:
 @pytest.mark.parametrize("top", [1, 2, None])
 def test_without_a_prediction_all_is_empty_but_the_reason(task: Task, top: int | None) -> None:
     one = inference.without_prediction("x", "x: not an image", LABELS, task)
-    columns = answers.columns(LABELS.names, task, top)
-    assert answers.values(one, columns, LABELS.names, task) == dict.fromkeys(columns) | {
+    columns = prediction_file.columns(LABELS.names, task, top)
+    assert prediction_file.values(one, columns, LABELS.names, task) == dict.fromkeys(columns) | {
         "input": "x",
         "error": "x: not an image",
     }
@@ -344,17 +344,17 @@ def test_values_that_are_called_as_our_columns(tmp_path: Path) -> None:
     """A target `error` and one `input` keep their names."""
     one = Prediction("x", values={"input": 1.0, "error": 2.0})
     labels = ["input", "error"]
-    row = answers.values(one, answers.columns(labels, Task.REGRESSION, 1), labels, Task.REGRESSION)
+    row = prediction_file.values(one, prediction_file.columns(labels, Task.REGRESSION, 1), labels, Task.REGRESSION)
     assert row == {"input (zoo)": "x", "input": 1.0, "error": 2.0, "error (zoo)": None}
 
 
 def test_from_the_shell(best: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["predict", str(best), str(photos), "--out", str(tmp_path / "answers.csv")]
+    words = ["predict", str(best), str(photos), "--out", str(tmp_path / "predictions.csv")]
     assert main(words) == 0
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"{COUNT - 1} answers in {tmp_path}/answers.csv, ")
-    assert second == f"1 inputs have none: {tmp_path}/answers.csv.unreadable.csv"
+    assert first.startswith(f"{COUNT - 1} predictions in {tmp_path}/predictions.csv, ")
+    assert second == f"1 inputs have none: {tmp_path}/predictions.csv.unreadable.csv"
     assert main(words) == 2
-    assert "answers.csv exists and is not overwritten" in capsys.readouterr().err
+    assert "predictions.csv exists and is not overwritten" in capsys.readouterr().err
     assert main([*words, "--csv"]) == 2
     assert "--csv prints, --out writes a file" in capsys.readouterr().err
