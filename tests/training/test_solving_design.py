@@ -65,10 +65,10 @@ def test_value_and_gradient_equal_plain_algebra(features, scaling, weights, elem
     made = design([features[:split], features[split:]], scaling, weights)
     assert (made.turned is None) == (len(features) == 900)
     targets = torch.arange(len(features)) % 3
-    objective = Objective(made, "softmax", targets, weights)
+    objective = Objective(made, "softmax", targets, weights[None])
     objective.set_strength(0.3)
     layer = torch.randn(3, len(made.curvature), generator=torch.Generator().manual_seed(1))
-    found = objective(layer)
+    (found,) = objective(layer[None], [0])
 
     z, _ = plain(features, scaling, weights)
     turned = torch.from_numpy(z @ (made.fold / made.columns[:, None]).double().numpy())

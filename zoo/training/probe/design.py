@@ -37,7 +37,7 @@ class FeatureRows:
     """The feature matrix `[N, D]` in row blocks on a device. The host's memory is used in place: memory maps stay maps.
 
     On a GPU the whole matrix moves there once if it fits in half of the free memory, else block by block at every pass.
-    `num_outputs` bounds the blocks too, as each has logits.
+    `num_outputs`, of all layers that are evaluated at once, bounds the blocks too, as each has logits.
     """
 
     def __init__(self, arrays: Sequence[NDArray[Any]], num_outputs: int, device: torch.device) -> None:
@@ -50,35 +50,16 @@ class FeatureRows:
 
     def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
         """Each block's place in the matrix, and the block, `[B, D] float32`, which is not to be written to."""
-        return self.blocks([slice(0, self.count)])
-
-    def blocks(self, ranges: Sequence[slice]) -> Iterator[tuple[slice, Tensor]]:
-        """As iteration, of the rows in these ranges alone."""
         if self.resident is not None:
-            for place, block in self.resident:
-                for common in _common(ranges, place.start, place.stop):
-                    yield common, block[common.start - place.start : common.stop - place.start]
+            yield from self.resident
             return
         first = 0
         for array in self.arrays:
-            for place in pieces(_common(ranges, first, first + len(array)), self.step):
-                part = np.ascontiguousarray(array[place.start - first : place.stop - first], dtype=np.float32)
+            for start in range(0, len(array), self.step):
+                part = np.ascontiguousarray(array[start : start + self.step], dtype=np.float32)
                 # Not from_numpy, which warns of arrays that cannot be written to, such as memory maps.
-                yield place, from_dlpack(part).to(self.device)
+                yield slice(first + start, first + start + len(part)), from_dlpack(part).to(self.device)
             first += len(array)
-
-
-def _common(ranges: Sequence[slice], start: int, stop: int) -> list[slice]:
-    """What of the ranges lies from `start` to before `stop`."""
-    both = [slice(max(one.start, start), min(one.stop, stop)) for one in ranges]
-    return [one for one in both if one.start < one.stop]
-
-
-def pieces(ranges: Sequence[slice], step: int) -> Iterator[slice]:
-    """The ranges in pieces of at most `step` rows."""
-    for one in ranges:
-        for begin in range(one.start, one.stop, step):
-            yield slice(begin, min(begin + step, one.stop))
 
 
 @dataclass(frozen=True)
@@ -193,30 +174,33 @@ class Design:
         weight, bias = self.raw(layer)
         return weight * self.mean_factor, bias
 
-    def differentiate(self, layer: Tensor, loss: Callable[[slice, Tensor], Tensor], ranges: Sequence[slice]) -> Tensor:
-        """The gradient `[C, R + 1]` of a loss of the layer's outputs for the rows in these ranges.
+    def differentiate(self, layers: Tensor, loss: Callable[[slice, Tensor], Tensor]) -> Tensor:
+        """The gradients `[A, C, R + 1]` of a loss of the outputs of layers `[A, C, R + 1]`, by one pass over the rows.
 
-        For each block, `loss` is called with its place and its outputs `[C, B]`, and returns the loss's derivatives by them.
+        For each block, `loss` is called with its place and its outputs `[A, C, B]`, and returns the losses' derivatives by them.
         """
-        weight, bias = (layer[:, :-1].contiguous(), layer[:, -1]) if self.turned is not None else self.raw(layer)
+        flat = layers.flatten(0, 1)
+        weight, bias = (flat[:, :-1].contiguous(), flat[:, -1]) if self.turned is not None else self.raw(flat)
         by_weight, by_bias = torch.zeros_like(weight), torch.zeros_like(bias)
-        for place, block in self._blocks(ranges):
+        for place, block in self._blocks():
             factors = None if self.turned is not None or self.row_factors is None else self.row_factors[place]
             outputs = weight @ block.T
-            derivatives = loss(place, (outputs if factors is None else outputs.mul_(factors)).add_(bias[:, None]))
+            outputs = (outputs if factors is None else outputs.mul_(factors)).add_(bias[:, None])
+            derivatives = loss(place, outputs.view(*layers.shape[:2], -1)).flatten(0, 1)
             by_bias += derivatives.sum(1)
             by_weight.addmm_(derivatives if factors is None else derivatives * factors, block)
         if self.turned is None:
             by_weight = by_weight.sub_(torch.outer(by_bias, self.centre)) @ self.fold
-        return torch.cat([by_weight, by_bias[:, None]], 1)
+        return torch.cat([by_weight, by_bias[:, None]], 1).view_as(layers)
 
-    def _blocks(self, ranges: Sequence[slice]) -> Iterator[tuple[slice, Tensor]]:
+    def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Blocks of the turned rows if there is a copy of them, else of the raw ones."""
         if self.turned is None:
-            yield from self.rows.blocks(ranges)
-        else:
-            for place in pieces(ranges, self.rows.step):
-                yield place, self.turned[place]
+            yield from self.rows
+            return
+        for start in range(0, self.rows.count, self.rows.step):
+            place = slice(start, min(start + self.rows.step, self.rows.count))
+            yield place, self.turned[place]
 
     def copy(self) -> None:
         """Have the rows in the eigenbasis where that pays; else each step turns the layer instead."""

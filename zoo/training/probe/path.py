@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,17 +40,18 @@ class Solution:
 
 
 class Objective:
-    """Mean loss over the weighted rows, plus `strength / 2` times the squared weight; the bias is free.
+    """Mean losses over weighted rows, plus `strength / 2` times the squared weight; the bias is free.
 
-    `targets`: classes `[N] int64` for `softmax`; `[C, N] float32` for `logistic` (0 or 1, summed over labels) and `squared`
-    (halved, summed over outputs). `weights [N] float32` are the rows' shares, of sum 1 over `ranges`: rows outside do not count.
+    There are K of them over the same rows, one for each row of `weights [K, N] float32`: the rows' shares, of sum 1. A row that is left
+    out has 0. So a pass over the rows serves all of them: products with many layers at once are three times as fast as with one after
+    another (ten classes, 1,280 features, one core).
+
+    `targets`: classes `[N] int64` for `softmax`; `[C, N] float32` for `logistic` (0 or 1, summed over labels) and `squared` (halved,
+    summed over outputs).
     """
 
-    def __init__(
-        self, design: Design, loss: Loss, targets: Tensor, weights: Tensor, ranges: Sequence[slice] | None = None
-    ) -> None:
+    def __init__(self, design: Design, loss: Loss, targets: Tensor, weights: Tensor) -> None:
         self.design, self.targets, self.weights = design, targets, weights
-        self.ranges = [slice(0, len(weights))] if ranges is None else ranges
         self._loss: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]] = LOSSES[loss]
         self.penalty = torch.zeros_like(design.curvature)
 
@@ -63,20 +64,21 @@ class Objective:
         """The inverse of the diagonal that stands for the curvature where `found` was evaluated, `[R + 1]`."""
         return 1 / (max(found.bend, 1e-6) * self.design.curvature + self.penalty)
 
-    def __call__(self, layer: Tensor) -> Evaluation:
-        """The objective at a layer `[C, R + 1]`."""
-        value = torch.zeros((), dtype=torch.float64, device=layer.device)
-        bend = torch.zeros_like(value)
+    def __call__(self, layers: Tensor, which: Sequence[int]) -> list[Evaluation]:
+        """Those of the numbers `which`, each at a layer of its own, `[A, C, R + 1]`."""
+        weights = self.weights[list(which)]
+        values = torch.zeros(len(layers), dtype=torch.float64, device=layers.device)
+        bends = torch.zeros_like(values)
 
         def block_loss(place: slice, outputs: Tensor) -> Tensor:
-            losses, derivatives, second = self._loss(outputs, self.targets[..., place], self.weights[place])
-            value.add_(losses)
-            bend.add_(second / len(outputs))
+            losses, derivatives, second = self._loss(outputs, self.targets[..., place], weights[:, place])
+            values.add_(losses)
+            bends.add_(second / outputs.shape[1])
             return derivatives
 
-        gradient = self.design.differentiate(layer, block_loss, self.ranges).addcmul_(self.penalty, layer)
-        value += 0.5 * (self.penalty * layer.square()).sum(dtype=torch.float64)
-        return Evaluation(float(value), gradient, float(bend))
+        gradients = self.design.differentiate(layers, block_loss).addcmul_(self.penalty, layers)
+        values += 0.5 * (self.penalty * layers.square()).sum((1, 2), dtype=torch.float64)
+        return [Evaluation(*one) for one in zip(values.tolist(), gradients, bends.tolist(), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -89,32 +91,61 @@ class Evaluation:
     """Mean second derivative of the loss by an output."""
 
 
-def solve_path(objective: Objective, num_outputs: int, strengths: Sequence[float], tolerance: float) -> Iterator[Solution]:
-    """The minimum for each strength, in the order given; strongest first is fastest."""
+def solve_path(objective: Objective, num_outputs: int, strengths: Sequence[float], tolerance: float) -> Iterator[list[Solution]]:
+    """The minima of all K objectives for each strength, in the order given; strongest first is fastest."""
     curvature = objective.design.curvature
-    layer = before = torch.zeros(num_outputs, len(curvature), device=curvature.device)
+    count = len(objective.weights)
+    layers = before = torch.zeros(count, num_outputs, len(curvature), device=curvature.device)
     rate = 0.0  # of the last change of strength, by its logarithm
     for index, strength in enumerate(strengths):
         objective.set_strength(strength)
-        start, here = layer, objective(layer)
+        starts, here = list(layers), objective(layers, range(count))
         change = math.log(strength / strengths[index - 1])
         if index > 1 and rate * change > 0:
-            ahead = torch.add(layer, layer - before, alpha=change / rate)
-            there = objective(ahead)
-            if there.value < here.value:
-                start, here = ahead, there
-        solution = _minimise(objective, start, here, strength, tolerance)
-        before, layer, rate = layer, solution.layer, change
-        yield solution
+            ahead = torch.add(layers, layers - before, alpha=change / rate)
+            for one, there in enumerate(objective(ahead, range(count))):
+                if there.value < here[one].value:
+                    starts[one], here[one] = ahead[one], there
+        solutions = _side_by_side(objective, starts, here, strength, tolerance)
+        before, layers, rate = layers, torch.stack([one.layer for one in solutions]), change
+        yield solutions
 
 
-def solve(objective: Objective, start: Tensor, strength: float, tolerance: float) -> Solution:
-    """The minimum for one strength, from a layer near it."""
+def solve(objective: Objective, starts: Tensor, strength: float, tolerance: float) -> list[Solution]:
+    """The minima for one strength, from layers near them, `[K, C, R + 1]`."""
     objective.set_strength(strength)
-    return _minimise(objective, start, objective(start), strength, tolerance)
+    return _side_by_side(objective, list(starts), objective(starts, range(len(starts))), strength, tolerance)
 
 
-def _minimise(objective: Objective, layer: Tensor, here: Evaluation, strength: float, tolerance: float) -> Solution:
+_Search = Generator[Tensor, Evaluation, Solution]
+"""Gives the layers that it wants to be evaluated, one after another, and in the end the minimum."""
+
+
+def _side_by_side(
+    objective: Objective, starts: Sequence[Tensor], here: Sequence[Evaluation], strength: float, tolerance: float
+) -> list[Solution]:
+    """All K searches at once: what they ask for is evaluated in one pass over the rows."""
+    searches = [_minimise(objective, *one, strength, tolerance) for one in zip(starts, here, strict=True)]
+    found: dict[int, Solution] = {}
+    asked: dict[int, Tensor] = {}
+
+    def go_on(which: int, told: Evaluation | None) -> None:
+        asked.pop(which, None)
+        try:
+            asked[which] = next(searches[which]) if told is None else searches[which].send(told)
+        except StopIteration as end:
+            found[which] = end.value
+
+    for which in range(len(searches)):
+        go_on(which, None)
+    while asked:
+        members = list(asked)
+        for which, told in zip(members, objective(torch.stack([asked[one] for one in members]), members), strict=True):
+            go_on(which, told)
+    return [found[which] for which in range(len(searches))]
+
+
+def _minimise(objective: Objective, layer: Tensor, here: Evaluation, strength: float, tolerance: float) -> _Search:
     """L-BFGS with a step that starts at 1, preconditioned by the diagonal of the curvature, which shrinks as the fit gets better.
 
     Done when `g P g <= tolerance^2`, P being the inverse of that diagonal: about twice the excess over the minimum.
@@ -127,7 +158,7 @@ def _minimise(objective: Objective, layer: Tensor, here: Evaluation, strength: f
         if converged or shrinks == SHRINK_LIMIT or iteration == ITERATION_LIMIT:
             break
         trial = torch.add(layer, direction, alpha=step)
-        there = objective(trial)
+        there = yield trial
         slope, slope_there = _dot(here.gradient, direction), _dot(there.gradient, direction)
         lower = there.value <= here.value + SUFFICIENT * step * slope
         level = there.value <= here.value + ROUNDING * abs(here.value) and slope_there <= (2 * SUFFICIENT - 1) * slope
@@ -169,29 +200,31 @@ def _dot(first: Tensor, second: Tensor) -> float:
 
 
 def _softmax(outputs: Tensor, classes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cross-entropy: its weighted sum, derivatives `[C, B]`, and the weighted sum of its second derivatives."""
-    logs = torch.log_softmax(outputs, 0)
+    """Cross-entropies of outputs `[A, C, B]`, classes `[B]` and weights `[A, B]`: their weighted sums `[A]`, derivatives `[A, C, B]`, and
+    the weighted sums of their second derivatives, `[A]`."""
+    logs = torch.log_softmax(outputs, 1)
     columns = torch.arange(len(classes), device=classes.device)
-    losses = -(logs[classes, columns] * weights).sum(dtype=torch.float64)
+    losses = -(logs[:, classes, columns] * weights).sum(-1, dtype=torch.float64)
     shares = logs.exp_()
-    second = ((shares - shares.square()).sum(0) * weights).sum(dtype=torch.float64)
-    shares[classes, columns] -= 1
-    return losses, shares.mul_(weights), second
+    second = ((shares - shares.square()).sum(1) * weights).sum(-1, dtype=torch.float64)
+    shares[:, classes, columns] -= 1
+    return losses, shares.mul_(weights[:, None]), second
 
 
 def _logistic(outputs: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Binary cross-entropy, like `_softmax`."""
-    losses = (F.binary_cross_entropy_with_logits(outputs, targets, reduction="none") * weights).sum(dtype=torch.float64)
+    """Binary cross-entropies, like `_softmax`; targets `[C, B]`."""
+    entropies = F.binary_cross_entropy_with_logits(outputs, targets.expand_as(outputs), reduction="none")
+    losses = (entropies * weights[:, None]).sum((1, 2), dtype=torch.float64)
     shares = outputs.sigmoid_()
-    second = ((shares - shares.square()).sum(0) * weights).sum(dtype=torch.float64)
-    return losses, (shares - targets).mul_(weights), second
+    second = ((shares - shares.square()).sum(1) * weights).sum(-1, dtype=torch.float64)
+    return losses, (shares - targets).mul_(weights[:, None]), second
 
 
 def _squared(outputs: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Half the squared error, like `_softmax`. Its curvature is the design's, so the first step is the closed form of ridge."""
+    """Half the squared errors, like `_logistic`. Their curvature is the design's, so the first step is the closed form of ridge."""
     errors = outputs.sub_(targets)
-    second = len(outputs) * weights.sum(dtype=torch.float64)
-    return 0.5 * (errors.square() * weights).sum(dtype=torch.float64), errors * weights, second
+    second = outputs.shape[1] * weights.sum(-1, dtype=torch.float64)
+    return 0.5 * (errors.square() * weights[:, None]).sum((1, 2), dtype=torch.float64), errors * weights[:, None], second
 
 
 LOSSES = {"softmax": _softmax, "logistic": _logistic, "squared": _squared}

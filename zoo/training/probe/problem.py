@@ -54,15 +54,13 @@ class Problem:
     scale: NDArray[np.float64]
     """`[C]`, or `[1]`: the fitted outputs times `scale`, plus `offset`, are those of the targets as they were given."""
 
-    def objective(self, without: slice | None = None) -> Objective:
-        """Over all rows, or all but these."""
-        weights, ranges = self.weights, [slice(0, len(self.weights))]
-        if without is not None:
-            weights = weights.copy()
-            weights[without] = 0
-            ranges = [slice(0, without.start), slice(without.stop, len(weights))]
-        shares = torch.tensor(weights / weights.sum(), dtype=torch.float32, device=self.targets.device)
-        return Objective(self.design, self.loss, self.targets, shares, ranges)
+    def objective(self, without: Sequence[slice] = (slice(0, 0),)) -> Objective:
+        """As many as there are slices, each over all rows but these."""
+        weights = np.tile(self.weights, (len(without), 1))
+        for row, left_out in zip(weights, without, strict=True):
+            row[left_out] = 0
+        shares = torch.tensor(weights / weights.sum(1, keepdims=True), dtype=torch.float32, device=self.targets.device)
+        return Objective(self.design, self.loss, self.targets, shares)
 
     def candidate(self, found: Solution) -> Candidate:
         """A solution as a layer on the raw features."""
@@ -87,14 +85,15 @@ def problems(
     scalings: Sequence[Scaling],
     class_weights: NDArray[Any] | None,
     device: torch.device | str,
+    folds: int = 1,
 ) -> Iterator[Problem]:
-    """One for each scaling, in their order. Arguments and errors: see `zoo.training.probe.sweep.sweep`."""
+    """One for each scaling, in their order, to be solved for so many folds. Arguments and errors: see `zoo.training.probe.sweep.sweep`."""
     arrays = [features] if isinstance(features, np.ndarray) else list(features)
     _check_options(strengths, scalings, loss, class_weights, num_classes)
     _check_shapes(arrays, targets)
     _check_targets(targets, num_classes, loss)
     place = torch.device(device)
-    rows = FeatureRows(arrays, num_classes, place)
+    rows = FeatureRows(arrays, num_classes * folds, place)
     facts = Facts.of(rows)
     weights = np.ones(rows.count) if class_weights is None else np.asarray(class_weights, dtype=np.float64)[targets]
     shares = torch.tensor(weights / weights.sum(), dtype=torch.float32, device=place)

@@ -79,7 +79,7 @@ def sweep(
     finite, classes out of range, one class only; ConfigError for strengths or class weights that do not fit; UnknownName.
     """
     for problem in problems(features, targets, num_classes, loss, strengths, scalings, class_weights, device):
-        for found in solve_path(problem.objective(), num_classes, sorted(strengths, reverse=True), tolerance):
+        for (found,) in solve_path(problem.objective(), num_classes, sorted(strengths, reverse=True), tolerance):
             yield problem.candidate(found)
 
 
@@ -106,10 +106,11 @@ class HeldOut:
 
     def refit(self, tolerance: float = TOLERANCE) -> Candidate:
         """The solution of this scaling and strength on all rows, from the mean of those of the folds."""
-        start = torch.stack([one.layer for one in self._solutions]).mean(0)
+        start = torch.stack([one.layer for one in self._solutions]).mean(0, keepdim=True)
         problem = self._folds.problem
         problem.design.copy()
-        return problem.candidate(solve(problem.objective(), start, self.strength, tolerance))
+        (found,) = solve(problem.objective(), start, self.strength, tolerance)
+        return problem.candidate(found)
 
 
 @dataclass(frozen=True)
@@ -123,13 +124,12 @@ class _Folds:
     def exact(self, solutions: Sequence[Solution], tolerance: float) -> HeldOut:
         """From solutions to those of another tolerance."""
         self.problem.design.copy()
-        folds = zip(solutions, self.folds, strict=True)
-        return self.held_out([solve(self.problem.objective(fold), one.layer, one.strength, tolerance) for one, fold in folds])
+        starts = torch.stack([one.layer for one in solutions])
+        return self.held_out(solve(self.problem.objective(self.folds), starts, solutions[0].strength, tolerance))
 
     def path(self, num_classes: int, strengths: Sequence[float], tolerance: float) -> Iterator[HeldOut]:
         """All folds side by side, one strength after another."""
-        paths = [solve_path(self.problem.objective(fold), num_classes, strengths, tolerance) for fold in self.folds]
-        return (self.held_out(solutions) for solutions in zip(*paths, strict=True))
+        return map(self.held_out, solve_path(self.problem.objective(self.folds), num_classes, strengths, tolerance))
 
     def held_out(self, solutions: Sequence[Solution]) -> HeldOut:
         """What the solutions, one a fold, predict."""
@@ -172,7 +172,7 @@ def hold_out(
 
     Raises: as `sweep`.
     """
-    for problem in problems(features, targets, num_classes, loss, strengths, scalings, class_weights, device):
+    for problem in problems(features, targets, num_classes, loss, strengths, scalings, class_weights, device, len(folds)):
         yield _Folds(problem, folds, held).path(num_classes, sorted(strengths, reverse=True), tolerance)
         problem.design.release()
 
