@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pkgutil
+from pathlib import Path
+
 from cyclopts import App
 
 import zoo
 
-VERBS = (
+_FIRST = (
     "finetune",
     "evaluate",
     "predict",
@@ -20,9 +23,11 @@ VERBS = (
     "cache",
     "bench",
     "env",
-    "completion",
 )
-"""In the order of `zoo --help`; `zoo.cli.verbs.VERB:VERB` is the function, or the App, that is imported when it is called."""
+"""In the order of `zoo --help`; others follow by their names."""
+_FOUND = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "verbs")]))
+VERBS = tuple(sorted(_FOUND, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)))
+"""`zoo.cli.verbs.VERB:VERB` is the function, or the App, that is imported when it is called."""
 
 
 def build(first: str = "") -> App:
