@@ -161,7 +161,7 @@ def test_outputs_keep_their_unit(tiny: Callable[..., Backbone], folder: Path, st
 def test_whole_weights_need_no_base(adapted: Build, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No search for weights is made, though the base came from somewhere."""
     model = trained(adapted, "vit", "full")
-    model.backbone.origin = backbones.base.WeightsOrigin("Hub timm/x", "1" * 64, "mit")
+    model.backbone.origin = backbones.backbone.WeightsOrigin("Hub timm/x", "1" * 64, "mit")
     save(folder, model)
     again = saved.open_saved(folder)
     assert again.backbone.origin == model.backbone.origin

@@ -217,7 +217,7 @@ def test_what_was_checked_is_remembered(root, tmp_path, monkeypatch):
     for path in root.rglob("*.*"):
         os.utime(path, (1e9, 1e9))
     first = read_listing(list_folder(root), 0.0, tmp_path / "cache")
-    monkeypatch.setattr("zoo.data.sources.class_folders.reading.check_sound", lambda *_: pytest.fail("a file was read again"))
+    monkeypatch.setattr("zoo.data.sources.class_folders.reading.check_audio", lambda *_: pytest.fail("a file was read again"))
     again = read_listing(list_folder(root), 0.0, tmp_path / "cache")
     assert again.notices == first.notices
     assert again.parts["all"].digests.tolist() == first.parts["all"].digests.tolist()

@@ -112,7 +112,8 @@ def train_run(run: Run, prepared: Prepared, machine: Accelerator) -> Trained:
         options.write()
     machine.wait_for_everyone()
     backbone = model.backbone if model.plan.strategy.inert else None
-    return Trained(run, splits, metric, machine.is_main_process, backbone)
+    proven = backbone is not None and method.cut is not None
+    return Trained(run, splits, metric, machine.is_main_process, proven, backbone)
 
 
 def _say_cut(run: Run, splits: Splits, model: AdaptedModel) -> list[notices.Notice]:

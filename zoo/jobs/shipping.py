@@ -59,12 +59,14 @@ class Trained:
     metric: Metric
     is_main: bool
     """Whether this process is the one that writes."""
+    cut: bool = False
+    """Whether this process has proven that the model can be cut behind its backbone, which is inert."""
     backbone: Backbone | None = None
     """The network, where it is inert and this process has it: it was compared with its digest when training ended."""
 
 
 def shipped(trained: Trained) -> Run:
-    """The run with its result, which the first process makes. Raises: as `finish`."""
+    """The run with its result, which the first process makes. Raises: as `ship`."""
     if trained.is_main:
         with runs.resumable(trained.run):
             ship(trained)
@@ -83,7 +85,8 @@ def ship(trained: Trained) -> Run:
     recorded = saved_config.read(run.best)["facts"]["check_logits"]
     judged = pools.read(run) if _training(run).get("refit") else None
     imports.wait()
-    with Measure(inference.load(run.best, backbone=trained.backbone).model, config) as measure:
+    model = inference.load(run.best, backbone=trained.backbone).model
+    with Measure(model, config, proven=trained.cut) as measure:
         difference = compare(measure.whole(splits.val, len(recorded)), recorded, run.best)
         fitted = {"train"} if judged is None else {"train", "val"}
         found = measure({name: samples for name, samples in splits.parts().items() if name not in fitted})
@@ -146,12 +149,13 @@ class Measure(contextlib.AbstractContextManager["Measure"]):
     """The outputs of a model that was loaded again. Where its backbone is inert, its head is run on the features of that backbone,
     which is known by its digest: those that the cache has need not be computed again."""
 
-    def __init__(self, model: AdaptedModel, config: FinetuneConfig) -> None:
+    def __init__(self, model: AdaptedModel, config: FinetuneConfig, *, proven: bool = False) -> None:
+        """proven: this process has cut the very backbone behind its features already, which need not be proven again."""
         self.model, self.config = model, config
         self.device = torch.device(config.machine.device)
         prepare(model, self.device)
         inert = model.plan.strategy.inert and cache.place(config.machine.cache) is not None
-        self.cut = boundary.cut(model) if inert else None
+        self.cut = None if not inert else boundary.behind(model) if proven else boundary.cut(model)
         self.extractor: Extractor | None = None
         if self.cut is not None:
             self.extractor = Extractor(self.cut.prefix, self.cut.where, model.backbone, config, self.device)

@@ -213,7 +213,7 @@ def prune(parent: Path, keep: int, best: int | None = None) -> None:
         folders.discard(parent / name(step))
 
 
-CHECKED = 16
+CHECKED = 8
 """Validation samples whose logits are kept in best/config.json, to compare with those of the file once it is loaded again."""
 
 
