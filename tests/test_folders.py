@@ -1,5 +1,6 @@
 """Folders that exist only whole."""
 
+import errno
 import hashlib
 import json
 import os
@@ -247,3 +248,18 @@ def test_folders_are_flushed_before_they_are_put_and_their_parent_before_the_old
     assert any(name.startswith(".aside-x") for name in names[3:5])
     assert all(text == "one" for _, text, _ in flushed[:-1])
     assert flushed[-1] == (tmp_path.name, "two", True)
+
+
+def test_a_shared_file_takes_no_room_where_there_are_links_and_is_a_copy_elsewhere(tmp_path, monkeypatch):
+    file, link, copy = tmp_path / "file", tmp_path / "link", tmp_path / "copy"
+    file.write_bytes(b"weights")
+    folders.share(file, link)
+    assert link.stat().st_ino == file.stat().st_ino
+
+    def refused(*_):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refused)
+    folders.share(file, copy)
+    assert copy.read_bytes() == b"weights"
+    assert copy.stat().st_ino != file.stat().st_ino

@@ -81,6 +81,17 @@ def whole(target: Path, *, replace: bool = False) -> Iterator[Path]:
         raise OutputError(f"{target} cannot be written: {reason}") from error
 
 
+def share(file: Path, target: Path) -> None:
+    """Have a file under another name too, by a link, or as a copy where the file system has no links. Neither may be written to then.
+
+    Raises: OSError.
+    """
+    try:
+        target.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, target)
+
+
 def named(text: str | os.PathLike[str]) -> Path:
     """The path that a user names. Raises: ConfigError for an empty one, which pathlib takes for the working folder."""
     if os.fspath(text) == "":  # a variable of the shell that is not set, as a rule

@@ -225,7 +225,7 @@ def _add_card(
         for file in run.best.iterdir():
             # Weights, config, and a tokenizer where there is one.
             if file.is_file() and file.name not in (folders.MANIFEST, CARD):
-                shutil.copyfile(file, folder / file.name)
+                (folders.share if file.name == saved.WEIGHTS else shutil.copyfile)(file, folder / file.name)
         if thresholds is not None:
             plain = json.loads((folder / saved_config.CONFIG).read_text(encoding="utf-8"))
             written = json.dumps(plain | {"zoo": block}, indent=1, ensure_ascii=False)
