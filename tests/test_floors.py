@@ -20,7 +20,7 @@ PACKAGE = Path(zoo.__file__).parent
 FLOORS = [
     {"errors", "memory", "interrupts", "keywords", "imports"},
     {"types", "content", "scale", "strategy", "folders", "locks", "streams", "plugins", "runtimes", "upstream"},
-    {"cache", "options", "progress"},
+    {"cache", "options"},
     {"strategies"},
     {"config"},
     {"registry", "decisions"},
