@@ -146,18 +146,21 @@ def resume(
     return resuming.resume(found, data, metric, label_names, keys)
 
 
-def load(path: str | os.PathLike[str], *, weights: str | None = None, head: HeadFactory | None = None) -> Predictor:
-    """The model in the `best/` of a run or in a published folder: an `nn.Module` with `.predict`, in eval mode, on the CPU.
+def load(
+    path: str | os.PathLike[str], *, weights: str | None = None, head: HeadFactory | None = None, device: str = "auto"
+) -> Predictor:
+    """The model in the `best/` of a run or in a published folder: an `nn.Module` with `.predict`, in eval mode.
 
     weights: base weights (file or folder), for a folder that holds the trained tensors alone.
     head: factory of a custom head that this process has not registered.
+    device: where it computes: `auto` (a GPU of CUDA if there is one, else the CPU), `cpu`, `cuda` or `mps`.
 
-    Raises: CheckpointError, WeightsError.
+    Raises: CheckpointError, WeightsError; ConfigError for a device that is not there.
     """
     saved_config.read(named(path))  # before the imports that take seconds
     from zoo import inference
 
-    return inference.load(path, weights=weights, head=head)
+    return inference.load(path, weights=weights, head=head, device=device)
 
 
 def evaluate(
@@ -168,6 +171,7 @@ def evaluate(
     metric: Any = None,
     weights: str | None = None,
     batch_size: int = 32,
+    device: str = "auto",
     **options: Unpack[keywords.EvaluateOptions],
 ) -> Report:
     """Measure a fine-tuned model.
@@ -179,6 +183,7 @@ def evaluate(
         keys: of data in memory, as in `finetune`; None: those that training read, if they are there, else guessed.
         metric: one or a list of metrics to report, as in `finetune`; None: all of zoo's.
         weights: base weights, for a folder that holds the trained tensors alone.
+        device: where it computes, as in `load`.
         options: those of `finetune` about tables, such as `text="body"`, `label="stars"`; what is not given is as in training, where
             the table has such columns, else guessed.
 
@@ -188,7 +193,7 @@ def evaluate(
     from zoo.jobs import evaluate as evaluating
 
     return evaluating.evaluate(
-        Path(path), data, metric=metric, weights=weights, batch_size=batch_size, keys=keys, options=options
+        Path(path), data, metric=metric, weights=weights, batch_size=batch_size, device=device, keys=keys, options=options
     )
 
 
@@ -200,6 +205,7 @@ def predict(
     threshold: float | None = None,
     weights: str | None = None,
     batch_size: int = 32,
+    device: str = "auto",
 ) -> Predictions:
     """Predictions of a fine-tuned model, as many as inputs, in their order.
 
@@ -215,6 +221,7 @@ def predict(
             is there, else guessed, which is said.
         threshold: probability from which a label holds, where several may; None: each label's own, as chosen in training.
         weights: base weights (file or folder), for a folder that holds the trained tensors alone.
+        device: where it computes, as in `load`.
 
     Raises: CheckpointError; DataError if a path does not exist, or the inputs are not of the kind that the model takes (pairs of texts
     and single ones are two kinds); ConfigError or UnknownName for the column.
@@ -222,7 +229,9 @@ def predict(
     saved_config.read(named(path))  # before the imports that take seconds
     from zoo import inference
 
-    return inference.predict_files(path, inputs, column=column, threshold=threshold, weights=weights, batch_size=batch_size)
+    return inference.predict_files(
+        path, inputs, column=column, threshold=threshold, weights=weights, batch_size=batch_size, device=device
+    )
 
 
 def predict_to(
@@ -236,6 +245,7 @@ def predict_to(
     engine: str = "auto",
     weights: str | None = None,
     batch_size: int = 32,
+    device: str = "auto",
 ) -> Written:
     """As `predict`, into a file, for more inputs than memory holds; a call that was killed goes on where it was, if called again.
 
@@ -261,6 +271,7 @@ def predict_to(
         column=column,
         engine=engine,
         weights=weights,
+        device=device,
         batch_size=batch_size,
     )
 

@@ -256,8 +256,9 @@ class MachineConfig:
     feature_precision: Literal["auto", "no", "fp16", "bf16"] = "auto"
     """Arithmetic of features that are computed once; auto: fp32 (`no`), as in every evaluation, unless `precision` names another.
     In bf16 they take half the time and cost up to half a point of accuracy (docs/decisions/0006)."""
-    device: Annotated[Literal["auto", "cpu", "cuda"], SAME_RESULT, BENCH, INSPECT] = "auto"
-    """Where to compute; auto: a GPU if there is one."""
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], SAME_RESULT, BENCH, INSPECT] = "auto"
+    """Where to compute: the CPU, an NVIDIA or AMD GPU (cuda), or Apple's (mps, where solved heads stay on the CPU); auto: cuda if there is
+    one, else cpu."""
     compile: bool = False
     """Compile the training step with torch.compile: it takes about a minute at the start, and pays off on a GPU or in long runs."""
     engine: Annotated[Literal["auto", "torch", "compile", "onnxruntime", "openvino"], SAME_RESULT, BENCH, INSPECT] = "auto"

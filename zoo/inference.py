@@ -30,6 +30,7 @@ from zoo.data.inputs import InputRows, is_encoded, request_for, rows_of, sample_
 from zoo.data.sources.in_memory.given_sets import image_from
 from zoo.data.sources.source import Named, Source, flaw
 from zoo.engines import Engine
+from zoo.engines.precision import full_float32, resolve_device
 from zoo.errors import ConfigError, DataError, EngineFailed
 from zoo.folders import exists
 from zoo.registry import HeadFactory
@@ -206,7 +207,7 @@ class Predictor(nn.Module):
     def _outputs(self, samples: Sequence[Tensor]) -> Tensor:
         """`[b, C] float64` of prepared samples."""
         device = next(self.model.parameters()).device
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32():
             if len({one.dtype for one in samples}) > 1:  # images, some of which are normalised already
                 samples = [self.preprocess.ready(one) for one in samples]
             batch = self.preprocess.collate(samples)
@@ -295,8 +296,9 @@ def load(
     weights: str | None = None,
     head: HeadFactory | None = None,
     backbone: Backbone | None = None,
+    device: str = "cpu",
 ) -> Predictor:
-    """A published folder, or the `best/` of a run, ready to predict, on the CPU and in eval mode.
+    """A published folder, or the `best/` of a run, ready to predict, in eval mode.
 
     Args:
         path: the folder.
@@ -305,11 +307,13 @@ def load(
             the run was made with whose `best/` it is, else they are searched as for a new run.
         head: factory of a custom head that this process has not registered.
         backbone: the network, where this process has it with the very weights that the folder names; None: it is loaded.
+        device: where it computes, as `--device` says it.
 
-    Raises: CheckpointError, WeightsError.
+    Raises: CheckpointError, WeightsError; ConfigError for a device that is not there.
     """
-    folder = Path(path)
+    folder, place = Path(path), resolve_device(device)
     model, config = saved.open_with_config(folder, weights=weights or _base_weights(folder), head=head, backbone=backbone)
+    model.to(place)
     if threshold is None:
         return Predictor(model, config.get("thresholds"))
     if model.task is not Task.MULTILABEL:
@@ -432,11 +436,12 @@ def predict_files(
     threshold: float | None = None,
     weights: str | None = None,
     batch_size: int = 32,
+    device: str = "auto",
 ) -> Predictions:
     """Load a model once and predict for the inputs, as `find` takes them; one that cannot be read says why in its place.
 
     Raises: CheckpointError; DataError if a path does not exist, or the inputs are not what the model takes.
     """
-    predictor = load(path, threshold=threshold, weights=weights)
+    predictor = load(path, threshold=threshold, weights=weights, device=device)
     found = find(predictor.kind, several(inputs, predictor.kind, column, predictor.schema), column, predictor.schema)
     return Predictions(predictor.stream(found, batch_size=batch_size))

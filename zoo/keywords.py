@@ -81,7 +81,7 @@ class FinetuneOptions(TypedDict, total=False):
     max_minutes: float | None
     precision: Literal["auto", "no", "fp16", "bf16"]
     feature_precision: Literal["auto", "no", "fp16", "bf16"]
-    device: Literal["auto", "cpu", "cuda"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
     compile: bool
     engine: Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
     feature_batch_size: int | None
@@ -123,7 +123,7 @@ class InspectOptions(TypedDict, total=False):
     group: str | None
     task: Literal["auto", "classification", "multilabel", "regression"]
     num_workers: int | None
-    device: Literal["auto", "cpu", "cuda"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
     engine: Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
     cache: str | None
     seed: int
@@ -139,6 +139,6 @@ class BenchOptions(TypedDict, total=False):
     augment: str
     num_workers: int | None
     batch_size: int
-    device: Literal["auto", "cpu", "cuda"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
     engine: Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
     seed: int

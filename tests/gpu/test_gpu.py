@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 
 import zoo
@@ -13,13 +14,13 @@ from zoo.adaptation import boundary
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import build, resolve
 from zoo.data import open_splits
+from zoo.engines.precision import full_float32
 from zoo.evaluation import metrics
 from zoo.training import assembly as jobs
 from zoo.training import launch, optim
 from zoo.training.collect import prepare
 from zoo.training.features.extraction import Extractor
 from zoo.training.launch import settle
-from zoo.training.precision import full_float32
 from zoo.training.probe import sweep
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and torch sees none")
@@ -123,3 +124,20 @@ def test_partial_training_takes_less_memory_than_full():
         peaks[strategy] = torch.cuda.max_memory_allocated() - before
         del model
     assert peaks["partial:1"] < 0.5 * peaks["full"]
+
+
+def test_what_is_predicted_and_measured_is_what_the_cpu_says(tmp_path):
+    run = finetune(tmp_path, "run", strategy="linear-probe", precision="no")
+    files = []
+    for number, image in enumerate(load_digits().images[:20]):
+        files.append(tmp_path / f"{number}.png")
+        Image.fromarray((image * 15).astype(np.uint8)).save(files[-1])
+    there, here = (zoo.predict(run.best, files, device=device) for device in ("cuda", "cpu"))
+    for one, other in zip(there, here, strict=True):
+        assert one.label == other.label
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
+    on_gpu, on_cpu = (zoo.evaluate(run.best, device=device).values for device in ("cuda", "cpu"))
+    assert on_gpu["log_loss"].value == pytest.approx(on_cpu["log_loss"].value, abs=1e-4)
+    assert next(zoo.load(run.best).model.parameters()).is_cuda
+    written = zoo.predict_to(tmp_path / "out.csv", run.best, files, device="cuda")
+    assert written.answered == 20

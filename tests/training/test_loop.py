@@ -15,10 +15,11 @@ from zoo import runs
 from zoo.adaptation.model import AdaptedModel
 from zoo.config import OptimConfig, build, resolve
 from zoo.data import open_splits
+from zoo.engines import precision
 from zoo.errors import AuditFailed, ConfigError, RunFailed
 from zoo.evaluation import metrics
 from zoo.training import assembly as jobs
-from zoo.training import launch, loop, optim, precision
+from zoo.training import launch, loop, optim
 from zoo.training.trackers import Trackers
 
 TINY = {"backbone": "timm/test_resnet.r160_in1k", "weights": "random", "image_size": 32, "precision": "no", "device": "cpu"}

@@ -40,6 +40,11 @@ class Common:
 
 
 NONE = Common()
+if TYPE_CHECKING:
+    Device = str
+else:
+    Device = options()["device"].type
+"""What `--device` takes, as of `zoo finetune`."""
 """None of them given."""
 
 

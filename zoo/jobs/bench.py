@@ -21,8 +21,9 @@ from zoo.data.loading.loaders import EvalBatches
 from zoo.data.loading.worker_count import workers
 from zoo.data.sets import SampleSet
 from zoo.data.splits import open_splits
+from zoo.engines import precision
 from zoo.errors import ConfigError
-from zoo.training import assembly, launch, precision
+from zoo.training import assembly, launch
 from zoo.training.collect import channels_last, place, prepare
 from zoo.training.method import flops
 from zoo.training.probe import sweep

@@ -9,13 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from zoo import config, inference, memory, runs
 from zoo.backbones.images import ImagePreprocess
 from zoo.config import DataConfig
 from zoo.data import SampleSet, open_for_evaluation, open_splits, read_splits
 from zoo.data.decoding.pixel_values import FULL
+from zoo.engines.precision import full_float32, resolve_device
 from zoo.errors import ConfigError, UnknownName
 from zoo.evaluation import metrics
 from zoo.evaluation.report import Report
@@ -37,19 +36,21 @@ def evaluate(
     metric: Any = None,
     weights: str | None = None,
     batch_size: int = 32,
+    device: str = "auto",
     keys: Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Report:
     """The report of a saved model on labelled samples; see `zoo.api.evaluate`. Raises: CheckpointError, DataError, ConfigError."""
     given = _checked(options or {}, data)
     asked = metric if isinstance(metric, list | tuple) else [] if metric is None else [metric]
-    predictor = inference.load(folder, weights=weights)
+    predictor = inference.load(folder, weights=weights, device=device)
     wanted = [metrics.resolve(one, task=predictor.task) for one in asked]
     if keys is not None and (data is None or isinstance(data, (str, os.PathLike))):
         raise ConfigError("keys are of data given in Python; --text and --label name columns of a table")
     samples = _samples(folder, data, keys, predictor, given)
     _warn_of_trained(folder, samples)
-    logits, targets = outputs(predictor.model, samples, torch.device("cpu"), batch_size)
+    with full_float32():
+        logits, targets = outputs(predictor.model, samples, resolve_device(device), batch_size)
     own = [one for one in wanted if one.name not in metrics.names(predictor.task)]
     report = report_on(
         targets,

@@ -38,12 +38,13 @@ def predict_to(
     engine: str,
     weights: str | None,
     batch_size: int,
+    device: str,
 ) -> Written:
     """Predict for the inputs, as `zoo.inference.several` takes them, into a file; see `zoo.api.predict_to`."""
     prediction_file.check_target(out)
     lock = locks.alone(out.with_name(f"{out.name}.lock"), f"{out} is being written")
     with lock, interrupts.hinting("the same command goes on where it was"):
-        predictor = inference.load(path, threshold=threshold, weights=weights)
+        predictor = inference.load(path, threshold=threshold, weights=weights, device=device)
         many = inference.several(inputs, predictor.kind, column, predictor.schema)
         many = many if isinstance(many, InputRows) else list(many)  # they are gone through again where an engine fails
         once = isinstance(many, list) and any(inference.is_stdin(one) for one in many)
@@ -62,6 +63,7 @@ def predict_to(
             "column": column,
             "threshold": threshold,
             "batch_size": batch_size,
+            "device": next(predictor.model.parameters()).device.type,
         } | _known(predictor.kind, many)
 
         def write(named: Iterable[Named]) -> Written:

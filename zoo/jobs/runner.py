@@ -25,13 +25,14 @@ from zoo.data.loading.worker_count import choose_workers, most_workers
 from zoo.data.sets import SampleSet
 from zoo.data.splits import Splits, facts
 from zoo.data.splits.folds import groups_of
+from zoo.engines import precision
 from zoo.errors import RunFailed
 from zoo.evaluation.metrics import Metric
 from zoo.jobs.preparing import Prepared, build
 from zoo.jobs.shipping import Trained
 from zoo.options import Scalar
 from zoo.runs import Run
-from zoo.training import checkpoint, loop, precision
+from zoo.training import checkpoint, loop
 from zoo.training.assembly import environment, make_job, make_row_job, position
 from zoo.training.checkpoint import CHECKED, Patience, TrainState, write_best
 from zoo.training.features.decoded_images import decoded_once

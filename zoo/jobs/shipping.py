@@ -26,6 +26,7 @@ from zoo.data.loading.worker_count import workers
 from zoo.data.sets import SampleSet
 from zoo.data.splits import Splits
 from zoo.data.targets import Targets
+from zoo.engines import precision
 from zoo.errors import CheckpointError, RunFailed
 from zoo.evaluation.calibration import best_thresholds
 from zoo.evaluation.metrics import Metric
@@ -35,7 +36,6 @@ from zoo.evaluation.report import evaluate as report_on
 from zoo.publishing.card import CARD, HELD_OUT, CardFacts, write_card
 from zoo.publishing.measured import ENOUGH
 from zoo.runs import Run
-from zoo.training import precision
 from zoo.training.collect import collect, prepare
 from zoo.training.features.extraction import Extractor, Wanted
 from zoo.training.features.row_batches import EvalRows

@@ -30,10 +30,10 @@ from torch import distributed
 
 from zoo import interrupts, strategy, upstream
 from zoo.config import FinetuneConfig, Resolved
+from zoo.engines import precision
 from zoo.errors import CheckpointError, ConfigError, DataError, RunFailed, WeightsError, ZooError
 from zoo.interrupts import Stopped
 from zoo.runs import Run
-from zoo.training import precision
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others: long enough for rank 0 to write a checkpoint, short enough to notice a hang."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from zoo.cli import flags
-from zoo.cli.flags import Common
+from zoo.cli.flags import Common, Device
 from zoo.cli.output import Output, table
 from zoo.options import EVALUATE
 
@@ -28,6 +28,7 @@ def evaluate(
     metric: Annotated[list[str] | None, Parameter(negative="", completer=flags.COMPLETERS["metric"])] = None,
     batch_size: Annotated[int, Parameter(converter=flags.exactly)] = 32,
     weights: str | None = None,
+    device: Device = "auto",
     options: Annotated[Flags | None, Parameter(name="*")] = None,
     common: Common = flags.NONE,
 ) -> Output:
@@ -44,10 +45,13 @@ def evaluate(
         metric: Name of a metric (`zoo list metrics`), or evaluate:DIR; may be given more than once. [default: all of them]
         batch_size: Samples in one forward pass.
         weights: File or folder of the pretrained weights, for a folder that holds the trained tensors alone.
+        device: Where to compute; auto: a GPU of CUDA if there is one, else the CPU.
     """
     from zoo import api
 
-    return _output(api.evaluate(best, data, metric=metric, weights=weights, batch_size=batch_size, **(options or {})))
+    return _output(
+        api.evaluate(best, data, metric=metric, weights=weights, batch_size=batch_size, device=device, **(options or {}))
+    )
 
 
 def _output(report: Report) -> Output:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from zoo.cli import flags
-from zoo.cli.flags import Common
+from zoo.cli.flags import Common, Device
 from zoo.cli.output import Output, table
 from zoo.errors import ConfigError
 
@@ -31,6 +31,7 @@ def predict(
     csv: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     batch_size: Annotated[int, Parameter(converter=flags.exactly)] = 32,
     weights: str | None = None,
+    device: Device = "auto",
     common: Common = flags.NONE,
 ) -> Output:
     """Predict the classes, labels or values of images, texts or audio clips.
@@ -60,6 +61,7 @@ def predict(
         csv: Print comma-separated values: input, rank, label, probability.
         batch_size: Inputs in one forward pass.
         weights: File or folder of the pretrained weights, for a folder that holds the trained tensors alone.
+        device: Where to compute; auto: a GPU of CUDA if there is one, else the CPU.
     """
     inputs = ["-" if one == flags.STDIN else one for one in inputs]
     if csv and common.json:
@@ -83,12 +85,15 @@ def predict(
             engine=engine,
             weights=weights,
             batch_size=batch_size,
+            device=device,
         )
         went_on = f"; went on after {written.found:,}" if written.found else ""
         lines = [f"{written.answered:,} predictions in {written.path}, {written.seconds:.1f} s{went_on}"]
         lines += [f"{written.left_out:,} inputs have none: {written.unreadable}"] if written.left_out else []
         return Output({**vars(written), "path": str(written.path), "unreadable": str(written.unreadable or "")}, *lines)
-    predictions = api.predict(best, inputs, column=column, threshold=threshold, weights=weights, batch_size=batch_size)
+    predictions = api.predict(
+        best, inputs, column=column, threshold=threshold, weights=weights, batch_size=batch_size, device=device
+    )
     found = {"predictions": [_values(prediction, top) for prediction in predictions], "unreadable": list(predictions.unreadable)}
     rows = [row for prediction in predictions for row in _rows(prediction, top or 1)]
     return Output(found, _csv(rows) if csv else table(rows), notes=[f"zoo: {reason}" for reason in predictions.unreadable])

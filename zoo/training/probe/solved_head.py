@@ -101,7 +101,7 @@ def solve(
             pool.held,
             loss=LOSSES[model.task],
             class_weights=weights,
-            device=device,
+            device="cpu" if device.type == "mps" else device,  # Apple's GPUs have no float64
             tolerance=sweep.FOLD_TOLERANCE if pool.refits else sweep.TOLERANCE,
         )
         for strengths in scalings:

@@ -5,21 +5,34 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from typing import get_args
 
 import torch
 
+from zoo.config import options
 from zoo.engines.catalogue import has_bf16
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, UnknownName
 
 log = logging.getLogger("zoo")
 
+DEVICES = get_args(options()["device"].type)
+"""What `--device` takes."""
+
 
 def resolve_device(asked: str) -> torch.device:
-    """`auto` is a GPU if there is one. Raises: ConfigError if a GPU was asked for and there is none."""
+    """`auto` is a GPU of CUDA if there is one, else the CPU.
+
+    Raises: ConfigError for another name, or if a GPU was asked for and there is none.
+    """
+    if asked not in DEVICES:
+        raise UnknownName("device", asked, DEVICES)
     if asked == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device cuda: this torch sees no GPU; use --device cpu, or check the driver with `nvidia-smi`")
-    use_gpu = torch.cuda.is_available() if asked == "auto" else asked == "cuda"
-    return torch.device("cuda" if use_gpu else "cpu")
+    if asked == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device mps: this torch sees no GPU of Apple's; use --device cpu")
+    if asked == "auto":
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(asked)
 
 
 def resolve_precision(asked: str, device: torch.device) -> str:
@@ -28,7 +41,9 @@ def resolve_precision(asked: str, device: torch.device) -> str:
     Accelerate runs fp16 on a CPU silently in fp32; here it is an error. bf16 on a CPU without such instructions is several times
     slower than fp32 (measured: 6 to 10 times on AVX2), so it is only warned about. Raises: ConfigError.
     """
-    in_hardware = has_bf16() if device.type == "cpu" else torch.cuda.is_bf16_supported(including_emulation=False)
+    in_hardware = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        in_hardware = has_bf16()
     if asked == "auto":
         return "bf16" if in_hardware else "no"
     if asked == "fp16" and device.type == "cpu":
