@@ -261,6 +261,8 @@ class MachineConfig:
     one, else cpu."""
     compile: bool = False
     """Compile the training step with torch.compile: it takes about a minute at the start, and pays off on a GPU or in long runs."""
+    detect_anomaly: Annotated[bool, STEPS, SAME_RESULT] = False
+    """Look for NaN in every operation of the backward pass, and name the one that gives it; training then takes several times the time."""
     engine: Annotated[Literal["auto", "torch", "compile", "onnxruntime", "openvino"], SAME_RESULT, BENCH, INSPECT] = "auto"
     """What runs the inert part of a network (the last two come with `pip install 'zoo-finetune[cpu]'`); auto: the one that computed these
     features before, else the fastest, preparation included, of those that agree with torch, as timed once on this machine."""

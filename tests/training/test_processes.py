@@ -180,7 +180,9 @@ def test_a_killed_process_is_named_and_the_others_end(tmp_path):
 
 @pytest.mark.slow
 def test_what_a_process_says_is_said(tmp_path):
-    with pytest.raises(RunFailed, match=r"^process [12] of 2: the loss is (nan|inf) at step \d+ .*use --precision no\n"):
+    with pytest.raises(
+        RunFailed, match=r"^process [12] of 2: the loss is (nan|inf) at step \d+ .*use --precision no \(--detect-anomaly .*\n"
+    ):
         api.finetune(**{**OPTIONS, "lr": 100.0, "optimizer": "sgd", "clip": None}, out=str(tmp_path / "run"))
 
 

@@ -61,7 +61,7 @@ def one_step(job, machine, batch=None):
     wrapped.train()
     with torch.no_grad():
         logits = AdaptedModel.forward(model, batch.inputs)
-    loss = loop.train_step(job, machine, wrapped, prepared, [batch], 0)
+    loss, _ = loop.train_step(job, machine, wrapped, prepared, [batch], 0)
     return loss, {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}, batch, logits
 
 

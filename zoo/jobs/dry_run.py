@@ -60,7 +60,7 @@ def dry_run(resolved: Resolved, given: Extras) -> DryRun:
     wrapped, prepared = machine.prepare(model, optimizer)
     wrapped.train()
     step, batches = next(iter(work.train.steps(0, 1)))
-    loss = loop.train_step(work, machine, wrapped, prepared, batches, step)
+    loss, _ = loop.train_step(work, machine, wrapped, prepared, batches, step)
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     return DryRun(
         config_rows=[(name, value, resolved.origins[name]) for name, value in resolved.config.flat().items()],

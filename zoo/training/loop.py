@@ -7,9 +7,12 @@ saved. All ranks run the same code and take the same decisions; rank 0 alone wri
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import logging
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
+from zoo import folders
 from zoo.adaptation import freezing
 from zoo.adaptation.model import AdaptedModel
 from zoo.backbones import generator
@@ -38,8 +42,14 @@ from zoo.training.features.row_batches import EvalRows, TrainRows
 from zoo.training.launch import Stopper
 from zoo.training.optim import losses
 from zoo.training.trackers import Trackers
+from zoo.training.watching import Watch
 
 log = logging.getLogger("zoo")
+
+OVERFLOWS = 40
+"""Steps in a row that may overflow in fp16. Each halves the scale of the gradients, which begins at 2^16."""
+SHOWN = 5
+"""Samples that an error names."""
 
 
 @dataclass
@@ -88,6 +98,7 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: Trackers) -> T
     state = _restore(job, run, optimizer, accelerator)
     frozen = freezing.frozen_digests(model)
     audit: freezing.GradientAudit | None = freezing.GradientAudit(model)
+    watch = Watch()
     _check_phases(job)
     if config.machine.compile:
         model.compile()  # in place: names and files stay as they are, and evaluation, which calls the class's forward, is not compiled
@@ -96,7 +107,7 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: Trackers) -> T
     if accelerator.is_main_process:
         for line in micro_batches.remarks(job.whole, config, job.train.plan):
             log.info("%s", line)
-    phase = -1
+    phase, overflows = -1, 0
     saver = _Saver(job, run, accelerator, optimizer)
     clock = _Clock()
     _require_best(job, state, saver)
@@ -114,19 +125,28 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: Trackers) -> T
                 audit = freezing.GradientAudit(model)
             wrapped.train()
             optim.set_learning_rate(optimizer, optim.scale(step, job.total_steps, config.optim))
-            with _compiling(config):
-                loss = train_step(job, accelerator, wrapped, prepared, batches, step)
+            with _compiling(config), _anomalies(config), _saved_samples(run, accelerator):
+                loss, norm = train_step(job, accelerator, wrapped, prepared, batches, step)
+            skipped = prepared.step_was_skipped
             micro_batches.agree(model, accelerator)
-            if audit and not prepared.step_was_skipped and audit.observe(model):
+            if audit and not skipped and audit.observe(model):
                 audit.conclude()
                 audit = None
             prepared.zero_grad()
             size = job.train.step_size(step)
             clock.samples += size
             state.step, state.seconds = step + 1, stopper.seconds
-            state.loss_sum, state.samples = state.loss_sum + loss * size, state.samples + size
-            lr = optimizer.param_groups[0]["lr"]
-            trackers.step(state.step, {"loss": loss, "lr": lr, "samples_per_second": clock.rate, "waiting": clock.waiting})
+            overflows = overflows + 1 if skipped else 0
+            if overflows == OVERFLOWS:
+                raise NonFinite(
+                    f"{OVERFLOWS} steps in a row overflowed in fp16, the last of them {step}; use --precision no or bf16"
+                )
+            if not skipped:
+                state.loss_sum, state.samples = state.loss_sum + loss * size, state.samples + size
+                if accelerator.is_main_process:
+                    watch.step(state.step, loss, norm)
+            numbers = {"loss": loss, "lr": optimizer.param_groups[0]["lr"], "grad_norm": norm}
+            trackers.step(state.step, numbers | {"samples_per_second": clock.rate, "waiting": clock.waiting})
 
             reason = stopper.reason()
             last = state.step == job.total_steps or reason == "time"
@@ -171,17 +191,72 @@ def _compiling(config: FinetuneConfig) -> Iterator[None]:
         raise RunFailed(f"the compiled step failed ({said}); leave out --compile") from error
 
 
+@contextlib.contextmanager
+def _anomalies(config: FinetuneConfig) -> Iterator[None]:
+    """Under `detect_anomaly`, raises: NonFinite, naming the operation whose backward pass gives NaN."""
+    if not config.machine.detect_anomaly:
+        yield
+        return
+    with warnings.catch_warnings(record=True) as said, torch.autograd.set_detect_anomaly(True):
+        warnings.simplefilter("always")
+        try:
+            yield
+        except RuntimeError as error:
+            if "returned nan values" not in str(error):
+                raise
+            lines = [line.strip() for one in said for line in str(one.message).splitlines() if line.startswith('  File "')]
+            where = f", which came forward from {lines[-1]}" if lines else ""
+            raise NonFinite(f"{str(error).splitlines()[0].rstrip('.')}{where}; lower --lr, or use --precision no") from error
+
+
+@contextlib.contextmanager
+def _saved_samples(run: Run, accelerator: Accelerator) -> Iterator[None]:
+    """Keep the samples of a step whose loss is not finite, with the loss of each, in `nonfinite.csv` of the run."""
+    try:
+        yield
+    except _BadStep as error:
+        rows = [row for row in gather_object(error.rows) if row]
+        if accelerator.is_main_process:
+            with contextlib.suppress(OutputError):  # what went wrong is said all the same
+                folders.write_text(run.path / "nonfinite.csv", _as_csv(rows))
+        bad = [name for name, loss in rows if not math.isfinite(loss)] or [name for name, _ in rows]
+        shown = ", ".join(bad[:SHOWN]) + (", ..." if len(bad) > SHOWN else "")
+        raise NonFinite(
+            f"the loss is {error.loss} at step {error.step} ({error.nouns} {shown}; all of the step in {run.path / 'nonfinite.csv'}); "
+            "lower --lr, set --clip, or use --precision no (--detect-anomaly names the operation)"
+        ) from error
+
+
+class _BadStep(NonFinite):
+    """A step whose loss is not finite, on every rank. rows: name and loss of each sample of this one."""
+
+    def __init__(self, step: int, loss: float, nouns: str, rows: list[tuple[str, float]]) -> None:
+        super().__init__(f"the loss is {loss} at step {step}; lower --lr, or use --precision no")
+        self.step, self.loss, self.nouns, self.rows = step, loss, nouns, rows
+
+
+def _as_csv(rows: list[tuple[str, float]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("sample", "loss"), *rows])
+    return text.getvalue().encode("utf-8", "backslashreplace").decode()
+
+
 def train_step(
     job: Job, accelerator: Accelerator, model: torch.nn.Module, optimizer: Any, batches: list[Batch], step: int
-) -> float:
-    """One optimiser step over this rank's micro-batches. Returns the mean loss over all the samples of the step, on all ranks.
+) -> tuple[float, float]:
+    """One optimiser step over this rank's micro-batches.
+
+    Returns the mean loss over all the samples of the step, and the L2 norm of its gradient before clipping, on all ranks. Under fp16 an
+    overflow skips the step, and both may be infinite or NaN.
 
     The gradient is that of the sum of the losses over all ranks and micro-batches, divided once by the number of samples: the
-    same as of one big batch, also where the last batch of an epoch is short. Raises: NonFinite.
+    same as of one big batch, also where the last batch of an epoch is short.
+    Raises: _BadStep for a loss that is not finite, but under fp16.
     """
     config = job.config
     count = job.train.step_size(step)
     total = torch.zeros((), device=accelerator.device)
+    by_sample: list[Tensor] = []
     for number, batch in enumerate(batches):
         final = number == len(batches) - 1
         with contextlib.nullcontext() if final else accelerator.no_sync(model):
@@ -197,16 +272,21 @@ def train_step(
                 each = each * job.class_weights.to(targets.device)[targets]
             # DistributedDataParallel averages over ranks; the factor makes it a sum.
             accelerator.backward(each.sum() * (accelerator.num_processes / count))
-            total += each.detach().sum()
+            by_sample.append(each.detach())
+            total += by_sample[-1].sum()
     loss = float(accelerator.reduce(total, "sum")) / count
-    if not math.isfinite(loss):
-        names = [job.train.name(int(index)) for batch in batches for index in batch.indices][:5]
-        nouns = job.model.backbone.preprocess.kind.nouns
-        raise NonFinite(f"the loss is {loss} at step {step} ({nouns} {', '.join(names)}, ...); lower --lr, or use --precision no")
+    if not math.isfinite(loss) and accelerator.scaler is None:
+        names = [job.train.name(int(index)) for batch in batches for index in batch.indices]
+        rows = list(zip(names, torch.cat(by_sample).tolist(), strict=True))
+        raise _BadStep(step, loss, job.model.backbone.preprocess.kind.nouns, rows)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if config.optim.clip is not None:
-        accelerator.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], config.optim.clip)
+        norm = accelerator.clip_grad_norm_(parameters, config.optim.clip)
+    else:
+        accelerator.unscale_gradients(optimizer)
+        norm = torch.nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None])
     optimizer.step()
-    return loss
+    return loss, float(norm)
 
 
 def _evaluate(
