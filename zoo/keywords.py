@@ -83,6 +83,7 @@ class FinetuneOptions(TypedDict, total=False):
     feature_precision: Literal["auto", "no", "fp16", "bf16"]
     device: Literal["auto", "cpu", "cuda", "mps"]
     compile: bool
+    gradient_checkpointing: bool
     detect_anomaly: bool
     engine: Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
     feature_batch_size: int | None

@@ -41,6 +41,7 @@ from zoo.training.collect import channels_last, collect, place, prepare
 from zoo.training.features.row_batches import EvalRows, TrainRows
 from zoo.training.launch import Stopper
 from zoo.training.optim import losses
+from zoo.training.recomputing import recomputed
 from zoo.training.trackers import Trackers
 from zoo.training.watching import Watch
 
@@ -118,7 +119,10 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: Trackers) -> T
         if improved:
             saver.best(state, logits)
 
-    with Stopper(accelerator, config.selection.max_minutes, state.seconds) as stopper:
+    with (
+        Stopper(accelerator, config.selection.max_minutes, state.seconds) as stopper,
+        recomputed(model, wanted=config.machine.gradient_checkpointing),
+    ):
         for step, batches in clock.over(job.train.steps(state.step, state.step if state.done else job.total_steps)):
             if model.plan.phases and phase != (phase := model.plan.phase_at(step / job.steps_per_epoch)):
                 model.enter_phase(phase)
