@@ -124,6 +124,18 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "could not create a primitive", "std::bad_alloc")
+"""What is said in a RuntimeError where the system has no more: by torch's allocator of the CPU (c10/core/impl/alloc_cpu.cpp), and by
+oneDNN, which may mean something else; so the last one's words are told."""
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out: Python's, or one of torch's, which is not imported for it."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+
+
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """The `count` names most like `name`, best first; none where nothing is similar (difflib's ratio, cutoff 0.5)."""
     by_folded = {other.casefold(): other for other in names}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import sys
 import threading
@@ -44,6 +45,15 @@ def kept() -> Iterator[None]:
             if library and not _users:
                 _set(library, _GIVE_BACK)
                 library.malloc_trim(0)
+
+
+def give_back() -> None:
+    """Give what is free back to the system, also inside of `kept`: where memory ran out, others may need it, such as code that is compiled
+    for another shape."""
+    gc.collect()
+    library = _glibc()
+    if library:
+        library.malloc_trim(0)
 
 
 def _set(library: Any, values: dict[int, int]) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 
@@ -262,3 +263,14 @@ def test_no_torch(words):
     code = f"import sys, zoo.cli; status = zoo.cli.main({words.split()!r}); sys.exit(10 * ('torch' in sys.modules) + status)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.returncode == (2 if "lorra" in words else 0), ran.stderr
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")])
+def test_memory_that_ran_out_is_not_unexpected(zoo_cli, monkeypatch, error):
+    def broken(*_):
+        raise error
+
+    monkeypatch.setattr("zoo.api.list_heads", broken)
+    ran = zoo_cli("list", "heads")
+    assert ran.status == 1
+    assert re.fullmatch(r"zoo: memory ran out \(.+\); use a smaller --batch-size, .*\n", ran.err)

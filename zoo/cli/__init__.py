@@ -23,7 +23,7 @@ from zoo import interrupts
 from zoo.cli.app import build
 from zoo.cli.flags import NONE, STDIN, Common
 from zoo.cli.output import Output
-from zoo.errors import UnknownName, ZooError, escaped, one_line
+from zoo.errors import UnknownName, ZooError, escaped, first_line, one_line, ran_out_of_memory
 from zoo.streams import lasting, silence
 
 
@@ -114,6 +114,9 @@ def _report(error: BaseException, *, debug: bool, as_json: bool) -> int:
         status, text, kind = 2, _explain(error), "UsageError"
     elif isinstance(error, OSError) and error.filename is not None and error.strerror:
         status, text = 2, f"{error.filename!r}: {error.strerror}"
+    elif ran_out_of_memory(error):
+        advice = "use a smaller --batch-size, --image-size or --max-length, or more memory"
+        status, text = 1, f"memory ran out ({first_line(error)}); {advice}"
     else:
         hint = "" if debug else "; run again with --debug for the traceback"
         status, text = 1, f"unexpected {kind}: {' '.join(str(error).split())}{hint}"

@@ -95,6 +95,8 @@ class TrainState:
     """Whether training has ended, by its last step, its patience or its time."""
     scaler: dict[str, Any] = field(default_factory=dict)
     """State of the fp16 gradient scaler."""
+    split: int = 1
+    """Parts into which each micro-batch is split, as it did not fit into memory."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainState:

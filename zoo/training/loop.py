@@ -40,6 +40,7 @@ from zoo.training.checkpoint import Best, Patience, TrainState, best_step, write
 from zoo.training.collect import channels_last, collect, place, prepare
 from zoo.training.features.row_batches import EvalRows, TrainRows
 from zoo.training.launch import Stopper
+from zoo.training.memory_limits import Fitting
 from zoo.training.optim import losses
 from zoo.training.recomputing import recomputed
 from zoo.training.trackers import Trackers
@@ -99,7 +100,7 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: Trackers) -> T
     state = _restore(job, run, optimizer, accelerator)
     frozen = freezing.frozen_digests(model)
     audit: freezing.GradientAudit | None = freezing.GradientAudit(model)
-    watch = Watch()
+    watch, fitting = Watch(), Fitting(model, accelerator, state, micro_batches.least(model, config))
     _check_phases(job)
     if config.machine.compile:
         model.compile()  # in place: names and files stay as they are, and evaluation, which calls the class's forward, is not compiled
@@ -130,7 +131,7 @@ def train(job: Job, run: Run, accelerator: Accelerator, trackers: Trackers) -> T
             wrapped.train()
             optim.set_learning_rate(optimizer, optim.scale(step, job.total_steps, config.optim))
             with _compiling(config), _anomalies(config), _saved_samples(run, accelerator):
-                loss, norm = train_step(job, accelerator, wrapped, prepared, batches, step)
+                loss, norm = fitting(batches, lambda parts: train_step(job, accelerator, wrapped, prepared, parts, step))  # noqa: B023
             skipped = prepared.step_was_skipped
             micro_batches.agree(model, accelerator)
             if audit and not skipped and audit.observe(model):
