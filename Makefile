@@ -37,7 +37,7 @@ lint: install
 	$(BIN)/codespell
 
 FAST := $(addprefix tests/,test_config.py test_floors.py test_strategy.py test_keywords.py test_types.py test_errors.py test_plugins.py \
-	evaluation data/test_tables.py data/test_values.py data/test_transforms.py data/test_folders_of_pictures.py \
+	evaluation data/test_tables.py data/test_values.py data/test_transforms.py data/test_folders_of_images.py \
 	data/test_archives.py adaptation/test_heads.py content/test_recipes.py)
 test-fast: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(FAST)

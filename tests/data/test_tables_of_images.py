@@ -114,7 +114,7 @@ def test_predicting(tmp_path: Path) -> None:
         assert all(np.array_equal(one, PIXELS[index]) for index, one in enumerate(pixels))
 
 
-def test_recordings(tmp_path: Path) -> None:
+def test_audio_files(tmp_path: Path) -> None:
     clips = []
     for number in range(8):
         stream = io.BytesIO()

@@ -225,7 +225,7 @@ def test_values_and_several_labels(tmp_path):
         zoo.inspect(tmp_path / "several.csv", "timm/test_resnet.r160_in1k", weights="random", label="rude,loud")
 
 
-def test_recordings(tmp_path):
+def test_audio_files(tmp_path):
     for name, tone in (("low", 200), ("high", 2000)):
         (tmp_path / "sounds" / name).mkdir(parents=True)
         for index, rate in enumerate((8000, 16000, 16000)):
