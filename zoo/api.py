@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zoo.evaluation.report import Report
     from zoo.inference import Predictor
     from zoo.jobs.bench import Bench
+    from zoo.jobs.doctor import Finding
     from zoo.jobs.dry_run import DryRun
     from zoo.jobs.inspect import DataReport
     from zoo.jobs.prediction_file import Written
@@ -445,6 +446,16 @@ def validate_recipe(name: str) -> Row:
         fits = next((one for one in asked if metric in metrics.known(one)), asked[0])
         metrics.resolve(metric, task=fits)
     return dict(recipe.values)
+
+
+def examine(path: str | os.PathLike[str] | None = None) -> list[Finding]:
+    """What of a run, its `best/`, a published folder or a cache is whole, and what to do about what is not; nothing is changed.
+
+    path: None is the cache. Raises: ConfigError for anything else, or without a cache.
+    """
+    from zoo.jobs import doctor
+
+    return doctor.examine(_cache_folder(None) if path is None else named(path))
 
 
 def environment() -> dict[str, Any]:

@@ -14,7 +14,7 @@ for the process alone.
 from zoo.cache.claims import KEY, Keys, alone
 from zoo.cache.places import FACTS, LOCK, OFF, asked_for, at, folder, passing, place, read_facts, release, sweep, warn_once
 from zoo.cache.space import Integers, Rows, Shards, Space
-from zoo.cache.upkeep import Entry, clear, entries, trim, verify
+from zoo.cache.upkeep import Entry, clear, damaged, entries, trim, verify
 
 __all__ = [
     "FACTS",
@@ -31,6 +31,7 @@ __all__ = [
     "asked_for",
     "at",
     "clear",
+    "damaged",
     "entries",
     "folder",
     "passing",

@@ -66,14 +66,19 @@ def _count(file: Path) -> int:
 
 
 def verify(root: Path) -> list[Path]:
-    """The files and folders whose bytes are not those they were written with; each is removed, and will be computed again."""
-    damaged = [file for path in _folders(root) for file in _damaged(path)]
-    for file in damaged:
+    """Remove what is `damaged`, and give what that was: it will be computed again."""
+    found = damaged(root)
+    for file in found:
         if file.is_dir():
             shutil.rmtree(file, ignore_errors=True)
         else:
             file.unlink(missing_ok=True)
-    return damaged
+    return found
+
+
+def damaged(root: Path) -> list[Path]:
+    """The files and folders whose bytes are not those they were written with."""
+    return [file for path in _folders(root) for file in _damaged(path)]
 
 
 def _damaged(path: Path) -> Iterator[Path]:

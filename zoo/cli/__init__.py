@@ -49,7 +49,7 @@ def _main(words: list[str]) -> int:
     """Run a command line, whatever comes of it, and give its exit status."""
     try:
         with interrupts.handled():
-            _run(words)
+            status = _run(words)
             sys.stdout.flush()
     except (BrokenPipeError, SystemExit) as error:
         if not isinstance(error.__context__ or error, BrokenPipeError):  # rich makes a SystemExit of it
@@ -58,11 +58,11 @@ def _main(words: list[str]) -> int:
         return 141  # as a program that SIGPIPE ends
     except (KeyboardInterrupt, Exception) as error:
         return _report(error, debug="--debug" in words, as_json="--json" in words)
-    return 0
+    return status
 
 
-def _run(words: list[str]) -> None:
-    """Parse, call the verb, print what it gives."""
+def _run(words: list[str]) -> int:
+    """Parse, call the verb, print what it gives, and give its exit status."""
     if words[:1] == ["predict"]:
         words = [STDIN if word == "-" else word for word in words]
     command, bound, _ = build(words[0] if words else "").parse_args(words, exit_on_error=False, print_error=False, verbose=False)
@@ -71,6 +71,7 @@ def _run(words: list[str]) -> None:
         output = command(*bound.args, **bound.kwargs)
     if _prints() and isinstance(output, Output):  # help and version print for themselves
         output.print(json=common.json)
+    return output.status if isinstance(output, Output) else 0
 
 
 def _prints() -> bool:

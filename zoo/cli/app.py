@@ -21,6 +21,7 @@ _FIRST = (
     "recipes",
     "data",
     "cache",
+    "doctor",
     "bench",
     "env",
 )

@@ -22,10 +22,11 @@ WIDE = 10_000
 
 
 class Output:
-    """`values` for programs, `parts` (texts and tables, in order) for people, and `notes`, lines that always go to stderr."""
+    """`values` for programs, `parts` (texts and tables, in order) for people, `notes`, lines that always go to stderr; the exit status."""
 
-    def __init__(self, values: Mapping[str, Any], *parts: Table | str, notes: Sequence[str] = ()) -> None:
+    def __init__(self, values: Mapping[str, Any], *parts: Table | str, notes: Sequence[str] = (), status: int = 0) -> None:
         self.values = values
+        self.status = status
         self.parts = parts
         self.notes = notes
 
