@@ -200,3 +200,17 @@ def test_a_signal_while_handlers_are_put_back_is_for_those_before(monkeypatch: p
         assert heard == [signal.SIGTERM, signal.SIGTERM]
     finally:
         put(signal.SIGTERM, before)
+
+
+def test_a_signal_that_waited_for_an_import_is_not_for_what_is_begun_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one ended the first call; what waits for the end of the import has nothing more to send."""
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "import os, signal\nfor _ in range(2): os.kill(os.getpid(), signal.SIGTERM)\nraise AssertionError\n"
+    (tmp_path / "stops_twice_in_import.py").write_text(text)
+    with pytest.raises(Stopped), interrupts.handled():
+        importlib.import_module("stops_twice_in_import")
+    with interrupts.handled(), interrupts.deferred():
+        time.sleep(0.2)
+        assert interrupts.pending() == 0

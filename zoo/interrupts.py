@@ -58,6 +58,8 @@ class _State:
     """How many imports stood around `handled` (a program's own module may train while it is imported)."""
     postponed: bool = False
     """A signal waits for the end of an import."""
+    turn: int = 0
+    """Number of the `handled` that is open, or was last."""
     late: int = 0
     """A signal that came while handlers were put back, and is for those that were there before."""
 
@@ -75,7 +77,7 @@ def handled(*, patient: bool = False) -> Iterator[None]:
         yield
         return
     _state.pending, _state.deferring, _state.patient, _state.postponed = 0, 0, patient, False
-    _state.owner, _state.imports = os.getpid(), _imports(sys._getframe())
+    _state.owner, _state.imports, _state.turn = os.getpid(), _imports(sys._getframe()), _state.turn + 1
     before = {number: signal.getsignal(number) for number in SIGNALS}
     ours = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
     try:
@@ -159,7 +161,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
         return
     if not again and not _state.postponed and _imports(frame) > _state.imports:
         _state.postponed = True
-        threading.Thread(target=_send_after_import, args=(number,), daemon=True).start()
+        threading.Thread(target=_send_after_import, args=(number, _state.turn), daemon=True).start()
         return
     _state.pending = _state.pending or number
     if again:
@@ -177,10 +179,10 @@ def _imports(frame: FrameType | None) -> int:
     return count
 
 
-def _send_after_import(number: int) -> None:
-    """Send the first thread the signal again as soon as it imports nothing."""
+def _send_after_import(number: int, turn: int) -> None:
+    """Send the first thread the signal again as soon as it imports nothing, unless what it was for has ended meanwhile."""
     first = threading.main_thread().ident or 0
-    while _imports(sys._current_frames().get(first)) > _state.imports:
+    while _state.turn == turn and _imports(sys._current_frames().get(first)) > _state.imports:
         time.sleep(0.02)
-    if _state.owner == os.getpid() and not _state.pending:
+    if _state.turn == turn and _state.owner == os.getpid() and not _state.pending:
         signal.pthread_kill(first, number)
