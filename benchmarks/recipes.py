@@ -16,7 +16,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,11 @@ SETS = {
     "fashion-2000": Set("fashion", 2_000, _IMAGES, {"image_size": 128}),
     "fortunes-1000": Set("fortunes", 1_000, _TEXTS, {"max_length": 64}),
     "fortunes-3000": Set("fortunes", 3_000, _TEXTS, {"max_length": 64}),
+}
+SETS |= {
+    f"{name}-lite{size}": replace(SETS[name], backbone=f"tf_efficientnet_lite{size}")
+    for name in ("digits-400", "fashion-500")
+    for size in (1, 2)
 }
 
 
