@@ -38,6 +38,11 @@ def test_a_death_at_every_event(tmp_path, unit):
     assert crash(unit, tmp_path / "crashes") >= LEAST[unit]
 
 
+def test_a_file_of_another_format_at_some_events(tmp_path):
+    assert crash("ParquetAnswers", tmp_path / "crashes", "--every", 45, "--offset", random.Random(3).randrange(45)) >= 2
+
+
+@pytest.mark.slow
 def test_a_file_of_another_format(tmp_path):
     assert crash("ParquetAnswers", tmp_path / "crashes", "--every", 9, "--offset", 4) >= 10
 
