@@ -52,6 +52,7 @@ def test_what_is_whole(zoo_cli: Callable[..., Any], place: Path, what: str) -> N
     [
         ("run/config.yaml", lambda file: file.write_text("lr: 1"), "start a new run"),
         ("run/splits.json", lambda file: file.write_text(""), "start a new run"),
+        ("run/splits.json", lambda file: file.write_bytes(b"\xff\x00"), "start a new run"),
         ("run/best/model.safetensors", flip, "zoo resume"),
         ("run/best/config.json", Path.unlink, "zoo resume"),
         ("run/result.json", lambda file: file.write_text("{"), "zoo resume"),

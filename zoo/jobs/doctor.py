@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +98,7 @@ def _cache(root: Path) -> Iterator[Finding]:
 def _checked(path: Path, check: Callable[[], object], what: str, advice: str) -> Finding:
     try:
         check()
-    except (ZooError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        said = str(error) if isinstance(error, CheckpointError | ConfigError) else f"{type(error).__name__}: {error}"
+    except (ZooError, OSError, ValueError, KeyError, TypeError) as error:
+        said = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
         return Finding(str(path), False, said, advice)
     return Finding(str(path), True, what)

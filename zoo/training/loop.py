@@ -286,12 +286,12 @@ def train_step(
         raise _BadStep(step, loss, job.model.backbone.preprocess.kind.nouns, rows)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if config.optim.clip is not None:
-        norm = accelerator.clip_grad_norm_(parameters, config.optim.clip)
+        norm = float(accelerator.clip_grad_norm_(parameters, config.optim.clip))
     else:
         accelerator.unscale_gradients(optimizer)
-        norm = torch.nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None])
-    optimizer.step()
-    return loss, float(norm)
+        norm = float(torch.nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None]))
+    optimizer.step()  # last: on a GPU it goes on while the next step is made ready
+    return loss, norm
 
 
 def _evaluate(
