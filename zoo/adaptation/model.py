@@ -22,6 +22,10 @@ from zoo.scale import Scale
 from zoo.strategy import Strategy, forms, parse
 from zoo.types import Labels, Schema, Task
 
+BatchNorm = Literal["auto", "live", "frozen"]
+"""Whether batch-norm normalises by the statistics of a batch while training, or by those that it has. auto: as the latter, but under
+`full` of random weights, whose statistics are of nothing."""
+
 
 @torch.no_grad()
 def fill(into: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
@@ -47,11 +51,6 @@ def first_of(names: Iterable[str], shown: int = 3) -> str:
     """The first names, and how many more there are."""
     listed = list(names)
     return ", ".join(listed[:shown]) + (f" and {len(listed) - shown} more" if len(listed) > shown else "")
-
-
-BatchNorm = Literal["auto", "live", "frozen"]
-"""Whether batch-norm normalises by the statistics of a batch while training, or by those that it has. auto: as the latter, but under
-`full` of random weights, whose statistics are of nothing."""
 
 
 def has_live_batch_norm(strategy: Strategy, backbone: Backbone, asked: BatchNorm) -> bool:

@@ -26,11 +26,21 @@ WINDOW = 400
 """Samples of a frame."""
 HOP = 160
 """Samples from one frame to the next."""
-
 _SPECTRUM = 512
 _PREEMPHASIS = 0.97
 _FLOOR = 1.192092955078125e-07
 """Of Kaldi, and of `ASTFeatureExtractor`."""
+EXTRACTION = "preprocessor_config.json"
+"""What transformers calls the file that says how audio clips are prepared; it stands beside the weights."""
+ABSENT = float("nan")
+"""What stands in a batch where there is no audio clip."""
+MAX_CHANNELS = 1024
+"""As many as libsndfile reads; more are samples `[T, channels]`, which would be averaged the wrong way."""
+_EXAMPLE_SECONDS = 1.0
+CANCELLED = 1e-3
+"""Share of the power that the mean of independent channels has, below which channels are taken to cancel each other: 30 dB, which no
+chance explains. Our own choice."""
+Samples = NDArray[np.float32]
 
 
 def filter_bank(samples: Tensor, mels: int) -> Tensor:
@@ -98,20 +108,6 @@ def _whisper(mels: int) -> Any:
     from transformers import WhisperFeatureExtractor
 
     return WhisperFeatureExtractor(feature_size=mels)  # type: ignore[no-untyped-call]
-
-
-EXTRACTION = "preprocessor_config.json"
-"""What transformers calls the file that says how audio clips are prepared; it stands beside the weights."""
-ABSENT = float("nan")
-"""What stands in a batch where there is no audio clip."""
-MAX_CHANNELS = 1024
-"""As many as libsndfile reads; more are samples `[T, channels]`, which would be averaged the wrong way."""
-_EXAMPLE_SECONDS = 1.0
-CANCELLED = 1e-3
-"""Share of the power that the mean of independent channels has, below which channels are taken to cancel each other: 30 dB, which no
-chance explains. Our own choice."""
-
-Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,21 @@ from zoo.backbones.networks import Network, average_windows, pool
 from zoo.errors import ConfigError, UnknownName, WeightsError
 from zoo.registry import BackboneSpec
 
+LONGEST = 10.0
+"""Seconds of a waveform by default: the memory of attention grows with their square, and what tells a class mostly comes early."""
+FORMS = {
+    "audio-spectrogram-transformer": "filter-bank",
+    "data2vec-audio": "waveform",
+    "hubert": "waveform",
+    "wav2vec2": "waveform",
+    "wavlm": "waveform",
+    "whisper": "log-mel",
+}
+"""What each kind of network takes, by its `model_type`."""
+_POOLINGS = {"waveform": ("mean", "max", "last"), "filter-bank": ("cls", "mean", "max"), "log-mel": ("mean", "max", "last")}
+_AUDIOSET = (-4.2677393, 4.5689974)
+"""Mean and standard deviation of AudioSet's filter banks, as `ASTFeatureExtractor` has them."""
+
 
 def replace_layers(net: nn.Module) -> None:
     """Give the modules concerned their new forward, in place."""
@@ -94,23 +109,6 @@ class Positions(Data2VecAudioPositionalConvEmbedding):
         for layer in self.layers:
             states = layer(states) * present
         return states.transpose(1, 2)
-
-
-LONGEST = 10.0
-"""Seconds of a waveform by default: the memory of attention grows with their square, and what tells a class mostly comes early."""
-FORMS = {
-    "audio-spectrogram-transformer": "filter-bank",
-    "data2vec-audio": "waveform",
-    "hubert": "waveform",
-    "wav2vec2": "waveform",
-    "wavlm": "waveform",
-    "whisper": "log-mel",
-}
-"""What each kind of network takes, by its `model_type`."""
-
-_POOLINGS = {"waveform": ("mean", "max", "last"), "filter-bank": ("cls", "mean", "max"), "log-mel": ("mean", "max", "last")}
-_AUDIOSET = (-4.2677393, 4.5689974)
-"""Mean and standard deviation of AudioSet's filter banks, as `ASTFeatureExtractor` has them."""
 
 
 class AudioBackbone(Backbone):

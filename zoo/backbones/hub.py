@@ -28,7 +28,6 @@ from zoo.errors import ConfigError
 log = logging.getLogger("zoo")
 
 Response = TypeVar("Response")
-
 SECONDS = "ZOO_HUB_SECONDS"
 """Variable of the environment: seconds for which a Hub that fails is asked again, or that stays silent is waited for. Default: 60."""
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -37,7 +36,6 @@ PASSING = (429, 500, 502, 503, 504)
 """HTTP statuses that another try may not have."""
 ANY = (httpx2.HTTPError, OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError)
 """What the Hub's client raises when a response is missing, is a refusal, or is not what it expected."""
-
 _TO_DO = {
     401: "it does not accept the token; log in again with `hf auth login`",
     403: "the token may not do this; use one with the right to, or another OWNER",
@@ -46,6 +44,8 @@ _TO_DO = {
     412: "it was changed by somebody else meanwhile; look at it, and give the same command again",
     429: "too many requests, and waiting did not help; give the same command again later",
 }
+PATIENCE = 3.0
+"""Seconds within which the Hub has to respond to the first request."""
 
 
 def patience() -> float:
@@ -180,10 +180,6 @@ def _without_secrets(text: str) -> str:
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
     return text
-
-
-PATIENCE = 3.0
-"""Seconds within which the Hub has to respond to the first request."""
 
 
 class Unavailable(Exception):

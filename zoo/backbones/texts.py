@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 UNLIMITED = 1 << 20
 """A tokenizer that says more tokens than this says that it does not know (transformers then writes 1e30)."""
 CONFIGURATION = "tokenizer_config.json"
+_OF_THIS_MACHINE = {"name_or_path", "is_local", "local_files_only"}
+"""What transformers writes about where a tokenizer came from."""
+ABSENT = -1
+"""What stands in a batch where there is no token."""
+HEAD_SHARE = 0.25
+"""Share of the tokens that `head+tail` takes from the beginning: 128 of 510 was best in arxiv.org/abs/1905.05583 (section 5.3.1)."""
+OVERLAP = 0.25
+"""Share of a window that the one before it had too, so that what is cut at one's end stands within the other. Our own choice."""
+EXAMPLE_LENGTH = 16
+Item = str | tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -132,21 +142,6 @@ def save_tokenizer(tokenizer: TextTokenizer, folder: Path) -> None:
     values = json.loads(path.read_text(encoding="utf-8"))
     kept = {key: value for key, value in values.items() if key not in _OF_THIS_MACHINE and not key.endswith("_file")}
     path.write_text(json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-_OF_THIS_MACHINE = {"name_or_path", "is_local", "local_files_only"}
-"""What transformers writes about where a tokenizer came from."""
-
-
-ABSENT = -1
-"""What stands in a batch where there is no token."""
-HEAD_SHARE = 0.25
-"""Share of the tokens that `head+tail` takes from the beginning: 128 of 510 was best in arxiv.org/abs/1905.05583 (section 5.3.1)."""
-OVERLAP = 0.25
-"""Share of a window that the one before it had too, so that what is cut at one's end stands within the other. Our own choice."""
-EXAMPLE_LENGTH = 16
-
-Item = str | tuple[str, str]
 
 
 @dataclass(frozen=True)

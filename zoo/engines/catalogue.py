@@ -20,6 +20,22 @@ from zoo.errors import ConfigError, EngineFailed, UnknownName, first_line
 from zoo.runtimes.libraries import TITLES, installed_version
 from zoo.runtimes.process import RuntimeProcess
 
+_DTYPES = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+NAMES = ("torch", "compile", "onnxruntime", "openvino")
+"""Every engine."""
+VARYING = ("torch", "openvino")
+"""Those that take batches of any length."""
+PRECISIONS = {
+    "torch": ("no", "bf16", "fp16"),
+    "compile": ("no", "bf16", "fp16"),
+    "onnxruntime": ("no",),
+    "openvino": ("no", "bf16"),
+}
+"""What each can compute in: fp32 (`no`) and others."""
+_NEEDS = {"torch": (), "compile": (), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "openvino": ("openvino",)}
+INSTALL = "pip install 'zoo-finetune[cpu]'"
+"""What brings the engines that need libraries of their own."""
+
 
 class ApartEngine(Engine):
     """The network run by a library."""
@@ -52,9 +68,6 @@ def prepare_apart(name: str, net: nn.Module, example: Tensor, folder: Path | Non
     title = conversion.title(example, varying)
     with conversions.converted_files(folder, title, lambda into: conversion.convert(net, example, into)) as found:
         return ApartEngine(runtime, found / conversion.file, example, varying=varying, precision=precision)
-
-
-_DTYPES = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchEngine(Engine):
@@ -117,22 +130,6 @@ def prepare_compiled(
             f"torch.compile cannot compile this network: {first_line(error.__cause__ or error)}; use the engine torch"
         ) from error
     return engine
-
-
-NAMES = ("torch", "compile", "onnxruntime", "openvino")
-"""Every engine."""
-VARYING = ("torch", "openvino")
-"""Those that take batches of any length."""
-PRECISIONS = {
-    "torch": ("no", "bf16", "fp16"),
-    "compile": ("no", "bf16", "fp16"),
-    "onnxruntime": ("no",),
-    "openvino": ("no", "bf16"),
-}
-"""What each can compute in: fp32 (`no`) and others."""
-_NEEDS = {"torch": (), "compile": (), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "openvino": ("openvino",)}
-INSTALL = "pip install 'zoo-finetune[cpu]'"
-"""What brings the engines that need libraries of their own."""
 
 
 def among(name: str, possible: tuple[str, ...] | None, nouns: str) -> str:

@@ -24,11 +24,12 @@ from zoo.inspection.samples import Raw
 from zoo.types import Kind
 
 _Measured = TypeVar("_Measured")
-
 _AT_ONCE = 256
 """Samples that are read ahead of those that are kept."""
 _FORMAT = 1
 """To be raised whenever a look at the same image would be another."""
+Probabilities = NDArray[np.floating]
+"""`[N, C]`, each row out of fold: by a model that was fitted without the sample and its duplicates."""
 
 
 @dataclass
@@ -137,10 +138,6 @@ def _counts(values: list[str]) -> dict[str, int]:
     names, numbers = np.unique(np.array(values, np.dtypes.StringDType()), return_counts=True)
     order = np.argsort(-numbers, kind="stable")
     return {str(names[index]): int(numbers[index]) for index in order}
-
-
-Probabilities = NDArray[np.floating]
-"""`[N, C]`, each row out of fold: by a model that was fitted without the sample and its duplicates."""
 
 
 def likely_errors(labels: Integers, probabilities: Probabilities) -> tuple[Integers, Integers]:

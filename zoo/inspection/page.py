@@ -13,6 +13,57 @@ _WIDE, _HIGH = 420, 130
 """Pixels of a histogram's bars."""
 _BELOW = 22
 """Pixels below them, for the numbers."""
+START = "<!doctype html>\n<!-- zoo data report -->\n"
+"""What every page begins with, and so is known by."""
+GROUPS, MEMBERS, SUSPECTS = 30, 6, 120
+"""Groups of duplicates under a heading, members of each, and suspects."""
+_PLURAL = {Task.CLASSIFICATION: "classes", Task.MULTILABEL: "labels", Task.REGRESSION: "values"}
+_CLASSES, _LINES, _PAIRS = 40, 100, 20
+"""Classes before the rest is folded away; lines of a list; pairs of labels."""
+_STYLE = """
+:root {
+  color-scheme: light dark;
+  --ink: #1c2430; --soft: #5b6675; --paper: #fff; --card: #f4f6f8; --edge: #d5dbe2; --bar: #3b6fb6; --bad: #a8321f;
+}
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e9ee; --soft: #a3adba; --paper: #14181e; --card: #1e242c; --edge: #353e4a; --bar: #6ea0e6; --bad: #f0907f; }
+}
+body {
+  margin: 0 auto; padding: 1.5rem; max-width: 70rem;
+  font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+}
+h1 { font-size: 1.5rem; overflow-wrap: anywhere; }
+h2 { margin-top: 2.2rem; border-bottom: 1px solid var(--edge); font-size: 1.2rem; }
+h3 { font-size: 1rem; }
+p, figcaption, .soft { color: var(--soft); }
+td, th, li { overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; }
+td, th { padding: .2rem .6rem; border-bottom: 1px solid var(--edge); text-align: left; vertical-align: top; font-weight: normal; }
+thead th { color: var(--soft); }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.wide { width: 45%; }
+.bar { height: 1rem; min-width: 1px; background: var(--bar); }
+.bars rect { fill: var(--bar); } .bars line { stroke: var(--soft); } .bars text { fill: var(--soft); font-size: 12px; }
+.tiles, .sheet, .pair { display: flex; flex-wrap: wrap; gap: .7rem; }
+.tile, .group { background: var(--card); border-radius: .5rem; padding: .6rem .9rem; }
+.tile b { display: block; font-size: 1.3rem; }
+.group { margin: .6rem 0; }
+.bad { color: var(--bad); }
+figure { margin: 0; }
+.pair figure { flex: 1 1 20rem; max-width: 30rem; }
+.sheet figure { width: 116px; font-size: .75rem; overflow-wrap: anywhere; }
+.sheet img { max-width: 112px; display: block; }
+.text { white-space: pre-wrap; } td.text { width: 68%; }
+summary { cursor: pointer; }
+"""
+_NEAR = {
+    Kind.IMAGE: "Near duplicates: perceptual hashes of 64 bits (low frequencies of the grey image) that differ in 4 at most, confirmed "
+    "by copies of 8 x 8 pixels whose colours correlate by 0.98 at least. Turned, mirrored and strongly cropped copies are not found.",
+    Kind.TEXT: "Near duplicates: texts that are alike without case, white space and punctuation. Paraphrases are not found.",
+    Kind.AUDIO: "Near duplicates are not looked for among audio clips.",
+}
+_UNSPLIT = " The data have no splits: zoo sets validation and test samples aside, and keeps identical ones together, not near duplicates."
+_LEARNT = " Likely errors: confident learning (Northcutt, Jiang, Chuang 2021, arXiv 1911.00068), ranked by self-confidence."
 
 
 def histogram(found: Histogram, noun: str) -> str:
@@ -70,52 +121,6 @@ def number(value: float) -> str:
 def _even(edges: tuple[float, ...]) -> bool:
     steps = [high - low for low, high in pairwise(edges)]
     return max(steps) <= 1.01 * min(steps)
-
-
-START = "<!doctype html>\n<!-- zoo data report -->\n"
-"""What every page begins with, and so is known by."""
-GROUPS, MEMBERS, SUSPECTS = 30, 6, 120
-"""Groups of duplicates under a heading, members of each, and suspects."""
-_PLURAL = {Task.CLASSIFICATION: "classes", Task.MULTILABEL: "labels", Task.REGRESSION: "values"}
-_CLASSES, _LINES, _PAIRS = 40, 100, 20
-"""Classes before the rest is folded away; lines of a list; pairs of labels."""
-
-_STYLE = """
-:root {
-  color-scheme: light dark;
-  --ink: #1c2430; --soft: #5b6675; --paper: #fff; --card: #f4f6f8; --edge: #d5dbe2; --bar: #3b6fb6; --bad: #a8321f;
-}
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e9ee; --soft: #a3adba; --paper: #14181e; --card: #1e242c; --edge: #353e4a; --bar: #6ea0e6; --bad: #f0907f; }
-}
-body {
-  margin: 0 auto; padding: 1.5rem; max-width: 70rem;
-  font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-}
-h1 { font-size: 1.5rem; overflow-wrap: anywhere; }
-h2 { margin-top: 2.2rem; border-bottom: 1px solid var(--edge); font-size: 1.2rem; }
-h3 { font-size: 1rem; }
-p, figcaption, .soft { color: var(--soft); }
-td, th, li { overflow-wrap: anywhere; }
-table { border-collapse: collapse; width: 100%; }
-td, th { padding: .2rem .6rem; border-bottom: 1px solid var(--edge); text-align: left; vertical-align: top; font-weight: normal; }
-thead th { color: var(--soft); }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.wide { width: 45%; }
-.bar { height: 1rem; min-width: 1px; background: var(--bar); }
-.bars rect { fill: var(--bar); } .bars line { stroke: var(--soft); } .bars text { fill: var(--soft); font-size: 12px; }
-.tiles, .sheet, .pair { display: flex; flex-wrap: wrap; gap: .7rem; }
-.tile, .group { background: var(--card); border-radius: .5rem; padding: .6rem .9rem; }
-.tile b { display: block; font-size: 1.3rem; }
-.group { margin: .6rem 0; }
-.bad { color: var(--bad); }
-figure { margin: 0; }
-.pair figure { flex: 1 1 20rem; max-width: 30rem; }
-.sheet figure { width: 116px; font-size: .75rem; overflow-wrap: anywhere; }
-.sheet img { max-width: 112px; display: block; }
-.text { white-space: pre-wrap; } td.text { width: 68%; }
-summary { cursor: pointer; }
-"""
 
 
 def write(found: Found) -> str:
@@ -303,13 +308,3 @@ def _method(found: Found) -> str:
     learnt = _LEARNT if found.label_errors else ""
     said = f"Identical: the same sha256. {_NEAR[found.kind]}{splits}{learnt} Digest of the data: {found.sha256}"
     return f"<h2>How this was found</h2><p>{said}</p>"
-
-
-_NEAR = {
-    Kind.IMAGE: "Near duplicates: perceptual hashes of 64 bits (low frequencies of the grey image) that differ in 4 at most, confirmed "
-    "by copies of 8 x 8 pixels whose colours correlate by 0.98 at least. Turned, mirrored and strongly cropped copies are not found.",
-    Kind.TEXT: "Near duplicates: texts that are alike without case, white space and punctuation. Paraphrases are not found.",
-    Kind.AUDIO: "Near duplicates are not looked for among audio clips.",
-}
-_UNSPLIT = " The data have no splits: zoo sets validation and test samples aside, and keeps identical ones together, not near duplicates."
-_LEARNT = " Likely errors: confident learning (Northcutt, Jiang, Chuang 2021, arXiv 1911.00068), ranked by self-confidence."

@@ -32,6 +32,13 @@ from zoo.training.probe import sweep
 from zoo.training.probe.design import Scaling
 from zoo.types import Labels, Task
 
+log = logging.getLogger("zoo")
+
+FOLDS = 5
+"""As cleanlab's default, and scikit-learn's."""
+SCALING: Scaling = "standardised"
+"""Of the features."""
+
 
 @dataclass(frozen=True)
 class Raw:
@@ -103,14 +110,6 @@ def from_splits(splits: Splits) -> Raw:
 def _raw(source: Opened) -> Raw:
     labels = Labels(source.classes)
     return Raw(source.parts, labels, facts.gather(source, source.parts, labels))
-
-
-log = logging.getLogger("zoo")
-
-FOLDS = 5
-"""As cleanlab's default, and scikit-learn's."""
-SCALING: Scaling = "standardised"
-"""Of the features."""
 
 
 def features(raw: Raw, resolved: Resolved) -> tuple[NDArray[np.float32], str]:

@@ -16,6 +16,20 @@ from zoo.types import Kind, Task
 _SPECIAL = re.compile(r"[|`*\[\]~$\\]|://|(?<![^\W_])_|_(?![^\W_])|^(?:[-+#](?=\s|$)|=+$|-{2,}|\d+[.)](?=\s|$))")
 _PATH = re.compile(r"(?:(?<=[\s:])|^)(?:~|\.{0,2}/).*$", re.S)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+FOLDED = 30
+"""Tables with more rows than this open on a click."""
+ENOUGH = 10
+"""Samples of a class or label below which its own numbers say little. Our own choice."""
+_METRICS = {"accuracy": "Accuracy", "mean_average_precision": "Mean average precision", "rmse": "Root mean squared error"}
+_NETWORKS = {Kind.IMAGE: "An image", Kind.TEXT: "A text", Kind.AUDIO: "An audio"}
+_KEPT = {
+    "head": "the first {most} of {one}",
+    "tail": "the last {most} of {one}",
+    "head+tail": "{most} of {one}, of its beginning and its end",
+    "window": "{one} in windows of {most}, whose features are averaged",
+}
+ROWS = {Task.CLASSIFICATION: "class", Task.MULTILABEL: "label", Task.REGRESSION: "value"}
+"""What each output of the model stands for."""
 
 
 def escape(text: str) -> str:
@@ -48,22 +62,6 @@ def without_folders(text: str) -> str:
 def folded(title: str, body: str, *, fold: bool) -> str:
     """The body; where `fold` is set, behind a title that opens it."""
     return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>" if fold else body
-
-
-FOLDED = 30
-"""Tables with more rows than this open on a click."""
-ENOUGH = 10
-"""Samples of a class or label below which its own numbers say little. Our own choice."""
-_METRICS = {"accuracy": "Accuracy", "mean_average_precision": "Mean average precision", "rmse": "Root mean squared error"}
-_NETWORKS = {Kind.IMAGE: "An image", Kind.TEXT: "A text", Kind.AUDIO: "An audio"}
-_KEPT = {
-    "head": "the first {most} of {one}",
-    "tail": "the last {most} of {one}",
-    "head+tail": "{most} of {one}, of its beginning and its end",
-    "window": "{one} in windows of {most}, whose features are averaged",
-}
-ROWS = {Task.CLASSIFICATION: "class", Task.MULTILABEL: "label", Task.REGRESSION: "value"}
-"""What each output of the model stands for."""
 
 
 def kind_of(config: Mapping[str, Any]) -> Kind:

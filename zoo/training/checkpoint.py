@@ -34,6 +34,8 @@ OPTIMIZER = "optimizer.safetensors"
 STATE = "state.json"
 OPTIONS = "options"
 """The part of an identity that holds values, not digests."""
+CHECKED = 8
+"""Validation samples whose logits are kept in best/config.json, to compare with those of the file once it is loaded again."""
 
 
 @dataclass
@@ -213,10 +215,6 @@ def prune(parent: Path, keep: int, best: int | None = None) -> None:
     present = steps(parent)
     for step in set(present) - kept(present, keep) - {best}:
         folders.discard(parent / name(step))
-
-
-CHECKED = 8
-"""Validation samples whose logits are kept in best/config.json, to compare with those of the file once it is loaded again."""
 
 
 def write_best(run: Run, model: AdaptedModel, state: TrainState, logits: np.ndarray) -> None:

@@ -37,11 +37,12 @@ from zoo.runs import Run
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others: long enough for rank 0 to write a checkpoint, short enough to notice a hang."""
-
-
 GRACE = 10.0
 """Seconds that the other processes have to end by themselves once one has."""
 _training = threading.Lock()
+_MENDABLE: tuple[type[ZooError], ...] = (ConfigError, DataError, WeightsError, CheckpointError)
+"""Failures that are told as they are; all others are the run's."""
+Reason = Literal["", "time", "interrupt"]
 
 
 @contextlib.contextmanager
@@ -206,10 +207,6 @@ def _failure(codes: Sequence[int | None], folder: Path, run: Run) -> ZooError | 
     return RunFailed(f"process {rank + 1} of {world} ended with status {code}{how}")
 
 
-_MENDABLE: tuple[type[ZooError], ...] = (ConfigError, DataError, WeightsError, CheckpointError)
-"""Failures that are told as they are; all others are the run's."""
-
-
 def report(folder: Path, error: BaseException, trace: str) -> None:
     """In one of the processes: leave word of why it ends."""
     stopped = isinstance(error, Stopped)
@@ -247,9 +244,6 @@ def end_with(parent: int) -> None:
 
     # Where there is no such call, and where the parent ended before it was made.
     threading.Thread(target=watch, daemon=True).start()
-
-
-Reason = Literal["", "time", "interrupt"]
 
 
 class Stopper(AbstractContextManager["Stopper"]):

@@ -22,7 +22,6 @@ from zoo.errors import ConfigError, DataError
 
 RATES = (1_000, 768_000)
 """Samples a second: less than telephones or more than any studio is a damaged header."""
-
 _BLOCK = 1 << 16
 """Samples of each channel that are decoded at once."""
 _OPEN = 1 << 62
@@ -35,6 +34,13 @@ _MP3_IN_WAV = 0x55
 """The format of the samples of such a WAV file (RFC 2361, appendix A)."""
 _FLAC = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
 """How a FLAC file begins (RFC 9639, section 8.1): with or without more metadata after the first."""
+Source = str | os.PathLike[str] | bytes | IO[bytes]
+SUFFIXES = frozenset(
+    (".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64", ".wav", ".wave")
+)
+"""Endings of the names of audio clips, in lower case, with their dot; what libsndfile 1.2 decodes by itself."""
+MAX_SAMPLES = 1 << 28
+"""Samples of the longest audio clip that is read, its channels taken as one: 1.7 hours at 44.1 kHz, 4.7 at 16 kHz; 1 GiB as float32."""
 
 
 @dataclass(frozen=True)
@@ -136,16 +142,6 @@ def _sequential() -> Any:
             return False
 
     return Sequential
-
-
-Source = str | os.PathLike[str] | bytes | IO[bytes]
-
-SUFFIXES = frozenset(
-    (".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64", ".wav", ".wave")
-)
-"""Endings of the names of audio clips, in lower case, with their dot; what libsndfile 1.2 decodes by itself."""
-MAX_SAMPLES = 1 << 28
-"""Samples of the longest audio clip that is read, its channels taken as one: 1.7 hours at 44.1 kHz, 4.7 at 16 kHz; 1 GiB as float32."""
 
 
 @dataclass(frozen=True)

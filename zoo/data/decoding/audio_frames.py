@@ -30,6 +30,13 @@ _SLACK = 0.01
 """Share of the frames that a header may count too many or too few: some encoders count their own frame, or not the last."""
 _ROOMY = 9
 """Index of a bit rate at which a frame holds every header of a length: 80 or 128 kbit/s."""
+MAGIC = b"OggS"
+_HEADER = struct.Struct("<4sBBqIIIB")
+"""Magic, version, flags, position, number of the stream, number of the page, checksum, how many segments."""
+_FIRST, _LAST = 2, 4
+"""Flags of a stream's first and last page."""
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""Each byte with its bits in the other order."""
 
 
 @dataclass(frozen=True)
@@ -177,15 +184,6 @@ def _skip_tags(content: bytes, at: int) -> int:
             size = size << 7 | seven & 0x7F
         at += 10 + size + (10 if content[at + 5] & 0x10 else 0)
     return at
-
-
-MAGIC = b"OggS"
-_HEADER = struct.Struct("<4sBBqIIIB")
-"""Magic, version, flags, position, number of the stream, number of the page, checksum, how many segments."""
-_FIRST, _LAST = 2, 4
-"""Flags of a stream's first and last page."""
-_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-"""Each byte with its bits in the other order."""
 
 
 @dataclass(frozen=True)

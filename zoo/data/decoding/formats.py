@@ -26,13 +26,14 @@ from zoo.data.decoding import headers
 
 _NOT_DECODED = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "EPS", "WMF"})
 """Formats that Pillow recognises and cannot decode by itself; for EPS and WMF it would run another program on the file."""
-
 _FREQUENT = frozenset({"JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"})
-
 RAW = ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .sr2 .srf .srw .x3f"  # fmt: skip
 """Endings of the names of camera raw files."""
-
 _BUILD = "this build of Pillow cannot read it: save it as PNG or JPEG"
+_REGISTERING = threading.Lock()
+Look = Callable[[IO[bytes], int], None]
+"""What is given an open file and its size before it is read, and raises where it should not be."""
+_REPLACED = "replaced since it was checked; start again (after `zoo cache clear checked` if its time of change was set back)"
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,6 @@ _UNREAD = (
 """The first that a file's beginning fits is said."""
 
 
-_REGISTERING = threading.Lock()
-
-
 @cache
 def _registered() -> dict[str, str]:
     """Ending to Pillow's name of the format, once its plug-ins and that for HEIF are there."""
@@ -158,11 +156,6 @@ def _of_format(name: str, content: bytes) -> str:
             return "a Photoshop file of a colour mode or depth that cannot be read; save it in RGB with 8 bits a channel"
         return f"begins as a {name} file and cannot be read: {reason}"
     return f"begins as a {name} file and cannot be read"
-
-
-Look = Callable[[IO[bytes], int], None]
-"""What is given an open file and its size before it is read, and raises where it should not be."""
-_REPLACED = "replaced since it was checked; start again (after `zoo cache clear checked` if its time of change was set back)"
 
 
 def read_file(path: Path, sha256: str = "", look: Look | None = None) -> bytes:

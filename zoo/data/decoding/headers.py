@@ -40,6 +40,15 @@ _COMPRESSIONS = {
     52546: "JPEG XL", 22610: "JPEG XR", 34934: "JPEG XR",
 }  # fmt: skip
 """Numbers of the tag Compression (the register of TIFF tags that libtiff and Adobe keep) that Pillow's build of libtiff lacks."""
+_MERGED = 1057
+"""Number of Photoshop's image resource "Version Info", whose fifth byte says whether the merged image is there (Adobe Photoshop File
+Formats Specification, "Image Resource IDs")."""
+_CARD, _BLOCK = 80, 2880
+"""Bytes of a line of a FITS header, and of what a header is a multiple of (FITS Standard 4.0, section 3)."""
+_PLAIN = Values()
+_OF = {"XBM": Values(inverted=True), "PPM": Values(sixteen=True)}
+_LEAST = 1024
+"""Zero bytes at the end of a chunk of image data, and a quarter of it: what no entropy coder writes."""
 
 
 def _tiff_values(image: TiffImagePlugin.TiffImageFile, content: bytes) -> Values:
@@ -98,15 +107,6 @@ def described_tiff(content: bytes) -> str:
     names = {number: name for name, number in TAGS_V2[_PHOTOMETRIC].enum.items()}
     meaning = names.get(photometric, f"photometric interpretation {photometric}")
     return f"a TIFF of {bands} band{'s' * (bands > 1)} of {bits}-bit {_NUMBERS.get(kind, 'values')}, {meaning}"
-
-
-_MERGED = 1057
-"""Number of Photoshop's image resource "Version Info", whose fifth byte says whether the merged image is there (Adobe Photoshop File
-Formats Specification, "Image Resource IDs")."""
-_CARD, _BLOCK = 80, 2880
-"""Bytes of a line of a FITS header, and of what a header is a multiple of (FITS Standard 4.0, section 3)."""
-_PLAIN = Values()
-_OF = {"XBM": Values(inverted=True), "PPM": Values(sixteen=True)}
 
 
 def values_of(image: Image.Image, content: bytes) -> Values:
@@ -179,10 +179,6 @@ def _fits_cards(content: bytes) -> dict[str, str]:
         elif card[8:10] == "= ":
             cards[keyword] = card[10:].split("/")[0].strip()
     return cards | {name[1:]: value for name, value in cards.items() if name.startswith(("ZBITPIX", "ZNAXIS"))}
-
-
-_LEAST = 1024
-"""Zero bytes at the end of a chunk of image data, and a quarter of it: what no entropy coder writes."""
 
 
 def check_written(content: bytes, form: str) -> None:

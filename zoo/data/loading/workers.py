@@ -42,11 +42,15 @@ from zoo.errors import ConfigError, DataError, ZooError
 
 Key = tuple[int, int]
 """(epoch, index)"""
-
 Read = tuple[int, "Tensor | Failure"]
 """The index of a batch's first sample, and the batch."""
-
 _NOTHING = -1
+Handler = Callable[[int, FrameType | None], Any]
+PATIENCE = 1.0
+"""Seconds until a worker that has closed its connection has ended."""
+_ours: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
+_awaited: Sequence[BaseProcess] = ()
+"""Whose batch the main thread waits for."""
 
 
 @dataclass(frozen=True)
@@ -240,15 +244,6 @@ class WorkerStart:
             assert isinstance(worker.dataset, Reader)
             said = f"worker_init_fn {self.name}, worker {number}: {reason(error)}"
             worker.dataset.broken = Failure(said, traceback.format_exc(), ConfigError)
-
-
-Handler = Callable[[int, FrameType | None], Any]
-
-PATIENCE = 1.0
-"""Seconds until a worker that has closed its connection has ended."""
-_ours: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
-_awaited: Sequence[BaseProcess] = ()
-"""Whose batch the main thread waits for."""
 
 
 class WorkerEnded(Exception):

@@ -16,6 +16,12 @@ from zoo.types import Kind, Schema
 
 Named = tuple[str, Any]
 """The name of an input, and the input; a `DataError` in its place says why there is none, so that the others keep their places."""
+Values = dict[str, Any]
+"""Column to value: a text in CSV and TSV; in JSON and Parquet whatever stands there, None where nothing does."""
+Row = tuple[int, Values | DataError]
+"""Its number, and what it holds, or why it cannot be read."""
+Reader = Callable[[Path, Collection[str] | None, list[str]], Iterator[Row]]
+"""Gives the rows of a file: of these columns (None: of all), and what there is to say of the whole at the end of a list."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +101,6 @@ class Source(ABC):
     def files(self, request: Request) -> list[Path]:
         """The files that the data are in: data have changed where their sizes or times have. Empty where there are none."""
         return []
-
-
-Values = dict[str, Any]
-"""Column to value: a text in CSV and TSV; in JSON and Parquet whatever stands there, None where nothing does."""
-Row = tuple[int, Values | DataError]
-"""Its number, and what it holds, or why it cannot be read."""
-Reader = Callable[[Path, Collection[str] | None, list[str]], Iterator[Row]]
-"""Gives the rows of a file: of these columns (None: of all), and what there is to say of the whole at the end of a list."""
 
 
 def bad_row(path: Path, number: int, reason: str) -> DataError:

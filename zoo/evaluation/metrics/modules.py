@@ -28,6 +28,10 @@ _REFERENCES = {
     Task.MULTILABEL: "references are rows of 1 where a label holds, else 0",
     Task.REGRESSION: "references are the true values",
 }
+USER_RESAMPLES = 100
+"""Resamples for the interval of a metric that is called once for each: the fewest that Efron and Tibshirani 1993 (section 19.3)
+see used; the report states the number."""
+_DIRECTIONS = {"max": True, "min": False}
 
 
 @contextlib.contextmanager
@@ -107,12 +111,6 @@ def _whole(values: Any, what: str) -> Any:
     if not (np.isfinite(array).all() and (array == np.round(array)).all()):
         raise DataError(f"{what} are not all whole numbers; expected the index of each class")
     return array.astype(np.int64)
-
-
-USER_RESAMPLES = 100
-"""Resamples for the interval of a metric that is called once for each: the fewest that Efron and Tibshirani 1993 (section 19.3)
-see used; the report states the number."""
-_DIRECTIONS = {"max": True, "min": False}
 
 
 def is_module(value: object) -> bool:

@@ -29,11 +29,17 @@ from zoo.data.sets import SampleSet
 from zoo.data.splits import Splits
 from zoo.training.method import room, seconds
 
+log = logging.getLogger("zoo")
+
 PAGE = 1 << 15
 """Bytes of a page."""
 _HEADER = 8
 _AT_ONCE = 64
 """Images that are decoded before their pages are handed on."""
+SAMPLE = 16
+"""Images that are timed."""
+BACKWARD = 3.0
+"""Times a forward pass that a training step takes (a backward pass costs two: with respect to inputs, and to weights)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,14 +110,6 @@ def _cut(digest: str, image: Any) -> tuple[Keys, NDArray[np.uint8]]:
     flat[:_HEADER] = np.array([width, height], "<u4").view(np.uint8)
     flat[_HEADER : _HEADER + width * height * 3] = np.asarray(image).reshape(-1)
     return _keys(digest, 0, count), pages
-
-
-log = logging.getLogger("zoo")
-
-SAMPLE = 16
-"""Images that are timed."""
-BACKWARD = 3.0
-"""Times a forward pass that a training step takes (a backward pass costs two: with respect to inputs, and to weights)."""
 
 
 @dataclass(frozen=True)

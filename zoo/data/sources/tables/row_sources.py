@@ -21,7 +21,6 @@ from zoo.errors import DataError
 from zoo.folders import is_folder
 
 __all__ = ["Row", "Values", "bad_row", "flaw", "is_partitioned", "is_table", "read_rows"]
-
 _TEXTS: dict[str, Reader] = {
     ".csv": read_separated,
     ".tsv": read_separated,
@@ -36,6 +35,9 @@ ENDINGS = (*_TEXTS, *_BINARY)
 _TABLE = re.compile(
     rf"(?:({'|'.join(map(re.escape, _TEXTS))})({'|'.join(map(re.escape, COMPRESSED))})?|({'|'.join(map(re.escape, _BINARY))}))$"
 )
+_UNTYPED = re.compile(r"\.(csv|tsv|tab)(\.\w+)?$")
+Reading = Callable[[Path, Collection[str] | None, list[str] | None], Generator[Row]]
+"""What gives the rows of a file, as `read_rows` does."""
 
 
 def read_rows(path: Path, only: Collection[str] | None = None, notices: list[str] | None = None) -> Generator[Row]:
@@ -80,12 +82,6 @@ def _guarded(path: Path, rows: Iterator[Row]) -> Generator[Row]:
         raise DataError(f"{path}: the compressed file is damaged or cut off; fetch it again") from error
     except UnicodeDecodeError as error:  # UTF-16 alone: bytes that are not UTF-8 are found by row
         raise DataError(f"{path}: damaged or cut off: it begins as UTF-16 and does not go on so; fetch it again") from error
-
-
-_UNTYPED = re.compile(r"\.(csv|tsv|tab)(\.\w+)?$")
-
-Reading = Callable[[Path, Collection[str] | None, list[str] | None], Generator[Row]]
-"""What gives the rows of a file, as `read_rows` does."""
 
 
 class RowSource(Protocol):

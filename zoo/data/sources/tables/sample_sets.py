@@ -26,6 +26,8 @@ from zoo.types import Kind, Schema, Task
 
 _BINARY = "binary"
 """What `media_of` says of bytes of which nobody knows what they are."""
+TEXT_DIGEST = b"\x00text\x00"
+"""Between the texts of a pair, so that no pair has the digest of another."""
 
 
 def embedded(path: Path, columns: Columns, kind: Kind | None = None, schema: Schema | None = None) -> tuple[str, Kind] | None:
@@ -89,10 +91,6 @@ class Unpacked:
         except OSError as error:
             raise DataError(f"{path}: its samples cannot be unpacked into {self.folder}: {error.strerror}; make room") from error
         return values | {self.column: name}
-
-
-TEXT_DIGEST = b"\x00text\x00"
-"""Between the texts of a pair, so that no pair has the digest of another."""
 
 
 def open_table(

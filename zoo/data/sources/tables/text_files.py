@@ -21,6 +21,18 @@ from zoo.data.sources.source import Row, Values, bad_row, flaw
 from zoo.errors import DataError
 from zoo.folders import special
 
+_HEAD = 1 << 20
+"""Characters from which delimiter and quoting are told."""
+_LONGEST = 1 << 24
+"""Characters of one field of a CSV file; more is a quotation mark that was never closed. (csv's own limit is 131,072: less than a
+long article.)"""
+_CONSISTENT = 0.9
+"""Share of rows that must have as many fields as the header for a delimiter to be the right one."""
+_SPAN, _VERY_LONG = 10, 1000
+"""Lines of one row from which it is looked at whether they are rows of their own, and from which it is said in any case."""
+_SHOWN = 3
+"""Rows in a message."""
+
 
 def _open_zstd(path: Path, mode: str = "rb") -> IO[bytes]:
     import pyarrow  # half a second, and the standard library reads no zstd before Python 3.14
@@ -56,19 +68,6 @@ def open_text(path: Path, newline: str | None) -> IO[str]:
         raise DataError(f"{path}: NUL bytes in the first line: a binary file, or UTF-16 without its mark; save it as UTF-8 text")
     encoding, errors = ("utf-16", "strict") if utf16 else ("utf-8-sig", "surrogateescape")
     return io.TextIOWrapper(opener(path, "rb"), encoding=encoding, errors=errors, newline=newline)
-
-
-_HEAD = 1 << 20
-"""Characters from which delimiter and quoting are told."""
-_LONGEST = 1 << 24
-"""Characters of one field of a CSV file; more is a quotation mark that was never closed. (csv's own limit is 131,072: less than a
-long article.)"""
-_CONSISTENT = 0.9
-"""Share of rows that must have as many fields as the header for a delimiter to be the right one."""
-_SPAN, _VERY_LONG = 10, 1000
-"""Lines of one row from which it is looked at whether they are rows of their own, and from which it is said in any case."""
-_SHOWN = 3
-"""Rows in a message."""
 
 
 def read_separated(path: Path, only: Collection[str] | None, notices: list[str]) -> Iterator[Row]:
