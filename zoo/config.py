@@ -262,8 +262,8 @@ class MachineConfig:
     compile: bool = False
     """Compile the training step with torch.compile: it takes about a minute at the start, and pays off on a GPU or in long runs."""
     gradient_checkpointing: Annotated[bool, STEPS, SAME_RESULT] = False
-    """Compute the activations inside a block again in the backward pass, and do not keep them: less memory, for about a third more time;
-    the result is the same."""
+    """Compute the activations inside a block again in the backward pass, and do not keep them: less memory, for some more time; the
+    result is the same."""
     detect_anomaly: Annotated[bool, STEPS, SAME_RESULT] = False
     """Look for NaN in every operation of the backward pass, and name the one that gives it; training then takes several times the time."""
     engine: Annotated[Literal["auto", "torch", "compile", "onnxruntime", "openvino"], SAME_RESULT, BENCH, INSPECT] = "auto"

@@ -12,11 +12,11 @@ log = logging.getLogger("zoo")
 WINDOW = 50
 """Steps that are looked back on."""
 SPIKE = 10.0
-"""Times the median of the gradient's norms from which one is said to jump."""
+"""Times the median of the gradient's norms from which one is said to jump. Our own choice."""
 FLAT_STEPS = 200
 """Steps after which a loss is to have moved."""
 FLAT = 1e-3
-"""Share of the loss by which it is to have moved then. Noise of batches moves the mean of 50 by more, where anything is learnt."""
+"""Share of the loss by which it is to have moved then. Our own choice."""
 
 
 class Watch:
